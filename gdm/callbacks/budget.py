@@ -1,0 +1,46 @@
+"""How long a run is: the same words for every family."""
+
+from gdm.errors import UserError
+from gdm.ranges import Count, Positive
+
+DEFAULT_EPOCHS = 20  # what a run lasts if its user says nothing
+
+
+class Budget:
+    """The length of a run, in one of three units; without any it is 20 epochs.
+
+    Args:
+        epochs: how often each training image is seen.
+        images: training images seen.
+        minutes: wall time, evaluation included; it is measured once, before the first step, and
+            turned into images.
+
+    Raises:
+        UserError: if more than one is given.
+    """
+
+    def __init__(
+        self, epochs: Positive | None, images: Count | None, minutes: Positive | None
+    ) -> None:
+        given = {"epochs": epochs, "images": images, "minutes": minutes}
+        named = [f"budget.{unit}={value}" for unit, value in given.items() if value is not None]
+        if len(named) > 1:
+            raise UserError(f"{' and '.join(named)}: give one of them, not {len(named)}")
+        self.epochs = epochs if named else DEFAULT_EPOCHS
+        self.images = images
+        self.minutes = minutes
+
+    def num_batches(self, num_train: int, batch_size: int) -> int:
+        """Return the number of batches nearest to the budget, at least one.
+
+        Args:
+            num_train: number of training images.
+            batch_size: images a batch.
+        """
+        images = self.images if self.images is not None else self.epochs * num_train
+        return max(1, round(images / batch_size))
+
+
+def is_due(batches_seen: int, num_batches: int, times: int) -> bool:
+    """Whether one of `times` evenly spread moments of a run, the last at its end, is now."""
+    return batches_seen * times // num_batches > (batches_seen - 1) * times // num_batches

@@ -1,0 +1,73 @@
+"""What is drawn of a model, during training and at its end."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from gdm import pictures
+from gdm.data.datamodule import ImageDataModule
+from gdm.models.base import GenerativeModel
+from gdm.ranges import Count
+from gdm.runs import Run
+
+COLUMNS = 10  # with ten classes, a column a class for a conditional model
+MAP_POINTS = 24  # sampled points that are numbered on a latent map
+
+
+class Pictures:
+    """Draws the same samples and reconstructions at every stage of a run.
+
+    - `samples`: the images of the same latents;
+    - `reconstructions`, where the model has codes: validation images above what became of them;
+    - `latent_map`, `latent_map_samples`, `latent_samples`, where codes have two dimensions: the
+      codes of the validation images, points sampled over them, and what these decode to.
+
+    Args:
+        num_samples: images in the grid of samples.
+        num_reconstructions: images in the grid of reconstructions.
+    """
+
+    def __init__(self, num_samples: Count, num_reconstructions: Count) -> None:
+        self.num_samples = num_samples
+        self.num_reconstructions = num_reconstructions
+
+    def draw(
+        self, model: GenerativeModel, data: ImageDataModule, run: Run, loggers: Iterable, stage: str
+    ) -> None:
+        """Draw into the run's `samples` and the loggers, within `model.evaluating()`.
+
+        Args:
+            model, data, run, loggers: what to draw, and where.
+            stage: the name of the moment in the files, such as the number of images seen.
+        """
+        for name, picture in self.drawn(model, data):
+            file = f"{stage}.png" if name == "samples" else f"{name}-{stage}.png"
+            scale = 1 if name.startswith("latent_map") else 2
+            run.keep(lambda: pictures.save(picture, run.samples / file, scale))  # noqa: B023
+            for logger in loggers:
+                logger.log_picture(name, picture, model.images_seen)
+
+    def drawn(self, model: GenerativeModel, data: ImageDataModule) -> Iterable[tuple[str, Tensor]]:
+        """Yield each picture that the model allows with its name: 8-bit values, (C, H, W)."""
+        yield "samples", pictures.grid(model.sample(range(self.num_samples)), COLUMNS)
+        if model.latent_dim is None:
+            return
+        batch = next(iter(data.batches("validation", self.num_reconstructions, model.device)))
+        reconstructions = model.decode(model.encode(batch.x, batch.label), batch.label)
+        yield "reconstructions", pictures.pairs(batch.x, reconstructions, COLUMNS)
+        if model.latent_dim == 2:
+            yield from self._latent_maps(model, data)
+
+    def _latent_maps(self, model, data) -> Iterable[tuple[str, Tensor]]:
+        batches = list(data.batches("validation", device=model.device))
+        codes = torch.cat([model.encode(batch.x, batch.label) for batch in batches]).cpu()
+        label = torch.cat([batch.label for batch in batches]).cpu()
+        points = range(MAP_POINTS)
+        sampled = model.sample_codes(points).cpu()
+        yield "latent_map", pictures.latent_map(codes, label, data.class_names)
+        yield (
+            "latent_map_samples",
+            pictures.latent_map(codes, label, data.class_names, sampled),
+        )
+        yield "latent_samples", pictures.grid(model.sample(points), MAP_POINTS // 3)

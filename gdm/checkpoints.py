@@ -1,0 +1,106 @@
+"""Checkpoints: written durably, read only if whole, and never unpickled into foreign objects."""
+
+import logging
+import os
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning.plugins.io import CheckpointIO
+
+from gdm.errors import UserError
+from gdm.files import durable_replacement
+
+log = logging.getLogger(__name__)
+
+LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
+
+
+class DurableCheckpointIO(CheckpointIO):
+    """Lets Lightning save and restore through `write` and `read`."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path, storage_options=None) -> None:
+        write(checkpoint, Path(path))
+
+    def load_checkpoint(self, path, map_location=None, weights_only=None) -> dict[str, Any]:
+        return read(Path(path))
+
+    def remove_checkpoint(self, path) -> None:
+        Path(path).unlink(missing_ok=True)
+
+
+def write(checkpoint: dict[str, Any], path: Path) -> None:
+    """Write a checkpoint so that a crash at any moment leaves a whole one.
+
+    The bytes go to a temporary file in the same folder, are flushed to the disk, read back and
+    verified; only then does the file that has been there become `previous.ckpt` and the new one
+    take its place. A failure before that, such as a full disk, changes nothing.
+
+    Raises:
+        OSError: if the checkpoint could not be written; the earlier ones are as they were.
+    """
+    with durable_replacement(path) as temporary:
+        torch.save(checkpoint, temporary)
+        problem = damage(temporary)
+        if problem:
+            raise OSError(f"what was written to {path.parent} reads back damaged: {problem}")
+        if path.exists():
+            _keep_as(path, path.with_name(PREVIOUS))
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read a whole checkpoint onto the CPU; only tensors and plain containers are unpickled.
+
+    Raises:
+        UserError: if the file is damaged or holds anything else.
+    """
+    problem = damage(path)
+    if problem:
+        raise UserError(f"the checkpoint {path} is damaged ({problem})")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UserError(f"the checkpoint {path} holds more than tensors: {error}") from error
+
+
+def newest_whole(folder: Path) -> Path | None:
+    """Return the newest undamaged checkpoint of a run, or None if it has saved none.
+
+    A damaged one is named in the log, and the one before it is used.
+
+    Raises:
+        UserError: if there are checkpoints but all are damaged.
+    """
+    candidates = [folder / name for name in (LAST, PREVIOUS) if (folder / name).exists()]
+    for path in candidates:
+        problem = damage(path)
+        if not problem:
+            return path
+        log.warning("the checkpoint %s is damaged (%s); trying the one before it", path, problem)
+    if candidates:
+        raise UserError(f"every checkpoint in {folder} is damaged: nothing to go on from")
+    return None
+
+
+def damage(path: Path) -> str | None:
+    """Say what is wrong with a checkpoint file, or None if it is whole.
+
+    A checkpoint is a zip archive with a checksum for every record, which torch itself does not
+    compare when it loads one.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            record = archive.testzip()
+    except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError) as error:
+        return str(error) or type(error).__name__
+    return f"the checksum of {record} differs" if record else None
+
+
+def _keep_as(path: Path, kept: Path) -> None:
+    """Give a file a second name, replacing what had it, without copying a byte."""
+    link = kept.with_name(kept.name + ".new")
+    link.unlink(missing_ok=True)
+    os.link(path, link)
+    os.replace(link, kept)

@@ -1,0 +1,337 @@
+"""Configurations: what the command line and the files in configs/ say -> a recipe for a task.
+
+Here alone Hydra and OmegaConf are imported; what leaves this room is plain containers.
+"""
+
+import contextlib
+import hashlib
+import inspect
+import logging
+import os
+import re
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import hydra
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra._internal.utils import get_args_parser
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, OverrideType
+from hydra.errors import HydraException, MissingConfigException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from gdm.errors import UserError
+from gdm.recipes import assign, keys, nearest, nearest_key
+from gdm.signatures import show
+
+HYDRA = "1.3"  # the behaviour that Hydra promises to keep
+REFERENCES = ("rerun", "resume", "run")  # each names a run, whose recipe is then the configuration
+NOT_IN_RECIPES = ("rerun", "resume", "plugins")
+# What may change while a run goes on.
+SURROUNDINGS = ("budget", "trainer", "callbacks", "logger")
+UNITS = ("epochs", "images", "minutes")
+MAX_NAME = 80  # letters of a job's name: file systems allow 255 bytes
+COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a recipe comes from.
+
+    Args:
+        kind: `new`, or what was asked of an earlier run: `rerun`, `resume`, `run`.
+        run: the earlier run (`gdm.runs.Run`).
+        overrides: what the user wrote on the command line.
+        plugins: the packages of the user's own that the recipe may name.
+        choices: group -> option, of a new run.
+        sweep: the sweep's folder, relative to the folder of all runs.
+        job: a short name made of the overrides, safe as a directory's.
+        options: the keys of a script that works on an earlier run.
+    """
+
+    kind: str
+    run: Any = None
+    overrides: list[str] = field(default_factory=list)
+    plugins: list[str] = field(default_factory=list)
+    choices: dict[str, str] = field(default_factory=dict)
+    sweep: str | None = None
+    job: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+Task = Callable[[dict[str, Any], Origin], Any]
+
+
+def main(config_name: str, task: Task, configs: Path | None = None) -> None:
+    """Run a task on what the command line says; a user's mistake is one line, and exit status 1.
+
+    Args:
+        config_name: the script's own file in configs/, without its ending.
+        task: called with the recipe and its origin, in a sweep once a job.
+        configs: the folder of configurations; None for configs/ beside the task's own folder.
+    """
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come back here instead of being printed
+    configs = configs or Path(inspect.getfile(task)).resolve().parents[1] / "configs"
+    sys.argv[1:] = sorted(sys.argv[1:], key=_is_override)  # argparse wants them in one piece
+    options = get_args_parser().parse_args()
+    try:
+        reference = _reference(options)
+        if reference is None:
+            _start(config_name, task, configs, options.overrides)
+        else:
+            _reopen(*reference, config_name, task, configs, options)
+    except UserError as error:
+        sys.exit(f"error: {error}")
+
+
+def _is_override(argument: str) -> bool:
+    return argument.startswith("~") or ("=" in argument and not argument.startswith("-"))
+
+
+# A new run, or a sweep of them ------------------------------------------------------------------
+
+
+def _start(config_name: str, task: Task, configs: Path, overrides: list[str]) -> None:
+    waiting, failures = [], []
+
+    def job(config: DictConfig) -> None:
+        settings = HydraConfig.get()
+        if settings.mode == RunMode.RUN:  # not in here, where Hydra catches what a task raises
+            waiting.append((config, settings))
+        elif not _attempt(task, config, settings):
+            failures.append(job_name(settings.overrides.task))
+
+    launch = hydra.main(config_path=str(configs), config_name=config_name, version_base=HYDRA)(job)
+    try:
+        launch()
+    except COMPOSITION_ERRORS as error:
+        raise UserError(_explain(error, config_name, configs, overrides)) from error
+    for config, settings in waiting:
+        task(_recipe(config), _origin(settings))
+    if failures:
+        raise UserError(f"{len(failures)} of the sweep's runs failed: {'; '.join(failures)}")
+
+
+def _attempt(task: Task, config: DictConfig, settings: DictConfig) -> bool:
+    """Run one job of a sweep; a failure is logged and leaves the other jobs alone."""
+    written = " ".join(settings.overrides.task)
+    try:
+        task(_recipe(config), _origin(settings))
+    except UserError as error:
+        log.error("%s failed: %s", written, error)
+    except Exception:
+        log.exception("%s failed", written)
+    else:
+        return True
+    return False
+
+
+def _origin(settings: DictConfig) -> Origin:
+    """Describe a job to its task by what Hydra says of it."""
+    overrides = list(settings.overrides.task)
+    groups = settings.runtime.choices.items()
+    is_sweep = settings.mode == RunMode.MULTIRUN
+    return Origin(
+        "new",
+        overrides=overrides,
+        plugins=_plugins(_parse(overrides)),
+        choices={group: option for group, option in groups if not group.startswith("hydra/")},
+        sweep=f"sweeps/{Path(settings.sweep.dir).name}" if is_sweep else None,
+        job=job_name(overrides),
+    )
+
+
+def _recipe(config: DictConfig) -> dict[str, Any]:
+    try:
+        recipe = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise UserError(_one_line(error)) from error
+    if "run" in recipe:
+        raise UserError("run= is missing: name a run's directory, an ending of it, or last")
+    return {key: value for key, value in recipe.items() if key not in NOT_IN_RECIPES}
+
+
+def job_name(overrides: list[str]) -> str:
+    """Return a name for a run's directory, made of its overrides: short, and without surprises."""
+    places = ("outputs=", "name=", "plugins=")
+    text = ",".join(each for each in overrides if not each.startswith(places))
+    name = re.sub(r"[^\w=,.+-]|^[.-]|(?<=\.)\.", "_", text, flags=re.ASCII)
+    if name == text and len(name) <= MAX_NAME:
+        return name
+    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+    return f"{name[: MAX_NAME - 9]}-{digest}"
+
+
+# An earlier run ---------------------------------------------------------------------------------
+
+
+def _reference(options: Namespace) -> tuple[str, str] | None:
+    """Return what is asked of which earlier run, if the command line names one."""
+    asks_hydra = (options.help, options.hydra_help, options.shell_completion, options.info)
+    written = [text.partition("=")[::2] for text in options.overrides]
+    named = [(key, run) for key, run in written if key in REFERENCES and run not in ("", "null")]
+    if not named or any(asks_hydra):
+        return None
+    if len(named) > 1:
+        raise UserError(f"{' '.join(f'{key}={run}' for key, run in named)}: name one run")
+    if options.multirun:
+        raise UserError(f"{named[0][0]}= takes one run at a time, without -m")
+    return named[0]
+
+
+def _reopen(
+    kind: str, reference: str, config_name: str, task: Task, configs: Path, options: Namespace
+) -> None:
+    from gdm import runs
+
+    written = [text for text in options.overrides if text.partition("=")[0] not in REFERENCES]
+    try:
+        overrides = _parse(written)
+        of_script = _compose(configs, config_name) if kind == "run" else ["outputs"]
+        own = [each.input_line for each in overrides if _room(each) in of_script]
+        script = _compose(configs, config_name, own)
+    except COMPOSITION_ERRORS as error:
+        raise UserError(_explain(error, config_name, configs, written)) from error
+    run = runs.find(reference, Path(script["outputs"]))
+    recipe = run.recipe()
+    if any(_room(each) == "budget" for each in overrides):
+        recipe["budget"] |= dict.fromkeys(UNITS)  # a new length replaces the old in any unit
+    for override in overrides:
+        if override.input_line not in own and _room(override) != "plugins":
+            _apply(override, recipe, kind, configs)
+    if kind == "rerun":
+        recipe["outputs"] = script["outputs"]  # not a folder that came with the run
+    if options.cfg:
+        print(yaml.safe_dump(recipe, sort_keys=False), end="")
+        return
+    plugins, job = _plugins(overrides), job_name(written)
+    task(
+        recipe,
+        Origin(kind, run, written, plugins, job=job, options=script if kind == "run" else {}),
+    )
+
+
+def _apply(override: Override, recipe: dict[str, Any], kind: str, configs: Path) -> None:
+    """Change an earlier run's recipe as one override says."""
+    text, key = override.input_line, override.key_or_group
+    if override.type != OverrideType.CHANGE or override.is_sweep_override():
+        raise UserError(f"{text}: with {kind}= write key=value, with one value")
+    if kind == "resume" and _room(override) not in SURROUNDINGS:
+        allowed = ", ".join(f"{room}.*" for room in SURROUNDINGS)
+        raise UserError(f"{text}: resume= goes on with the same training; it takes {allowed} only")
+    if not (configs / key).is_dir():
+        assign(recipe, key, override.value())
+    elif key in SURROUNDINGS:
+        _choose(key, override.value(), recipe, configs)
+    else:
+        raise UserError(
+            f"{text}: {kind}= keeps what was trained; it takes single keys, and the groups "
+            "trainer, callbacks and logger"
+        )
+
+
+def _choose(group: str, option: Any, recipe: dict[str, Any], configs: Path) -> None:
+    """Replace a recipe's node by another option of its group, or by none."""
+    options = sorted(path.stem for path in (configs / group).glob("*.yaml"))
+    if option is not None and option not in options:
+        raise UserError(_unknown_option(group, show(option), options))
+    composed = {group: None}
+    if option is not None:
+        composed = _compose(configs, f"{group}/{option}", given={"dataset": recipe["dataset"]})
+    recipe[group] = composed.pop(group)
+    for key, value in composed.items():
+        assign(recipe, key, value)
+
+
+# Hydra's words and ours -------------------------------------------------------------------------
+
+
+def _parse(overrides: list[str]) -> list[Override]:
+    return OverridesParser.create().parse_overrides(overrides)
+
+
+def _compose(
+    configs: Path, config_name: str, overrides: list[str] | None = None, given: dict | None = None
+) -> dict[str, Any]:
+    """Compose a configuration without running anything; `given` serves its interpolations."""
+    with initialize_config_dir(str(configs), version_base=HYDRA):
+        config = OmegaConf.to_container(compose(config_name, overrides))
+    whole = OmegaConf.to_container(OmegaConf.create(config | (given or {})), resolve=True)
+    return {key: whole[key] for key in config}
+
+
+def _room(override: Override) -> str:
+    """Return the outermost key that an override changes."""
+    return (override.package or override.key_or_group).partition(".")[0]
+
+
+def _plugins(overrides: list[Override]) -> list[str]:
+    """Return the packages that the command line allows: no file may."""
+    values = [each.value() for each in overrides if each.key_or_group == "plugins"]
+    packages = values[-1] if values else []
+    if not isinstance(packages, list) or not all(isinstance(name, str) for name in packages):
+        raise UserError(f"plugins={show(packages)}: must be a list of packages, plugins=[mine]")
+    return packages
+
+
+def _explain(error: Exception, config_name: str, configs: Path, overrides: list[str]) -> str:
+    """Say in one line what is wrong with a command line that Hydra cannot compose."""
+    if isinstance(error, MissingConfigException) and error.options:
+        group, _, option = (error.missing_cfg_file or "").rpartition("/")
+        return _unknown_option(group, option, error.options)
+    known = _known_keys(config_name, configs, overrides)
+    problems = (_problem(text, known, configs, str(error)) for text in overrides)
+    return next(filter(None, problems), None) or _one_line(error)
+
+
+def _unknown_option(group: str, option: str, options: Sequence[str]) -> str:
+    known = ", ".join(options)
+    return (
+        f"{group}={option}: {group} has no such option{nearest(option, options)}; it has {known}"
+    )
+
+
+def _problem(text: str, known: list[str], configs: Path, reason: str) -> str | None:
+    """Return what is wrong with one argument, if it is that one."""
+    key = text.partition("=")[0]
+    if key == text and not text.startswith("~"):
+        return f"{text}: write key=value or group=option{nearest_key(text, known)}"
+    try:
+        (override,) = _parse([text])
+    except HydraException as error:
+        return f"{text}: {_one_line(error)}; put quotes around a value with special characters"
+    key = override.key_or_group
+    is_change = override.type == OverrideType.CHANGE and not override.is_hydra_override()
+    if is_change and key not in known and not (configs / key).is_dir():
+        return f"{key}: there is no such key{nearest_key(key, known)}"
+    if override.is_sweep_override() and "--multirun" in reason:
+        return f"{text}: several values are a sweep, which -m runs; a list is written [1,2]"
+    return None
+
+
+def _known_keys(config_name: str, configs: Path, overrides: list[str]) -> list[str]:
+    """Return the keys of the configuration that the chosen groups make, and the groups."""
+    groups = [path.name for path in configs.iterdir() if path.is_dir()]
+    chosen = [text for text in overrides if text.split("=")[0].split("@")[0] in groups]
+    for attempt in (chosen, []):
+        with contextlib.suppress(*COMPOSITION_ERRORS):
+            return [*keys(_compose(configs, config_name, attempt)), *groups]
+    return groups
+
+
+def _one_line(error: Exception) -> str:
+    """Return the beginning of the reason, which may be what caused the error."""
+    reason = str(error).strip() or str(error.__cause__ or type(error).__name__).strip()
+    if getattr(error, "full_key", None):  # OmegaConf's errors say more than one needs
+        return f"{error.full_key}: {reason.splitlines()[0]}"
+    return " ".join(reason.splitlines()[:2])

@@ -1,0 +1,160 @@
+"""A data set in memory: its splits, the training stream, and batches to evaluate on."""
+
+import hashlib
+from collections.abc import Iterator
+
+import torch
+from pytorch_lightning import LightningDataModule
+
+from gdm.data.batches import Batch, TrainBatches, to_float
+from gdm.data.sources import Images, Source
+from gdm.errors import UserError
+from gdm.randomness import generator
+from gdm.ranges import Count
+
+SPLIT_SEED = 2017  # of the validation split: the same images for every run of every family
+EVALUATION_BATCH = 500
+
+
+class ImageDataModule(LightningDataModule):
+    """Training, validation and test images of one data set.
+
+    The validation images are held out of the training images, the same ones in every run; the
+    test images are not read before they are asked for.
+
+    Args:
+        source: where the images come from.
+        channels: channels of an image.
+        resolution: pixels a side that the networks see; the images are padded to it.
+        native_resolution: pixels a side of the images themselves.
+        num_classes: number of classes.
+        batch_size: images a training batch.
+        validation_size: number of training images that are held out.
+        binarize: make the images black and white, at half of the range.
+
+    Raises:
+        UserError: from `prepare`, if the data are not as described or cannot be had.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        channels: Count,
+        resolution: Count,
+        native_resolution: Count,
+        num_classes: Count,
+        batch_size: Count,
+        validation_size: Count,
+        binarize: bool,
+    ) -> None:
+        super().__init__()
+        if resolution < native_resolution:
+            raise ValueError(
+                f"resolution={resolution}: images of {native_resolution} pixels are padded to it, "
+                "so it must be at least as large"
+            )
+        self.source = source
+        self.channels = channels
+        self.resolution = resolution
+        self.native_resolution = native_resolution
+        self.num_classes = num_classes
+        self.batch_size = batch_size
+        self.validation_size = validation_size
+        self.binarize = binarize
+        self._splits: dict[str, Images] = {}
+        self._stream: TrainBatches | None = None
+
+    def prepare(self) -> None:
+        """Read the training images and split them, once."""
+        if self._splits:
+            return
+        images = self._load("train")
+        num_train = len(images) - self.validation_size
+        if num_train < 1:
+            raise UserError(
+                f"dataset.validation_size={self.validation_size}: there are {len(images)} training "
+                "images, and some must be left to train on"
+            )
+        if self.batch_size > num_train:
+            raise UserError(
+                f"dataset.batch_size={self.batch_size}: at most {num_train}, the training images"
+            )
+        order = torch.randperm(len(images), generator=generator(SPLIT_SEED, "validation"))
+        self._splits["train"] = images.select(order[self.validation_size :].sort().values)
+        self._splits["validation"] = images.select(order[: self.validation_size].sort().values)
+
+    def split(self, name: str) -> Images:
+        """Return the images of `train`, `validation` or `test`."""
+        self.prepare()
+        if name == "test" and name not in self._splits:
+            self._splits["test"] = self._load("test")
+        return self._splits[name]
+
+    @property
+    def num_train(self) -> int:
+        """Number of training images, without those held out."""
+        return len(self.split("train"))
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes' names."""
+        return self.split("train").class_names
+
+    @property
+    def fingerprint(self) -> str:
+        """Letters that change when the images, their split or their processing do."""
+        facts = (self.source.fingerprint, SPLIT_SEED, self.validation_size, self.binarize)
+        return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+
+    def batches(
+        self,
+        split: str,
+        batch_size: int = EVALUATION_BATCH,
+        device: torch.device | str = "cpu",
+        limit: int | None = None,
+    ) -> Iterator[Batch]:
+        """Yield batches of floats in [-1, 1] on a device, in the order of the split.
+
+        Args:
+            split: `train`, `validation` or `test`.
+            batch_size: images a batch; the last may be smaller.
+            device: where the batches go.
+            limit: the number of images, the first of the split; None for all.
+        """
+        part = self.split(split)
+        count = min(limit or len(part), len(part))
+        for index in torch.arange(count).split(batch_size):
+            x, label = part.images[index], part.labels[index]
+            yield Batch(to_float(x.to(device)), label.to(device), index)
+
+    # The training stream, as Lightning takes it --------------------------------------------------
+
+    def set_stream(self, seed: int, start: int, stop: int) -> None:
+        """Say which batches of the run with this seed are trained on next."""
+        self._stream = TrainBatches(self.split("train"), self.batch_size, seed, start, stop)
+
+    def train_dataloader(self) -> TrainBatches:
+        """Return the stream that `set_stream` has set."""
+        return self._stream
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Turn a batch of the stream into floats, on the device."""
+        return batch._replace(x=to_float(batch.x))
+
+    def _load(self, name: str) -> Images:
+        images = self.source.load(name)
+        shape = tuple(images.images.shape[1:])
+        expected = (self.channels, self.native_resolution, self.native_resolution)
+        if shape != expected:
+            raise UserError(
+                f"dataset.channels and dataset.native_resolution say {expected}, but the images "
+                f"are {shape}"
+            )
+        if len(images.class_names) != self.num_classes:
+            raise UserError(
+                f"dataset.num_classes={self.num_classes}: there are {len(images.class_names)}"
+            )
+        if self.binarize:
+            black_and_white = images.images.gt(127).to(torch.uint8).mul_(255)
+            images = Images(black_and_white, images.labels, images.class_names)
+        return images

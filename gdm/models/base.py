@@ -1,0 +1,176 @@
+"""What every family shares: the contract that callbacks, metrics and scripts rest on."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from pytorch_lightning import LightningModule
+from torch import Tensor, nn
+from torch.nn.functional import one_hot, pad
+
+from gdm.ema import EMA
+from gdm.learning_rates import LearningRate
+from gdm.moments import Moments
+from gdm.randomness import seed_default_generators
+from gdm.ranges import Count, Positive
+
+
+class GenerativeModel(LightningModule):
+    """A model of images x: (N, channels, native_resolution, native_resolution) in [-1, 1].
+
+    A model says what is optimised in `training_step` and makes images in `sample`. Where it has
+    codes it also offers `encode(x)` and `decode(z)`; where it has a likelihood,
+    `log_likelihood(x)`. Images enter and leave in their native resolution; networks see them
+    padded to `resolution`.
+
+    Args:
+        channels, resolution, native_resolution, num_classes: facts of the data set.
+        optimizer: parameters -> optimizer.
+        learning_rate: progress in [0, 1] -> factor of the optimizer's rate.
+        ema: the average of the weights that samples and evaluation use; None for none.
+        max_gradient_norm: gradients are scaled down to this norm; None for no clipping.
+    """
+
+    headline: tuple[str, ...] = ("loss",)  # the figures that the progress bar shows
+    latent_dim: int | None = None  # size of a code; None where a model has no codes
+
+    def __init__(
+        self,
+        channels: Count,
+        resolution: Count,
+        native_resolution: Count,
+        num_classes: int,
+        optimizer: Callable,
+        learning_rate: LearningRate,
+        ema: EMA | None,
+        max_gradient_norm: Positive | None,
+    ) -> None:
+        super().__init__()
+        self.channels = channels
+        self.resolution = resolution
+        self.native_resolution = native_resolution
+        self.num_classes = num_classes
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.ema = ema
+        self.max_gradient_norm = max_gradient_norm
+        self.place_in_run(seed=0, batch_size=1, num_batches=1, batches_seen=0)
+
+    # What a family defines ---------------------------------------------------------------------
+
+    def sample(
+        self, indices: Sequence[int], label: Tensor | None = None, seed: int = 0
+    ) -> Tensor:
+        """Return the images of these indices, (N, C, H, W) in [-1, 1].
+
+        Image i depends on (seed, i) alone, not on the batch it is drawn in.
+
+        Args:
+            indices: the N indices.
+            label: (N,) classes for a conditional model; None spreads the indices over all.
+            seed: the seed of the whole set of samples.
+        """
+        raise NotImplementedError
+
+    def prepare_sampling(self, batches: Iterable) -> None:
+        """Fit what sampling needs to batches of training images; most models need nothing."""
+
+    def figures(self, x: Tensor, label: Tensor, index: Sequence[int]) -> dict[str, Tensor]:
+        """Return figures of each image for the evaluation to average: {name: (N, ...)}."""
+        return {}
+
+    def report(self, moments: dict[str, Moments]) -> dict[str, float | list[float]]:
+        """Turn the moments of `figures` over a split into the figures that are reported."""
+        return {name: float(moment.mean) for name, moment in moments.items()}
+
+    # Labels ------------------------------------------------------------------------------------
+
+    def labels_of(self, indices: Sequence[int], label: Tensor | None) -> Tensor:
+        """Return the classes to sample, (N,): those asked for, or all classes in turn."""
+        if label is None:
+            label = torch.tensor([index % max(self.num_classes, 1) for index in indices])
+        return label.to(self.device)
+
+    def one_hot(self, label: Tensor) -> Tensor:
+        """Return labels as indicator vectors: (N,) -> (N, num_classes)."""
+        return one_hot(label, self.num_classes).float()
+
+    # Padding -----------------------------------------------------------------------------------
+
+    def pad(self, x: Tensor) -> Tensor:
+        """Pad native images with black to the networks' resolution."""
+        border = self.resolution - self.native_resolution
+        before, after = border // 2, border - border // 2
+        return pad(x, (before, after, before, after), value=-1.0) if border else x
+
+    def crop(self, x: Tensor) -> Tensor:
+        """Undo `pad`."""
+        before = (self.resolution - self.native_resolution) // 2
+        inside = slice(before, before + self.native_resolution)
+        return x[..., inside, inside]
+
+    # Training ----------------------------------------------------------------------------------
+
+    def place_in_run(
+        self, seed: int, batch_size: int, num_batches: int, batches_seen: int
+    ) -> None:
+        """Say where in which run the next training step stands; all that follows is a function
+        of it: the noise, the learning rate and the decay of the average.
+        """
+        self.seed = seed
+        self.batch_size = batch_size
+        self.num_batches = num_batches
+        self.batches_seen = batches_seen
+
+    @property
+    def images_seen(self) -> int:
+        """Number of training images consumed, the batch in progress included: every curve's axis."""
+        return self.batches_seen * self.batch_size
+
+    def average(self, *networks: nn.Module) -> None:
+        """Name the networks whose averaged weights samples and evaluation use; the last line of
+        a constructor."""
+        if self.ema is not None:
+            self.ema.follow(list(networks))
+
+    @contextmanager
+    def evaluating(self, averaged: bool = True) -> Iterator[None]:
+        """Evaluation mode without gradients and, where there is an average, with its weights."""
+        was_training = self.training
+        self.eval()
+        try:
+            with torch.no_grad():
+                if averaged and self.ema is not None:
+                    with self.ema.applied():
+                        yield
+                else:
+                    yield
+        finally:
+            self.train(was_training)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        optimizer = self.optimizer(p for p in self.parameters() if p.requires_grad)
+        optimizer.register_step_post_hook(self._update_average)
+        return optimizer
+
+    def _update_average(self, *_) -> None:
+        if self.ema is not None:
+            self.ema.update(self.images_seen, self.batch_size)
+
+    def on_train_batch_start(self, batch, batch_idx: int) -> None:
+        seed_default_generators(self.seed, "step", self.batches_seen)
+        progress = (self.batches_seen + 0.5) / self.num_batches
+        factor = self.learning_rate(progress)
+        for optimizer in self.trainer.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = factor * group.setdefault("initial_lr", group["lr"])
+        self.batches_seen += 1  # from here on this batch counts
+
+    def on_save_checkpoint(self, checkpoint: dict) -> None:
+        checkpoint["batches_seen"] = self.batches_seen
+        del checkpoint["loops"]  # every fit is one epoch over the batches that are left
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        if self.max_gradient_norm is not None:
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            nn.utils.clip_grad_norm_(parameters, self.max_gradient_norm)

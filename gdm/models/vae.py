@@ -1,0 +1,155 @@
+"""Variational autoencoders."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from gdm.ema import EMA
+from gdm.learning_rates import LearningRate
+from gdm.losses import Likelihood, bits_per_dimension
+from gdm.models.base import GenerativeModel
+from gdm.moments import Moments
+from gdm.networks.autoencoder import Decoder, Encoder
+from gdm.priors import Prior
+from gdm.randomness import normal, uniform
+from gdm.ranges import Count, NonNegative, Positive
+
+ACTIVE = 0.01  # variance of a code's mean over the data above which a unit carries something
+
+
+class VAE(GenerativeModel):
+    """Maximises E_q[log p(x | z)] - beta KL(q(z | x) || p(z)), the ELBO at beta = 1.
+
+    q(z | x) = N(mean(x), diag(exp(log_variance(x)))); Kingma and Welling 2014, equation 3. With
+    beta above 1 it is the beta-VAE (Higgins et al. 2017); with labels, the conditional VAE (Sohn
+    et al. 2015), whose encoder and decoder are both told the class.
+
+    Args:
+        latent_dim: D, size of a code.
+        width: channels of the networks at half the resolution.
+        beta: weight of the KL in the objective; the reported ELBO knows no beta.
+        conditional: condition on the label.
+        likelihood: p(x | z).
+        prior: D -> p(z).
+        (the rest as in `GenerativeModel`)
+    """
+
+    headline = ("reconstruction", "kl")
+
+    def __init__(
+        self,
+        channels: Count,
+        resolution: Count,
+        native_resolution: Count,
+        num_classes: Count,
+        latent_dim: Count,
+        width: Count,
+        beta: NonNegative,
+        conditional: bool,
+        likelihood: Likelihood,
+        prior: Callable[..., Prior],
+        optimizer: Callable,
+        learning_rate: LearningRate,
+        ema: EMA | None,
+        max_gradient_norm: Positive | None,
+    ) -> None:
+        super().__init__(
+            channels, resolution, native_resolution, num_classes,
+            optimizer, learning_rate, ema, max_gradient_norm,
+        )  # fmt: skip
+        self.latent_dim = latent_dim
+        self.beta = beta
+        self.conditional = conditional
+        num_label_channels = num_classes if conditional else 0
+        self.encoder = Encoder(channels + num_label_channels, resolution, width, 2 * latent_dim)
+        self.decoder = Decoder(channels, resolution, width, latent_dim + num_label_channels)
+        self.likelihood = likelihood
+        self.prior = prior(latent_dim=latent_dim)
+        self.average(self.encoder, self.decoder, self.likelihood, self.prior)
+
+    def training_step(self, batch, batch_idx: int) -> dict[str, Tensor]:
+        x, label, _ = batch
+        mean, log_variance = self.posterior(x, label)
+        z = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)  # equation 4
+        reconstruction = -self.likelihood.log_prob(self.output(z, label), x).mean()
+        kl = self.prior.divergence(z, mean, log_variance).mean()
+        loss = reconstruction + self.beta * kl
+        return {"loss": loss, "reconstruction": reconstruction, "kl": kl}
+
+    def posterior(self, x: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and log-variance of q(z | x): (N, C, H, W), (N,) -> twice (N, D)."""
+        x = self.pad(x)
+        if self.conditional:
+            planes = self.one_hot(label)[:, :, None, None].expand(-1, -1, *x.shape[2:])
+            x = torch.cat([x, planes], dim=1)  # (N, C + num_classes, R, R)
+        mean, log_variance = self.encoder(x).float().chunk(2, dim=1)
+        return mean, log_variance.clamp(-12, 4)  # exp stays finite in the first steps
+
+    def output(self, z: Tensor, label: Tensor) -> Tensor:
+        """Return what the likelihood takes: (N, D), (N,) -> (N, C, H, W)."""
+        if self.conditional:
+            z = torch.cat([z, self.one_hot(label)], dim=1)
+        return self.crop(self.decoder(z).float())
+
+    @torch.no_grad()
+    def encode(self, x: Tensor, label: Tensor | None = None) -> Tensor:
+        """Return the means of the codes: (N, C, H, W) in [-1, 1] -> (N, D)."""
+        return self.posterior(x, label)[0]
+
+    @torch.no_grad()
+    def decode(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+        """Return the mean images of codes: (N, D) -> (N, C, H, W) in [-1, 1]."""
+        return self.likelihood.mean(self.output(z, label))
+
+    @torch.no_grad()
+    def sample(
+        self, indices: Sequence[int], label: Tensor | None = None, seed: int = 0
+    ) -> Tensor:
+        return self.decode(self.sample_codes(indices, seed), self.labels_of(indices, label))
+
+    @torch.no_grad()
+    def sample_codes(self, indices: Sequence[int], seed: int = 0) -> Tensor:
+        """Return the codes that `sample` decodes, drawn from the prior: (N, D)."""
+        noise = normal(indices, (self.latent_dim,), seed, "sample")
+        return self.prior.transform(noise.to(self.device))
+
+    @torch.no_grad()
+    def log_likelihood(self, x: Tensor, label: Tensor, index: Sequence[int]) -> Tensor:
+        """Return the ELBO, a lower bound on log p(x) of the 8-bit images, in nats: (N,)."""
+        figures = self.figures(x, label, index)
+        return -figures["reconstruction"] - figures["kl"]
+
+    def figures(self, x: Tensor, label: Tensor, index: Sequence[int]) -> dict[str, Tensor]:
+        mean, log_variance = self.posterior(x, label)
+        noise = normal(index, mean.shape[1:], 0, "posterior").to(x.device)
+        z = mean + torch.exp(0.5 * log_variance) * noise
+        within_bin = uniform(index, x.shape[1:], 0, "dequantisation").to(x.device)
+        target = self.likelihood.observed(x, within_bin)
+        reconstruction = -self.likelihood.log_prob(self.output(z, label), target)
+        kl = self.prior.divergence(z, mean, log_variance)
+        elbo = -(reconstruction + kl)
+        return {
+            "reconstruction": reconstruction,
+            "kl": kl,
+            "elbo": elbo,
+            "bits_per_dim": bits_per_dimension(elbo, x[0].numel()),
+            "is_likelihood": self.likelihood.describes(x).float(),
+            "posterior_mean": mean,
+            "posterior_log_variance": log_variance,
+            "posterior_variance": log_variance.exp(),
+        }
+
+    def report(self, moments: dict[str, Moments]) -> dict[str, float | list[float]]:
+        scalars = ("reconstruction", "kl", "elbo", "bits_per_dim")
+        if moments["is_likelihood"].mean < 1:  # a cross-entropy on grey images bounds nothing
+            scalars = ("reconstruction", "kl")
+        record = {name: float(moments[name].mean) for name in scalars}
+        spread = moments["posterior_mean"].variance
+        kl_per_unit = self.prior.divergence_per_unit(
+            moments["posterior_mean"], moments["posterior_variance"].mean,
+            moments["posterior_log_variance"].mean,
+        )  # fmt: skip
+        # Burda et al. 2016, section 5.2
+        active = float((spread > ACTIVE).sum())
+        return record | {"active_units": active, "kl_per_unit": kl_per_unit.tolist()}

@@ -1,0 +1,45 @@
+"""Ranges of numbers, for the constructors' signatures: there they are the schema of every key.
+
+    def __init__(self, latent_dim: Count, beta: NonNegative) -> None: ...
+
+A signature so annotated is an ordinary one to Python and to readers; `gdm.config` compares a
+configuration with it before anything is built.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Annotated
+
+
+@dataclass(frozen=True)
+class Range:
+    """The finite numbers from `low` to `high`, both included unless `low_open`.
+
+    Args:
+        low: the least number, or the number that all must exceed.
+        high: the greatest number; infinity for none.
+        low_open: whether `low` itself is left out.
+    """
+
+    low: float
+    high: float = math.inf
+    low_open: bool = False
+
+    def __contains__(self, number: float) -> bool:
+        above = number > self.low if self.low_open else number >= self.low
+        return above and number <= self.high and math.isfinite(number)
+
+    def __str__(self) -> str:
+        if self.high == math.inf:
+            return f"above {self.low}" if self.low_open else f"at least {self.low}"
+        if self.low_open:
+            return f"above {self.low}, at most {self.high}"
+        return f"between {self.low} and {self.high}"
+
+
+Count = Annotated[int, Range(1)]
+Natural = Annotated[int, Range(0)]
+Positive = Annotated[float, Range(0, low_open=True)]
+NonNegative = Annotated[float, Range(0)]
+Share = Annotated[float, Range(0, 1)]
+PositiveShare = Annotated[float, Range(0, 1, low_open=True)]

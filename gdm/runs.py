@@ -1,0 +1,250 @@
+"""A run directory: create it, describe it, find it, and open the model that it holds."""
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import platform
+import subprocess
+from collections.abc import Callable
+from datetime import datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gdm import checkpoints
+from gdm.errors import UserError
+from gdm.files import write_text
+from gdm.recipes import build, check_targets
+
+log = logging.getLogger(__name__)
+
+PACKAGES = ("torch", "torchvision", "pytorch-lightning", "numpy", "gdm")
+
+
+class Run:
+    """A run directory.
+
+    ```
+    .hydra/config.yaml   the recipe, plain text
+    manifest.json        versions, device, seed; status, seconds, images seen
+    checkpoints/  samples/  tensorboard/  metrics.jsonl  train.log
+    ```
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        self.checkpoints = self.path / "checkpoints"
+        self.samples = self.path / "samples"
+        self.tensorboard = self.path / "tensorboard"
+        self.metrics = self.path / "metrics.jsonl"
+        self.log = self.path / "train.log"
+
+    def __str__(self) -> str:
+        inside = self.path.resolve().is_relative_to(Path.cwd())
+        return os.path.relpath(self.path) if inside else str(self.path)
+
+    def recipe(self) -> dict[str, Any]:
+        """Return the configuration that the run was made from."""
+        path = self.path / ".hydra" / "config.yaml"
+        try:
+            recipe = yaml.safe_load(path.read_text())
+        except FileNotFoundError:
+            raise UserError(f"{self} holds no recipe: {path} is missing") from None
+        except yaml.YAMLError as error:
+            raise UserError(f"{path} is not readable YAML: {error}") from None
+        if not isinstance(recipe, dict):
+            raise UserError(f"{path} holds no recipe")
+        return recipe
+
+    def write_recipe(self, recipe: dict[str, Any], overrides: list[str]) -> None:
+        """Write down what makes the run, before it starts."""
+        folder = self.path / ".hydra"
+        folder.mkdir(exist_ok=True)
+        write_text(folder / "config.yaml", yaml.safe_dump(recipe, sort_keys=False))
+        write_text(folder / "overrides.yaml", yaml.safe_dump(overrides))
+
+    def manifest(self) -> dict[str, Any]:
+        """Return what is known of the run; empty if nothing has been written yet."""
+        try:
+            return json.loads((self.path / "manifest.json").read_text())
+        except (FileNotFoundError, json.JSONDecodeError):
+            return {}
+
+    def describe(self, **facts: Any) -> None:
+        """Add facts to the manifest."""
+        text = json.dumps(self.manifest() | facts, indent=2)
+        write_text(self.path / "manifest.json", text + "\n")
+
+
+    def keep(self, write: Callable[[], None]) -> None:
+        """Write something that training can do without: a disk that fills does not stop it."""
+        try:
+            write()
+        except OSError as error:
+            log.warning("could not write into %s (%s); training goes on", self, error)
+
+    def record(self, images_seen: int, figures: dict[str, Any]) -> None:
+        """Add the record of an evaluation to `metrics.jsonl`."""
+        line = json.dumps({"images": images_seen} | figures) + "\n"
+
+        def append() -> None:
+            with self.metrics.open("a") as file:
+                file.write(line)
+
+        self.keep(append)
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return the records of all evaluations so far, in their order."""
+        if not self.metrics.exists():
+            return []
+        lines = self.metrics.read_text().splitlines()
+        return [json.loads(line) for line in lines if line.endswith("}")]  # one may be cut short
+
+    def forget_after(self, images_seen: int) -> None:
+        """Drop the records of evaluations that a resumed run will repeat."""
+        kept = [r for r in self.records() if r["images"] <= images_seen and r["split"] != "test"]
+        write_text(self.metrics, "".join(json.dumps(record) + "\n" for record in kept))
+
+
+def create(
+    recipe: dict[str, Any],
+    choices: dict[str, str] | None = None,
+    sweep: str | None = None,
+    job: str = "",
+) -> Run:
+    """Make a directory of its own for a new run, below the recipe's `outputs`.
+
+    It is `<name>/<time to the microsecond>-<hash>`, the name by default `<model>/<dataset>`, or
+    in a sweep `<sweep>/<job>`.
+
+    Args:
+        recipe: what the run is made from; the name is settled in it.
+        choices: the options that were chosen, of which model and dataset make the name.
+        sweep: the folder of a sweep, relative to `outputs`; None for a single run.
+        job: the name of this run within its sweep.
+
+    Raises:
+        UserError: if the name leads out of `outputs`.
+    """
+    outputs = Path(recipe["outputs"])
+    if recipe["name"] is None:
+        recipe["name"] = "/".join((choices or {}).get(part, part) for part in ("model", "dataset"))
+    name = sweep or recipe["name"]
+    parent = (outputs / name).resolve()
+    if not parent.is_relative_to(outputs.resolve()) or not name.strip():
+        raise UserError(f"name={name}: a run must stay inside the outputs folder ({outputs})")
+    parent.mkdir(parents=True, exist_ok=True)
+    attempt = 1
+    while True:
+        stamp = job if sweep else f"{datetime.now():%Y%m%d-%H%M%S-%f}-{recipe_hash(recipe)}"
+        path = outputs / name / (stamp if attempt == 1 else f"{stamp}~{attempt}")
+        attempt += 1
+        try:
+            path.mkdir()
+        except FileExistsError:  # another run has just taken the name
+            continue
+        return Run(path)
+
+
+def recipe_hash(recipe: dict[str, Any]) -> str:
+    """Return eight letters that stand for a recipe."""
+    return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def surroundings() -> dict[str, Any]:
+    """Return what, besides the recipe, a run's bits may depend on."""
+    import torch
+
+    return {
+        "created": datetime.now().astimezone().isoformat(),
+        "versions": {name: _version(name) for name in PACKAGES},
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "threads": torch.get_num_threads(),
+        "commit": _commit(),
+    }
+
+
+def find(reference: str, outputs: Path) -> Run:
+    """Return the run that a user means: a path, a unique ending of one, or `last`.
+
+    Raises:
+        UserError: if there is no such run, or more than one.
+    """
+    if (Path(reference) / ".hydra" / "config.yaml").is_file():
+        return Run(Path(reference))
+    runs = sorted(path.parent.parent for path in outputs.glob("**/.hydra/config.yaml"))
+    if reference == "last" and runs:
+        return Run(max(runs, key=_created))
+    ending = reference.rstrip("/")
+    matches = [path for path in runs if str(path).endswith(ending)] if ending else []
+    if len(matches) == 1:
+        return Run(matches[0])
+    if matches:
+        listed = "\n  ".join(map(str, matches[:8]))
+        raise UserError(f"{len(matches)} runs end in '{reference}'; name more of it:\n  {listed}")
+    known = "\n  ".join(map(str, sorted(runs, key=_created)[-5:]))
+    hint = f"the newest there:\n  {known}" if runs else "there are none yet"
+    raise UserError(f"no run '{reference}' in {outputs}; {hint}")
+
+
+def load(run: str | Path | Run, checkpoint: str = "last", averaged: bool = True):
+    """Return a run's model with its trained weights, on the CPU, in evaluation mode.
+
+    Args:
+        run: a run, its path, or what `find` finds in the folder `outputs`.
+        checkpoint: `last`, or the name of another file in the run's checkpoints.
+        averaged: take the average of the weights where the run has kept one.
+
+    Raises:
+        UserError: if there is no such run or checkpoint, or the recipe names a foreign target.
+    """
+    run = run if isinstance(run, Run) else find(str(run), Path("outputs"))
+    recipe = run.recipe()
+    check_targets(recipe)
+    path = checkpoint_path(run, checkpoint)
+    model = build(recipe["model"], "model")
+    model.load_state_dict(checkpoints.read(path)["state_dict"])
+    if averaged and model.ema is not None:
+        model.ema.give()
+    return model.eval()
+
+
+def checkpoint_path(run: Run, checkpoint: str = "last") -> Path:
+    """Return where a run's checkpoint lies; of `last` the newest that is whole."""
+    if checkpoint == "last":
+        path = checkpoints.newest_whole(run.checkpoints)
+    else:
+        path = run.checkpoints / f"{checkpoint}.ckpt"
+        path = path if path.is_file() else None
+    if path is None:
+        raise UserError(
+            f"{run} has no checkpoint '{checkpoint}'; "
+            f"train it with: python scripts/train.py resume={run}"
+        )
+    return path
+
+
+def _created(path: Path) -> tuple[str, str]:
+    return Run(path).manifest().get("created", ""), str(path)
+
+
+def _version(package: str) -> str | None:
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        return metadata.version(package)
+    return None
+
+
+def _commit() -> str | None:
+    """Return the commit of the source code, with a + if it has been changed since."""
+    folder = Path(__file__).parent
+    git = ["git", "-C", str(folder), "describe", "--always", "--dirty=+", "--abbrev=12"]
+    try:
+        described = subprocess.run(git, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return described.stdout.strip()

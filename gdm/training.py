@@ -1,0 +1,267 @@
+"""One run, from its recipe to a finished directory."""
+
+import logging
+import os
+import resource
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, Trainer
+from rich.console import Console
+from rich.table import Table
+
+from gdm import checkpoints, evaluation
+from gdm.callbacks.budget import Budget
+from gdm.callbacks.checkpoints import Interrupted
+from gdm.callbacks.metrics import Diverged
+from gdm.callbacks.stopwatch import Stopwatch
+from gdm.callbacks.tensorboard import TensorBoard
+from gdm.callbacks.validation import Validation
+from gdm.data.datamodule import ImageDataModule
+from gdm.errors import UserError
+from gdm.models.base import GenerativeModel
+from gdm.randomness import seed_default_generators
+from gdm.ranges import Natural
+from gdm.recipes import build
+from gdm.runs import Run
+
+log = logging.getLogger(__name__)
+
+MEASURED_SHARE = 0.05  # of a budget in minutes goes, at most, into measuring
+FINAL_LOOKS = 3  # the first look, and the final one at about twice as many images
+
+
+class Training:
+    """The objects of one run, built from its recipe.
+
+    Args:
+        recipe: the whole configuration, plain containers.
+        plugins: packages that the recipe may name besides gdm.
+        started: `time.monotonic()` when the command started, for its wall time.
+
+    Raises:
+        UserError: for what a user got wrong, before anything long has started.
+    """
+
+    def __init__(
+        self, recipe: dict[str, Any], plugins: Iterable[str] = (), started: float | None = None
+    ) -> None:
+        self.recipe = recipe
+        self.plugins = tuple(plugins)
+        self.started = time.monotonic() if started is None else started
+        refuse_impossible_trainer(recipe["trainer"])
+        self.budget: Budget = self._build("budget")
+        self.callbacks: dict[str, Callback] = self._build("callbacks") or {}
+        self.model = self._new_model()
+        self.data: ImageDataModule = self._build("dataset")
+        self.data.prepare()
+
+    def settle_budget(self) -> None:
+        """Turn a budget in minutes into images, in the recipe too, so that it is final."""
+        minutes = self.budget.minutes
+        if minutes is None:
+            return
+        images = self._images_within(minutes * 60)
+        log.info("%g minutes are %s images on this machine", minutes, f"{images:,}")
+        self.recipe["budget"] |= {"images": images, "minutes": None}
+        self.budget = self._build("budget")
+
+    def run(self, run: Run, resume: bool = False) -> dict[str, Any]:
+        """Train in a run directory, or go on there, and return the final record.
+
+        Raises:
+            Diverged: if a figure of training is NaN or infinite.
+            Interrupted: if the run was asked to stop; it has been saved.
+            UserError: if the run can not go on from what is there.
+        """
+        earlier = run.manifest().get("seconds", 0.0)
+        checkpoint = checkpoints.newest_whole(run.checkpoints) if resume else None
+        self._place(run, checkpoint)
+        run.describe(status="running", data=self.data.fingerprint)
+        status = "failed"
+        try:
+            record = self._fit_and_finish(run, checkpoint)
+            status = "finished"
+        except Diverged as error:
+            status = "diverged"
+            kept = checkpoints.newest_whole(run.checkpoints)
+            raise Diverged(f"{error}; the last good checkpoint is {kept or 'none'}") from error
+        except (Interrupted, KeyboardInterrupt):
+            status = "interrupted"
+            raise
+        finally:
+            run.describe(
+                status=status,
+                images_seen=self.model.images_seen,
+                seconds=round(earlier + time.monotonic() - self.started, 1),
+                peak_memory_mib=round(peak_memory_mib()),
+            )
+        run.describe(final=record)
+        return record
+
+    # The parts of a run ------------------------------------------------------------------------
+
+    def _place(self, run: Run, checkpoint: Path | None) -> None:
+        """Put model and data at the batch where the run stands."""
+        seed, batch_size = self.recipe["seed"], self.data.batch_size
+        num_batches = self.budget.num_batches(self.data.num_train, batch_size)
+        start = checkpoints.read(checkpoint)["batches_seen"] if checkpoint else 0
+        if start > num_batches:
+            raise UserError(
+                f"{run} has seen {start * batch_size:,} images, more than the budget of "
+                f"{num_batches * batch_size:,}; give it a larger one, such as budget.images"
+            )
+        self.model.place_in_run(seed, batch_size, num_batches, start)
+        self.data.set_stream(seed, start, num_batches)
+        run.forget_after(self.model.images_seen if checkpoint else -1)
+
+    def _fit_and_finish(self, run: Run, checkpoint: Path | None) -> dict[str, Any]:
+        model = self.model
+        trainer = self._trainer(run, list(self.callbacks.values()), self._loggers(run, checkpoint))
+        if model.batches_seen < model.num_batches:
+            trainer.fit(model, self.data, ckpt_path=checkpoint)
+        else:
+            model.load_state_dict(checkpoints.read(checkpoint)["state_dict"])
+        model.to(trainer.strategy.root_device)
+        with model.evaluating():
+            record = evaluation.evaluate(model, self.data, "test")
+            validation = self._validation()
+            if validation is not None and validation.pictures is not None:
+                validation.pictures.draw(model, self.data, run, trainer.loggers, "final")
+        run.record(model.images_seen, record)
+        final = {f"final/{name}": value for name, value in evaluation.numbers(record).items()}
+        for logger in trainer.loggers:
+            logger.log_result(flat(self.recipe), final, model.images_seen)
+            logger.finalize("success")
+        return record
+
+    def _trainer(self, run: Run, callbacks: list[Callback], loggers: list) -> Trainer:
+        return self._build(
+            "trainer",
+            max_epochs=1,  # the whole run is one stream of batches
+            callbacks=[callback for callback in callbacks if callback],
+            logger=loggers,
+            default_root_dir=run.path,
+            plugins=[checkpoints.DurableCheckpointIO()],
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+        )
+
+    def _loggers(self, run: Run, checkpoint: Path | None) -> list:
+        if self.recipe["logger"] is None:
+            return []
+        purge_step = self.model.images_seen + 1 if checkpoint else None
+        return [self._build("logger")(folder=str(run.tensorboard), purge_step=purge_step)]
+
+    def _validation(self) -> Validation | None:
+        found = [each for each in self.callbacks.values() if isinstance(each, Validation)]
+        return found[0] if found else None
+
+    def _images_within(self, seconds: float) -> int:
+        """Measure a throw-away copy, and return how many images it sees in the time left."""
+        seed, batch_size = self.recipe["seed"], self.data.batch_size
+        self.data.set_stream(seed, 0, 10**9)
+        copy = self._new_model()
+        copy.place_in_run(seed, batch_size, 10**9, 0)
+        validation = self._validation()
+        stopwatch = Stopwatch(seconds * MEASURED_SHARE / 2, validation)
+        with tempfile.TemporaryDirectory() as folder:
+            trainer = self._trainer(Run(Path(folder)), [stopwatch], [])
+            trainer.fit(copy, self.data)
+        looks = validation.times + FINAL_LOOKS if validation else FINAL_LOOKS
+        left = seconds - (time.monotonic() - self.started)
+        left -= looks * (stopwatch.look_seconds + stopwatch.save_seconds)
+        return max(1, int(left / stopwatch.step_seconds)) * batch_size
+
+    def _build(self, key: str, **extra: Any) -> Any:
+        return build(self.recipe[key], key, self.plugins, **extra)
+
+    def _new_model(self) -> GenerativeModel:
+        """Build the model with the weights that the seed gives it."""
+        seed_default_generators(self.recipe["seed"], "initialisation")
+        return self._build("model")
+
+
+def layout(
+    seed: Natural,
+    outputs: str,
+    name: str | None,
+    budget: Budget,
+    model: GenerativeModel,
+    dataset: ImageDataModule,
+    callbacks: dict | None,
+    logger: Callable[..., TensorBoard] | None,
+    trainer: Trainer,
+) -> None:
+    """The outermost keys of a recipe, and what each of them builds."""
+
+
+def log_to_console() -> None:
+    """Show what a run has to say, and of Lightning only its warnings."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    # what the trainer recommends for other loaders and for its own logging
+    warnings.filterwarnings("ignore", module="pytorch_lightning")
+
+
+def is_complete(run: Run, recipe: dict[str, Any]) -> bool:
+    """Whether a run that is to go on has nothing left to do; what follows is said in the log."""
+    manifest, before = run.manifest(), run.recipe()
+    if manifest.get("status") == "finished" and recipe["budget"] == before["budget"]:
+        log.info("%s is finished; extend it with a larger budget, such as budget.epochs=40", run)
+        return True
+    return False
+
+
+def report(run: Run, record: dict[str, Any]) -> None:
+    """Print the final figures of a run, and what its user may type next."""
+    table = Table(title=f"{run}: {record['n']:,} {record['split']} images", title_justify="left")
+    table.add_column("figure")
+    table.add_column("value", justify="right")
+    for name, value in evaluation.numbers(record).items():
+        table.add_row(name, f"{value:,.4f}")
+    Console().print(table)
+    minutes = run.manifest()["seconds"] / 60
+    wish = run.manifest().get("minutes_wished")
+    asked = f" of {wish:g} asked for" if wish else ""
+    print(f"""\
+{minutes:.1f} minutes{asked}; samples in {run.samples}{os.sep}final.png. Next:
+  tensorboard --logdir {run.path}
+  python scripts/sample.py run={run.path} num_samples=100
+  python scripts/train.py resume={run.path} budget.epochs=40""")
+
+
+def refuse_impossible_trainer(trainer: dict[str, Any]) -> None:
+    """Refuse what this machine or torch does not have, which Lightning would replace silently.
+
+    Raises:
+        UserError: for a GPU that is not there, or half precision on a CPU.
+    """
+    on_gpu = torch.cuda.is_available() and trainer["accelerator"] != "cpu"
+    if trainer["accelerator"] == "gpu" and not torch.cuda.is_available():
+        raise UserError("trainer.accelerator=gpu: torch finds no GPU here; use trainer=cpu")
+    if trainer["precision"] == "16-mixed" and not on_gpu:
+        raise UserError(
+            "trainer.precision=16-mixed: needs a GPU; on a CPU use 32-true or bf16-mixed"
+        )
+
+
+def peak_memory_mib() -> float:
+    """Return the most memory that this process has held, in MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def flat(tree: Any, key: str = "") -> dict[str, Any]:
+    """Return a recipe's scalars by their full keys, as TensorBoard's hparams tab takes them."""
+    if isinstance(tree, dict | list):
+        children = tree.items() if isinstance(tree, dict) else enumerate(tree)
+        parts = [flat(child, f"{key}.{name}" if key else str(name)) for name, child in children]
+        return {name: value for part in parts for name, value in part.items()}
+    return {key: tree if isinstance(tree, bool | int | float | str) else str(tree)}

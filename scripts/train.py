@@ -1,0 +1,34 @@
+"""Train a model, repeat a run, or go on with one: python scripts/train.py --help."""
+
+import sys
+import time
+from typing import Any
+
+from gdm.config import Origin, main
+
+STARTED = time.monotonic()
+
+
+def train(recipe: dict[str, Any], origin: Origin) -> None:
+    """Train what the recipe says, in a run directory of its own or in that of the earlier run."""
+    from gdm import runs, signatures, training  # torch comes with them, so not for --help
+
+    started = STARTED if origin.sweep is None else time.monotonic()
+    training.log_to_console()
+    signatures.check(recipe, root=training.layout, trusted=origin.plugins)
+    resumed = origin.run if origin.kind == "resume" else None
+    if resumed is not None and training.is_complete(resumed, recipe):
+        return
+    job = training.Training(recipe, origin.plugins, started)
+    job.settle_budget()
+    run = resumed or runs.create(recipe, origin.choices, origin.sweep, origin.job)
+    run.write_recipe(recipe, origin.overrides)
+    try:
+        record = job.run(run, resume=resumed is not None)
+    except training.Interrupted as stop:
+        sys.exit(stop.exit_status)
+    training.report(run, record)
+
+
+if __name__ == "__main__":
+    main("train", train)

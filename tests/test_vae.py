@@ -1,0 +1,225 @@
+"""The VAE's bound against exact likelihoods, and what is reported of its codes."""
+
+from functools import partial
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.distributions import MultivariateNormal
+
+from gdm import losses
+from gdm.learning_rates import Constant
+from gdm.models.vae import VAE
+from gdm.moments import Moments
+from gdm.priors import Flow, StandardNormal
+
+LATENT_DIM, PIXELS, SIGMA = 2, 16 * 16, 0.3
+
+
+def vae(**changes) -> VAE:
+    arguments = {
+        "channels": 1, "resolution": 16, "native_resolution": 16, "num_classes": 10,
+        "latent_dim": LATENT_DIM, "width": 8, "beta": 1.0, "conditional": False,
+        "likelihood": losses.Gaussian(-2.0, True), "prior": StandardNormal,
+        "optimizer": partial(torch.optim.Adam, lr=1e-3), "learning_rate": Constant(0.0),
+        "ema": None, "max_gradient_norm": None,
+    }  # fmt: skip
+    return VAE(**arguments | changes)
+
+
+class LinearGaussian(losses.Gaussian):
+    """A Gaussian likelihood of real-valued data, without tanh and bins."""
+
+    def mean(self, output: Tensor) -> Tensor:
+        return output
+
+    def observed(self, x: Tensor, within_bin: Tensor) -> Tensor:
+        return x
+
+
+class PosteriorOfPPCA(nn.Module):
+    """q(z | x) = N(M^-1 W^T x, sigma^2 M^-1), M = W^T W + sigma^2 I (Tipping and Bishop 1999)."""
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        m = weight.T @ weight + SIGMA**2 * torch.eye(LATENT_DIM)
+        self.projection = torch.linalg.solve(m, weight.T)
+        self.log_variance = (SIGMA**2 / m.diagonal()).log()
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean = x.flatten(1) @ self.projection.T
+        return torch.cat([mean, self.log_variance.expand_as(mean)], dim=1)
+
+
+class LinearDecoder(nn.Module):
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        self.weight = weight
+
+    def forward(self, z: Tensor) -> Tensor:
+        return (z @ self.weight.T).view(-1, 1, 16, 16)
+
+
+@pytest.fixture
+def ppca():
+    """A linear VAE at the optimum of probabilistic PCA, and its exact distribution."""
+    generator = torch.Generator().manual_seed(0)
+    directions, _ = torch.linalg.qr(torch.randn(PIXELS, LATENT_DIM, generator=generator))
+    weight = directions * torch.tensor([2.0, 0.7])  # orthogonal: the true posterior is diagonal
+    log_variance = float(torch.tensor(SIGMA**2).log())
+    model = vae(likelihood=LinearGaussian(log_variance, False))
+    model.encoder, model.decoder = PosteriorOfPPCA(weight), LinearDecoder(weight)
+    covariance = weight @ weight.T + SIGMA**2 * torch.eye(PIXELS)
+    return model, MultivariateNormal(torch.zeros(PIXELS), covariance), weight
+
+
+def exact_and_bound(ppca) -> tuple[Tensor, Tensor]:
+    model, exact, _ = ppca
+    torch.manual_seed(0)
+    x = exact.sample((1,))
+    draws = 4000
+    repeated = x.view(1, 1, 16, 16).expand(draws, -1, -1, -1)
+    with torch.no_grad():
+        bound = model.log_likelihood(repeated, torch.zeros(draws).long(), range(draws))
+    return exact.log_prob(x)[0] + losses.log_bin_volume(PIXELS), bound
+
+
+def test_the_elbo_of_a_linear_vae_with_the_true_posterior_is_the_likelihood_of_ppca(ppca):
+    exact, bound = exact_and_bound(ppca)
+    assert float(bound.mean()) == pytest.approx(float(exact), abs=5 * float(bound.std()) / 63)
+
+
+def test_the_elbo_is_lower_by_the_divergence_of_a_wrong_posterior(ppca):
+    model, _, _ = ppca
+    right = model.encoder.log_variance.clone()
+    model.encoder.log_variance = right + 1.0
+    exact, bound = exact_and_bound(ppca)
+    # KL of N(m, e s^2) from N(m, s^2), unit by unit: (e - 1 - 1) / 2
+    gap = LATENT_DIM * 0.5 * (torch.e - 2)
+    assert float(exact - bound.mean()) == pytest.approx(gap, abs=5 * float(bound.std()) / 63)
+
+
+def test_the_objective_is_reconstruction_plus_beta_times_kl():
+    x = torch.rand(4, 1, 16, 16) * 2 - 1
+    batch = (x, torch.zeros(4).long(), torch.arange(4))
+    for beta in (0.0, 1.0, 4.0):
+        terms = vae(beta=beta).training_step(batch, 0)
+        expected = terms["reconstruction"] + beta * terms["kl"]
+        torch.testing.assert_close(terms["loss"], expected)
+
+
+def test_the_reported_elbo_knows_no_beta():
+    x = torch.rand(4, 1, 16, 16) * 2 - 1
+    torch.manual_seed(0)
+    plain = vae(beta=1.0).eval()
+    other = vae(beta=7.0).eval()
+    other.load_state_dict(plain.state_dict())
+    label = torch.zeros(4).long()
+    with torch.no_grad():
+        assert torch.equal(
+            plain.log_likelihood(x, label, range(4)), other.log_likelihood(x, label, range(4))
+        )
+
+
+def test_an_untrained_flow_is_the_standard_normal():
+    flow = Flow(latent_dim=5, num_layers=4, num_hidden=8)
+    z = torch.randn(6, 5)
+    expected = torch.distributions.Normal(0.0, 1.0).log_prob(z).sum(1)
+    torch.testing.assert_close(flow.log_prob(z), expected)
+    assert torch.equal(flow.transform(z).abs().sort().values, z.abs().sort().values)
+
+
+def bent_flow() -> Flow:
+    torch.manual_seed(0)
+    flow = Flow(latent_dim=3, num_layers=4, num_hidden=16)
+    for parameter in flow.parameters():
+        nn.init.normal_(parameter, std=0.4)
+    return flow.double()
+
+
+def test_a_flow_undoes_itself_and_its_log_determinant_is_that_of_its_jacobian():
+    flow = bent_flow()
+    noise = torch.randn(4, 3, dtype=torch.float64)
+    z = flow.transform(noise)
+    for row, sample in zip(noise, z, strict=True):
+        jacobian = torch.autograd.functional.jacobian(
+            lambda u: flow.transform(u[None])[0], row
+        )
+        base = torch.distributions.Normal(0.0, 1.0).log_prob(row).sum()
+        expected = base - torch.linalg.slogdet(jacobian).logabsdet
+        torch.testing.assert_close(flow.log_prob(sample[None])[0], expected)
+
+
+def test_the_divergence_from_a_flow_is_unbiased():
+    """With the identity as flow it averages to the closed form."""
+    mean, log_variance = torch.tensor([[0.7, -0.4]]), torch.tensor([[-1.0, 0.5]])
+    draws = 20_000
+    torch.manual_seed(0)
+    z = mean + (log_variance / 2).exp() * torch.randn(draws, 2)
+    flow = Flow(latent_dim=2, num_layers=2, num_hidden=4)
+    estimate = flow.divergence(
+        z, mean.expand(draws, -1), log_variance.expand(draws, -1)
+    ).detach()
+    exact = StandardNormal(2).divergence(mean, mean, log_variance)
+    tolerance = 5 * float(estimate.std()) / draws**0.5
+    assert float(estimate.mean()) == pytest.approx(float(exact), abs=tolerance)
+
+
+def moments_of(values: Tensor) -> Moments:
+    moments = Moments()
+    moments.update(values)
+    return moments
+
+
+def test_kl_per_unit_of_the_standard_normal_sums_to_the_kl():
+    mean, log_variance = torch.randn(50, 4).double(), torch.randn(50, 4).double()
+    per_unit = StandardNormal(4).divergence_per_unit(
+        moments_of(mean), log_variance.exp().mean(0), log_variance.mean(0)
+    )
+    expected = losses.gaussian_kl_per_unit(mean, log_variance).mean(0)
+    torch.testing.assert_close(per_unit, expected)
+
+
+@pytest.mark.parametrize("prior", [StandardNormal, partial(Flow, num_layers=2, num_hidden=4)])
+def test_a_collapsed_unit_is_not_active_and_tells_nothing(prior):
+    model = vae(prior=prior, latent_dim=3)
+    mean = torch.randn(500, 3) * torch.tensor([1.0, 1.0, 1e-3])  # the last is always the same
+    log_variance = torch.log(torch.tensor([0.1, 0.1, 1.0])).expand(500, 3)
+    zeros = torch.zeros(500)
+    figures = {name: zeros for name in ("reconstruction", "kl", "elbo", "bits_per_dim")}
+    figures |= {
+        "is_likelihood": torch.ones(500),
+        "posterior_mean": mean,
+        "posterior_log_variance": log_variance,
+        "posterior_variance": log_variance.exp(),
+    }
+    report = model.report({name: moments_of(values) for name, values in figures.items()})
+    assert report["active_units"] == 2
+    assert report["kl_per_unit"][2] == pytest.approx(0.0, abs=0.01)
+    assert min(report["kl_per_unit"][:2]) > 0.5
+
+
+def test_a_bernoulli_reports_no_elbo_of_grey_images():
+    model = vae(likelihood=losses.Bernoulli()).eval()
+    grey = torch.rand(4, 1, 16, 16) * 2 - 1
+    label = torch.zeros(4).long()
+    for x, reported in ((grey, False), (grey.sign(), True)):
+        with torch.no_grad():
+            figures = model.figures(x, label, range(4))
+        report = model.report({name: moments_of(values) for name, values in figures.items()})
+        assert ("bits_per_dim" in report) == reported
+
+
+def test_samples_depend_on_their_index_and_the_seed_alone():
+    model = vae().eval()
+    whole = model.sample(range(10), seed=3)
+    parts = torch.cat([model.sample([i], seed=3) for i in range(10)])
+    torch.testing.assert_close(whole, parts, atol=1 / 127.5, rtol=0)
+    assert not torch.allclose(whole, model.sample(range(10), seed=4), atol=1e-3)
+
+
+def test_a_conditional_vae_decodes_one_code_differently_for_each_class():
+    model = vae(conditional=True).eval()
+    z = torch.zeros(10, LATENT_DIM)
+    images = model.decode(z, torch.arange(10))
+    assert len({tuple(image.flatten().tolist()) for image in images}) == 10
