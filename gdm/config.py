@@ -39,7 +39,7 @@ NOT_IN_RECIPES = ("rerun", "resume", "plugins")
 SURROUNDINGS = ("budget", "trainer", "callbacks", "logger")
 UNITS = ("epochs", "images", "minutes")
 MAX_NAME = 80  # letters of a job's name: file systems allow 255 bytes
-COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError)
+COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError)
 
 log = logging.getLogger(__name__)
 
@@ -82,20 +82,32 @@ def main(config_name: str, task: Task, configs: Path | None = None) -> None:
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come back here instead of being printed
     configs = configs or Path(inspect.getfile(task)).resolve().parents[1] / "configs"
-    sys.argv[1:] = sorted(sys.argv[1:], key=_is_override)  # argparse wants them in one piece
-    options = get_args_parser().parse_args()
+    sys.argv[1:] = _arranged(sys.argv[1:], configs)
+    command = get_args_parser().parse_args()
     try:
-        reference = _reference(options)
+        reference = _reference(command)
         if reference is None:
-            _start(config_name, task, configs, options.overrides)
+            _start(config_name, task, configs, command.overrides)
         else:
-            _reopen(*reference, config_name, task, configs, options)
+            _reopen(*reference, config_name, task, configs, command)
     except UserError as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)  # before the task has anything to save
 
 
-def _is_override(argument: str) -> bool:
-    return argument.startswith("~") or ("=" in argument and not argument.startswith("-"))
+def _arranged(arguments: list[str], configs: Path) -> list[str]:
+    """Put a command line as Hydra takes it: overrides last, and no group as `~group`."""
+    flags, overrides = [], []
+    for text in arguments:
+        group, equals, option = text.partition("=")
+        if option == "null" and (configs / group).is_dir():
+            overrides.append(f"~{group}")
+        elif text.startswith("~") or (equals and not text.startswith("-")):
+            overrides.append(text)
+        else:
+            flags.append(text)
+    return flags + overrides
 
 
 # A new run, or a sweep of them ------------------------------------------------------------------
@@ -175,26 +187,26 @@ def job_name(overrides: list[str]) -> str:
 # An earlier run ---------------------------------------------------------------------------------
 
 
-def _reference(options: Namespace) -> tuple[str, str] | None:
+def _reference(command: Namespace) -> tuple[str, str] | None:
     """Return what is asked of which earlier run, if the command line names one."""
-    asks_hydra = (options.help, options.hydra_help, options.shell_completion, options.info)
-    written = [text.partition("=")[::2] for text in options.overrides]
+    asks_hydra = (command.help, command.hydra_help, command.shell_completion, command.info)
+    written = [text.partition("=")[::2] for text in command.overrides]
     named = [(key, run) for key, run in written if key in REFERENCES and run not in ("", "null")]
     if not named or any(asks_hydra):
         return None
     if len(named) > 1:
         raise UserError(f"{' '.join(f'{key}={run}' for key, run in named)}: name one run")
-    if options.multirun:
+    if command.multirun:
         raise UserError(f"{named[0][0]}= takes one run at a time, without -m")
     return named[0]
 
 
 def _reopen(
-    kind: str, reference: str, config_name: str, task: Task, configs: Path, options: Namespace
+    kind: str, reference: str, config_name: str, task: Task, configs: Path, command: Namespace
 ) -> None:
     from gdm import runs
 
-    written = [text for text in options.overrides if text.partition("=")[0] not in REFERENCES]
+    written = [text for text in command.overrides if text.partition("=")[0] not in REFERENCES]
     try:
         overrides = _parse(written)
         of_script = _compose(configs, config_name) if kind == "run" else ["outputs"]
@@ -204,32 +216,32 @@ def _reopen(
         raise UserError(_explain(error, config_name, configs, written)) from error
     run = runs.find(reference, Path(script["outputs"]))
     recipe = run.recipe()
-    if any(_room(each) == "budget" for each in overrides):
+    if "budget" in recipe and any(_room(each) == "budget" for each in overrides):
         recipe["budget"] |= dict.fromkeys(UNITS)  # a new length replaces the old in any unit
     for override in overrides:
         if override.input_line not in own and _room(override) != "plugins":
             _apply(override, recipe, kind, configs)
     if kind == "rerun":
         recipe["outputs"] = script["outputs"]  # not a folder that came with the run
-    if options.cfg:
+    if command.cfg:
         print(yaml.safe_dump(recipe, sort_keys=False), end="")
         return
-    plugins, job = _plugins(overrides), job_name(written)
-    task(
-        recipe,
-        Origin(kind, run, written, plugins, job=job, options=script if kind == "run" else {}),
-    )
+    plugins, options = _plugins(overrides), script if kind == "run" else {}
+    task(recipe, Origin(kind, run, written, plugins, job=job_name(written), options=options))
 
 
 def _apply(override: Override, recipe: dict[str, Any], kind: str, configs: Path) -> None:
     """Change an earlier run's recipe as one override says."""
     text, key = override.input_line, override.key_or_group
+    if text.startswith("~") and key in ("callbacks", "logger"):
+        recipe[key] = None
+        return
     if override.type != OverrideType.CHANGE or override.is_sweep_override():
         raise UserError(f"{text}: with {kind}= write key=value, with one value")
     if kind == "resume" and _room(override) not in SURROUNDINGS:
         allowed = ", ".join(f"{room}.*" for room in SURROUNDINGS)
         raise UserError(f"{text}: resume= goes on with the same training; it takes {allowed} only")
-    if not (configs / key).is_dir():
+    if not _options(configs, key):
         assign(recipe, key, override.value())
     elif key in SURROUNDINGS:
         _choose(key, override.value(), recipe, configs)
@@ -241,13 +253,11 @@ def _apply(override: Override, recipe: dict[str, Any], kind: str, configs: Path)
 
 
 def _choose(group: str, option: Any, recipe: dict[str, Any], configs: Path) -> None:
-    """Replace a recipe's node by another option of its group, or by none."""
-    options = sorted(path.stem for path in (configs / group).glob("*.yaml"))
-    if option is not None and option not in options:
+    """Replace a recipe's node by another option of its group."""
+    options = _options(configs, group)
+    if option not in options:
         raise UserError(_unknown_option(group, show(option), options))
-    composed = {group: None}
-    if option is not None:
-        composed = _compose(configs, f"{group}/{option}", given={"dataset": recipe["dataset"]})
+    composed = _compose(configs, f"{group}/{option}", given={"dataset": recipe.get("dataset")})
     recipe[group] = composed.pop(group)
     for key, value in composed.items():
         assign(recipe, key, value)
@@ -294,6 +304,10 @@ def _explain(error: Exception, config_name: str, configs: Path, overrides: list[
     return next(filter(None, problems), None) or _one_line(error)
 
 
+def _options(configs: Path, group: str) -> list[str]:
+    return sorted(path.stem for path in (configs / group).glob("*.yaml"))
+
+
 def _unknown_option(group: str, option: str, options: Sequence[str]) -> str:
     known = ", ".join(options)
     return (
@@ -309,11 +323,14 @@ def _problem(text: str, known: list[str], configs: Path, reason: str) -> str | N
     try:
         (override,) = _parse([text])
     except HydraException as error:
-        return f"{text}: {_one_line(error)}; put quotes around a value with special characters"
-    key = override.key_or_group
-    is_change = override.type == OverrideType.CHANGE and not override.is_hydra_override()
-    if is_change and key not in known and not (configs / key).is_dir():
-        return f"{key}: there is no such key{nearest_key(key, known)}"
+        reason = str(error).splitlines()[0]
+        return f"{text}: {reason}; put quotes around a value with special characters"
+    if override.type == OverrideType.CHANGE and not override.is_hydra_override():
+        key, options = override.key_or_group, _options(configs, override.key_or_group)
+        if not options and key not in known:
+            return f"{key}: there is no such key{nearest_key(key, known)}"
+        if options and isinstance(override.value(), int | float):
+            return _unknown_option(key, show(override.value()), options)
     if override.is_sweep_override() and "--multirun" in reason:
         return f"{text}: several values are a sweep, which -m runs; a list is written [1,2]"
     return None

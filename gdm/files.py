@@ -1,14 +1,13 @@
-"""Files that are whole or not there: durable writing, checksums, downloads."""
+"""Files that are whole or not there: durable writing and downloads."""
 
-import hashlib
 import os
-import urllib.request
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPException
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-
-CHUNK = 1 << 20  # bytes
+from urllib.request import Request, urlopen
 
 
 @contextmanager
@@ -17,14 +16,17 @@ def durable_replacement(path: Path) -> Iterator[Path]:
 
     The bytes are on the disk before the name changes hands, so that a crash leaves the old file
     or the new one. If the block fails, the temporary file is removed and `path` is as it was.
+
+    Raises:
+        OSError: if the folder cannot be written to, or the disk is full.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
         temporary = Path(file.name)
     try:
         yield temporary
-        _flush_to_disk(temporary)
         os.chmod(temporary, 0o666 & ~_umask())  # temporary files are private
+        _flush_to_disk(temporary)
         os.replace(temporary, path)
         _flush_to_disk(path.parent)
     finally:
@@ -32,24 +34,13 @@ def durable_replacement(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a small file durably."""
+    """Write a small file durably, in UTF-8."""
     with durable_replacement(path) as temporary:
-        temporary.write_text(text)
-
-
-def sha256(path: Path) -> str:
-    """Return the SHA-256 checksum of a file, in hexadecimal."""
-    return checksum(path, "sha256")
-
-
-def checksum(path: Path, algorithm: str) -> str:
-    """Return the checksum of a file, in hexadecimal, by an algorithm of hashlib."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, algorithm).hexdigest()
+        temporary.write_text(text, encoding="utf-8")
 
 
 def download(url: str, path: Path, timeout: float = 30.0) -> None:
-    """Fetch a file into `path`, from its start, a chunk at a time.
+    """Fetch a file into `path`, from its start.
 
     Args:
         url: where it is.
@@ -57,12 +48,18 @@ def download(url: str, path: Path, timeout: float = 30.0) -> None:
         timeout: seconds of silence after which the server is given up.
 
     Raises:
-        OSError: if the server cannot be reached, or the connection breaks.
+        URLError: if the server cannot be reached, or does not have the file.
+        OSError: if the connection breaks before the end; what came is left in `path`.
     """
-    request = urllib.request.Request(url, headers={"User-Agent": "gdm"})
-    with urllib.request.urlopen(request, timeout=timeout) as answer, path.open("wb") as file:
-        while chunk := answer.read(CHUNK):
-            file.write(chunk)
+    request = Request(url, headers={"User-Agent": "gdm"})
+    try:
+        with urlopen(request, timeout=timeout) as answer, path.open("wb") as file:
+            shutil.copyfileobj(answer, file)
+            size, announced = file.tell(), answer.headers["Content-Length"]
+    except HTTPException as error:
+        raise OSError(f"the connection broke: {error!r}") from error
+    if announced is not None and size != int(announced):
+        raise OSError(f"the connection broke after {size:,} of {int(announced):,} bytes")
 
 
 def _flush_to_disk(path: Path) -> None:

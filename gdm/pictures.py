@@ -17,17 +17,17 @@ def to_bytes(x: Tensor) -> Tensor:
 
 
 def grid(x: Tensor, num_columns: int | None = None, gap: int = 2) -> Tensor:
-    """Lay images side by side, row by row, on white: (N, C, H, W) in [-1, 1] -> (C, H', W').
+    """Lay images side by side, row by row, on white: (N, C, H, W) -> (C, H', W').
 
     Args:
-        x: the images.
+        x: the images, floats in [-1, 1] or 8-bit values.
         num_columns: images a row; None for a grid about as wide as high.
         gap: pixels between images.
 
     Returns:
         8-bit values.
     """
-    images = to_bytes(x)
+    images = x if x.dtype == torch.uint8 else to_bytes(x)
     count, channels, height, width = images.shape
     columns = num_columns or math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)
@@ -62,7 +62,7 @@ def save(picture: Tensor, path: Path, scale: int = 1) -> None:
     picture = picture.repeat_interleave(scale, 1).repeat_interleave(scale, 2)
     array = picture.permute(1, 2, 0).numpy()  # (H, W, C)
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(array.squeeze(-1) if array.shape[-1] == 1 else array).save(path)
+    Image.fromarray(array.squeeze(-1) if array.shape[-1] == 1 else array).save(path, "PNG")
 
 
 def latent_map(

@@ -7,18 +7,21 @@ import logging
 import os
 import platform
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from gdm import checkpoints
 from gdm.errors import UserError
 from gdm.files import write_text
-from gdm.recipes import build, check_targets
+from gdm.recipes import build
+
+if TYPE_CHECKING:
+    from gdm.models.base import GenerativeModel
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +81,6 @@ class Run:
         """Add facts to the manifest."""
         text = json.dumps(self.manifest() | facts, indent=2)
         write_text(self.path / "manifest.json", text + "\n")
-
 
     def keep(self, write: Callable[[], None]) -> None:
         """Write something that training can do without: a disk that fills does not stop it."""
@@ -147,7 +149,9 @@ def create(
             path.mkdir()
         except FileExistsError:  # another run has just taken the name
             continue
-        return Run(path)
+        run = Run(path)
+        run.describe(status="created", recipe=recipe_hash(recipe), **surroundings())
+        return run
 
 
 def recipe_hash(recipe: dict[str, Any]) -> str:
@@ -192,22 +196,28 @@ def find(reference: str, outputs: Path) -> Run:
     raise UserError(f"no run '{reference}' in {outputs}; {hint}")
 
 
-def load(run: str | Path | Run, checkpoint: str = "last", averaged: bool = True):
+def load(
+    run: str | Path | Run,
+    checkpoint: str = "last",
+    averaged: bool = True,
+    recipe: dict[str, Any] | None = None,
+    plugins: Iterable[str] = (),
+) -> "GenerativeModel":
     """Return a run's model with its trained weights, on the CPU, in evaluation mode.
 
     Args:
         run: a run, its path, or what `find` finds in the folder `outputs`.
         checkpoint: `last`, or the name of another file in the run's checkpoints.
         averaged: take the average of the weights where the run has kept one.
+        recipe: the run's recipe with changes that leave the weights alone; None for its own.
+        plugins: packages that the recipe may name besides gdm.
 
     Raises:
         UserError: if there is no such run or checkpoint, or the recipe names a foreign target.
     """
     run = run if isinstance(run, Run) else find(str(run), Path("outputs"))
-    recipe = run.recipe()
-    check_targets(recipe)
     path = checkpoint_path(run, checkpoint)
-    model = build(recipe["model"], "model")
+    model = build((recipe or run.recipe())["model"], "model", plugins)
     model.load_state_dict(checkpoints.read(path)["state_dict"])
     if averaged and model.ema is not None:
         model.ema.give()

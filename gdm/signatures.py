@@ -80,7 +80,7 @@ def words(hint: Any) -> str:
     if origin is Annotated:
         return ", ".join([words(parts[0]), *map(str, hint.__metadata__)])
     if origin in (Union, UnionType):
-        return " or ".join(map(words, parts))
+        return ", or ".join(map(words, parts))
     if origin is Literal:
         return "one of " + ", ".join(map(show, parts))
     if _is_callable(hint):
@@ -168,10 +168,13 @@ def _makes(node: dict, hint: Any, trusted: Iterable[str]) -> bool:
     """Whether a node makes what its place is annotated with."""
     target = locate(node, trusted=trusted)
     made = target if inspect.isclass(target) else _hints(target).get("return", Any)
+    if not _is_callable(hint):
+        return node.get(PARTIAL) is not True and _is_kind_of(made, hint)
+    wanted = get_args(hint)[-1] if get_args(hint) else Any
     if node.get(PARTIAL) is True:
-        wanted = get_args(hint)[-1] if get_args(hint) else Any
-        return _is_callable(hint) and _is_kind_of(made, wanted)
-    return hasattr(made, "__call__") if _is_callable(hint) else _is_kind_of(made, hint)  # noqa: B004
+        return _is_kind_of(made, wanted)
+    forgotten = wanted is not Any and _is_kind_of(made, wanted)  # its _partial_
+    return hasattr(made, "__call__") and not forgotten  # noqa: B004
 
 
 def _is_callable(hint: Any) -> bool:
@@ -179,7 +182,9 @@ def _is_callable(hint: Any) -> bool:
 
 
 def _is_kind_of(made: Any, wanted: Any) -> bool:
-    return Any in (made, wanted) or (inspect.isclass(wanted) and issubclass(made, wanted))
+    if Any in (made, wanted):
+        return True
+    return inspect.isclass(made) and inspect.isclass(wanted) and issubclass(made, wanted)
 
 
 def _try_optimizer(target: Callable, given: dict, key: str) -> None:

@@ -6,7 +6,8 @@ import resource
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,7 @@ class Training:
         self.started = time.monotonic() if started is None else started
         refuse_impossible_trainer(recipe["trainer"])
         self.budget: Budget = self._build("budget")
+        self.minutes = self.budget.minutes  # what was wished for, once it is turned into images
         self.callbacks: dict[str, Callback] = self._build("callbacks") or {}
         self.model = self._new_model()
         self.data: ImageDataModule = self._build("dataset")
@@ -63,11 +65,10 @@ class Training:
 
     def settle_budget(self) -> None:
         """Turn a budget in minutes into images, in the recipe too, so that it is final."""
-        minutes = self.budget.minutes
-        if minutes is None:
+        if self.minutes is None:
             return
-        images = self._images_within(minutes * 60)
-        log.info("%g minutes are %s images on this machine", minutes, f"{images:,}")
+        images = self._images_within(self.minutes * 60)
+        log.info("%g minutes are %s images on this machine", self.minutes, f"{images:,}")
         self.recipe["budget"] |= {"images": images, "minutes": None}
         self.budget = self._build("budget")
 
@@ -82,10 +83,18 @@ class Training:
         earlier = run.manifest().get("seconds", 0.0)
         checkpoint = checkpoints.newest_whole(run.checkpoints) if resume else None
         self._place(run, checkpoint)
-        run.describe(status="running", data=self.data.fingerprint)
+        run.describe(
+            status="running",
+            seed=self.recipe["seed"],
+            data=self.data.fingerprint,
+            num_batches=self.model.num_batches,
+        )
+        if self.minutes is not None:
+            run.describe(minutes_wished=self.minutes)
         status = "failed"
         try:
-            record = self._fit_and_finish(run, checkpoint)
+            with logging_to(run.log):
+                record = self._fit_and_finish(run, checkpoint)
             status = "finished"
         except Diverged as error:
             status = "diverged"
@@ -117,6 +126,13 @@ class Training:
                 f"{num_batches * batch_size:,}; give it a larger one, such as budget.images"
             )
         self.model.place_in_run(seed, batch_size, num_batches, start)
+        before = run.manifest().get("num_batches", num_batches)
+        if checkpoint and before != num_batches and self.model.learning_rate.decays:
+            log.warning(
+                "the learning rate decays with the budget, and %d of its batches had been trained "
+                "for another: this is not the run that would have had the new budget at once",
+                start,
+            )
         self.data.set_stream(seed, start, num_batches)
         run.forget_after(self.model.images_seen if checkpoint else -1)
 
@@ -128,6 +144,7 @@ class Training:
         else:
             model.load_state_dict(checkpoints.read(checkpoint)["state_dict"])
         model.to(trainer.strategy.root_device)
+        run.describe(device=device_name(trainer.strategy.root_device))
         with model.evaluating():
             record = evaluation.evaluate(model, self.data, "test")
             validation = self._validation()
@@ -203,6 +220,21 @@ def layout(
     """The outermost keys of a recipe, and what each of them builds."""
 
 
+@contextmanager
+def logging_to(path: Path) -> Iterator[None]:
+    """Write what is logged into a file too; if the disk is full, only to the console."""
+    handler = logging.FileHandler(path, delay=True)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.handleError = lambda record: None
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
+        with suppress(OSError):
+            handler.close()
+
+
 def log_to_console() -> None:
     """Show what a run has to say, and of Lightning only its warnings."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
@@ -251,6 +283,11 @@ def refuse_impossible_trainer(trainer: dict[str, Any]) -> None:
         raise UserError(
             "trainer.precision=16-mixed: needs a GPU; on a CPU use 32-true or bf16-mixed"
         )
+
+
+def device_name(device: torch.device) -> str:
+    """Return what a device is called by those who made it."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def peak_memory_mib() -> float:

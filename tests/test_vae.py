@@ -142,9 +142,7 @@ def test_a_flow_undoes_itself_and_its_log_determinant_is_that_of_its_jacobian():
     noise = torch.randn(4, 3, dtype=torch.float64)
     z = flow.transform(noise)
     for row, sample in zip(noise, z, strict=True):
-        jacobian = torch.autograd.functional.jacobian(
-            lambda u: flow.transform(u[None])[0], row
-        )
+        jacobian = torch.autograd.functional.jacobian(lambda u: flow.transform(u[None])[0], row)
         base = torch.distributions.Normal(0.0, 1.0).log_prob(row).sum()
         expected = base - torch.linalg.slogdet(jacobian).logabsdet
         torch.testing.assert_close(flow.log_prob(sample[None])[0], expected)
@@ -157,9 +155,7 @@ def test_the_divergence_from_a_flow_is_unbiased():
     torch.manual_seed(0)
     z = mean + (log_variance / 2).exp() * torch.randn(draws, 2)
     flow = Flow(latent_dim=2, num_layers=2, num_hidden=4)
-    estimate = flow.divergence(
-        z, mean.expand(draws, -1), log_variance.expand(draws, -1)
-    ).detach()
+    estimate = flow.divergence(z, mean.expand(draws, -1), log_variance.expand(draws, -1)).detach()
     exact = StandardNormal(2).divergence(mean, mean, log_variance)
     tolerance = 5 * float(estimate.std()) / draws**0.5
     assert float(estimate.mean()) == pytest.approx(float(exact), abs=tolerance)
@@ -186,7 +182,7 @@ def test_a_collapsed_unit_is_not_active_and_tells_nothing(prior):
     mean = torch.randn(500, 3) * torch.tensor([1.0, 1.0, 1e-3])  # the last is always the same
     log_variance = torch.log(torch.tensor([0.1, 0.1, 1.0])).expand(500, 3)
     zeros = torch.zeros(500)
-    figures = {name: zeros for name in ("reconstruction", "kl", "elbo", "bits_per_dim")}
+    figures = dict.fromkeys(("reconstruction", "kl", "elbo", "bits_per_dim"), zeros)
     figures |= {
         "is_likelihood": torch.ones(500),
         "posterior_mean": mean,

@@ -33,7 +33,12 @@ class Pictures:
         self.num_reconstructions = num_reconstructions
 
     def draw(
-        self, model: GenerativeModel, data: ImageDataModule, run: Run, loggers: Iterable, stage: str
+        self,
+        model: GenerativeModel,
+        data: ImageDataModule,
+        run: Run,
+        loggers: Iterable,
+        stage: str,
     ) -> None:
         """Draw into the run's `samples` and the loggers, within `model.evaluating()`.
 

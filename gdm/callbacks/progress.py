@@ -67,5 +67,7 @@ class ProgressBar(Callback):
         for callback in trainer.callbacks:
             if isinstance(callback, TrainingMetrics):
                 latest = callback.latest
-                parts += [f"{name} {latest[name]:.4g}" for name in model.headline if name in latest]
+                parts += [
+                    f"{name} {latest[name]:.4g}" for name in model.headline if name in latest
+                ]
         return ", ".join(parts)

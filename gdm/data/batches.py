@@ -43,9 +43,7 @@ class TrainBatches:
         stop: the batch after the last.
     """
 
-    def __init__(
-        self, images: Images, batch_size: int, seed: int, start: int, stop: int
-    ) -> None:
+    def __init__(self, images: Images, batch_size: int, seed: int, start: int, stop: int) -> None:
         self.images = images
         self.batch_size = batch_size
         self.seed = seed

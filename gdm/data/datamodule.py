@@ -72,12 +72,13 @@ class ImageDataModule(LightningDataModule):
         num_train = len(images) - self.validation_size
         if num_train < 1:
             raise UserError(
-                f"dataset.validation_size={self.validation_size}: there are {len(images)} training "
-                "images, and some must be left to train on"
+                f"dataset.validation_size={self.validation_size}: must leave some of the "
+                f"{len(images)} training images to train on"
             )
         if self.batch_size > num_train:
             raise UserError(
-                f"dataset.batch_size={self.batch_size}: at most {num_train}, the training images"
+                f"dataset.batch_size={self.batch_size}: must be at most {num_train}, the number "
+                "of training images"
             )
         order = torch.randperm(len(images), generator=generator(SPLIT_SEED, "validation"))
         self._splits["train"] = images.select(order[self.validation_size :].sort().values)
@@ -118,11 +119,11 @@ class ImageDataModule(LightningDataModule):
         Args:
             split: `train`, `validation` or `test`.
             batch_size: images a batch; the last may be smaller.
-            device: where the batches go.
+            device: where images and labels go; indices stay on the CPU.
             limit: the number of images, the first of the split; None for all.
         """
         part = self.split(split)
-        count = min(limit or len(part), len(part))
+        count = len(part) if limit is None else min(limit, len(part))
         for index in torch.arange(count).split(batch_size):
             x, label = part.images[index], part.labels[index]
             yield Batch(to_float(x.to(device)), label.to(device), index)
@@ -147,12 +148,13 @@ class ImageDataModule(LightningDataModule):
         expected = (self.channels, self.native_resolution, self.native_resolution)
         if shape != expected:
             raise UserError(
-                f"dataset.channels and dataset.native_resolution say {expected}, but the images "
-                f"are {shape}"
+                "dataset.channels and dataset.native_resolution say that an image is "
+                f"{expected}, but it is {shape}"
             )
         if len(images.class_names) != self.num_classes:
             raise UserError(
-                f"dataset.num_classes={self.num_classes}: there are {len(images.class_names)}"
+                f"dataset.num_classes={self.num_classes}: the images have "
+                f"{len(images.class_names)} classes"
             )
         if self.binarize:
             black_and_white = images.images.gt(127).to(torch.uint8).mul_(255)

@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import io
 import logging
 import math
 import os
@@ -9,7 +10,7 @@ import zlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urljoin
+from urllib.error import URLError
 
 import numpy as np
 import torch
@@ -20,13 +21,7 @@ from gdm.files import download, durable_replacement
 
 log = logging.getLogger(__name__)
 
-DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
-ATTEMPTS = 3  # a download is started again that often before the next address is tried
-
-FASHION_CLASSES = (
-    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
-    "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
-)  # fmt: skip
+ATTEMPTS = 3  # how often a download that breaks is started, before the next address is tried
 
 
 @dataclass(frozen=True)
@@ -54,6 +49,8 @@ class Images:
 class Source(ABC):
     """A data set with a `train` and a `test` split."""
 
+    class_names: tuple[str, ...]
+
     @property
     @abstractmethod
     def fingerprint(self) -> str:
@@ -61,7 +58,7 @@ class Source(ABC):
 
     @abstractmethod
     def load(self, split: str) -> Images:
-        """Read a split, `train` or `test`.
+        """Read one split, `train` or `test`, and leave the other.
 
         Raises:
             UserError: if it cannot be had, or is damaged.
@@ -75,35 +72,55 @@ class IdxFile:
     Args:
         name: the file's name.
         shape: the array's shape.
-        sha256: checksum of the unpacked file, which is the same however it was packed.
-        md5: checksum of the packed file, where only that one is known.
+        sha256: checksum of the unpacked file, which is the same whoever packed it.
     """
 
     name: str
     shape: tuple[int, ...]
-    sha256: str | None = None
-    md5: str | None = None
+    sha256: str
 
     def read(self, path: Path) -> np.ndarray:
-        """Return the verified array, or raise a ValueError that says what is wrong with it."""
-        packed = path.read_bytes()
-        try:
-            unpacked = gzip.decompress(packed)
-        except (OSError, EOFError, zlib.error) as error:
-            raise ValueError(f"it does not unpack: {error}") from error
+        """Return the array, once its size and its checksum are verified.
+
+        Raises:
+            ValueError: saying what is wrong with the file.
+        """
         header = 4 + 4 * len(self.shape)  # a magic number, and four bytes an axis
         expected = header + math.prod(self.shape)
+        try:
+            with gzip.open(path) as file:
+                unpacked = file.read(expected + 1)  # one more, to see whether there is more
+        except (OSError, EOFError, zlib.error) as error:
+            raise ValueError(f"it cannot be unpacked ({error})") from error
         if len(unpacked) != expected:
-            raise ValueError(f"it unpacks to {len(unpacked):,} bytes, not {expected:,}")
-        if self.sha256 and hashlib.sha256(unpacked).hexdigest() != self.sha256:
-            raise ValueError("its contents have another SHA-256 checksum")
-        if self.md5 and hashlib.md5(packed).hexdigest() != self.md5:
-            raise ValueError("it has another MD5 checksum")
+            size = f"{len(unpacked):,}" if len(unpacked) < expected else "more"
+            raise ValueError(f"it unpacks to {size} bytes, expected {expected:,}")
+        actual = hashlib.sha256(unpacked).hexdigest()
+        if actual != self.sha256:
+            raise ValueError(f"its contents have SHA-256 {actual}, expected {self.sha256}")
         return np.frombuffer(unpacked, np.uint8, offset=header).reshape(self.shape)
+
+
+def mnist_files(
+    train_images: str, train_labels: str, test_images: str, test_labels: str
+) -> dict[str, tuple[IdxFile, IdxFile]]:
+    """Return images and labels of either split of MNIST or a relative, by their checksums."""
+    return {
+        "train": (
+            IdxFile("train-images-idx3-ubyte.gz", (60_000, 28, 28), train_images),
+            IdxFile("train-labels-idx1-ubyte.gz", (60_000,), train_labels),
+        ),
+        "test": (
+            IdxFile("t10k-images-idx3-ubyte.gz", (10_000, 28, 28), test_images),
+            IdxFile("t10k-labels-idx1-ubyte.gz", (10_000,), test_labels),
+        ),
+    }
 
 
 class IdxSource(Source):
     """MNIST and its relatives: four gzipped files, looked for in folders, then downloaded.
+
+    A file that is there but damaged is named and left alone: it may be the user's own.
 
     Args:
         folder: where the files are, or go; None for `$GDM_DATA/<name>`, by default
@@ -111,11 +128,10 @@ class IdxSource(Source):
     """
 
     name: str
-    class_names: tuple[str, ...]
-    system_folders: tuple[Path, ...] = ()
-    addresses: tuple[str, ...]
     files: dict[str, tuple[IdxFile, IdxFile]]  # split -> images, labels
-    ways_out: str
+    addresses: tuple[str, ...]  # each ends in a slash
+    system_folder: Path | None = None  # where the system's package puts the files
+    system_package: str | None = None
 
     def __init__(self, folder: str | None) -> None:
         root = Path(os.environ.get("GDM_DATA") or "~/.cache/gdm").expanduser()
@@ -123,8 +139,8 @@ class IdxSource(Source):
 
     @property
     def fingerprint(self) -> str:
-        sums = [file.sha256 or file.md5 for pair in self.files.values() for file in pair]
-        return hashlib.sha256("".join(map(str, sums)).encode()).hexdigest()[:16]
+        checksums = "".join(file.sha256 for pair in self.files.values() for file in pair)
+        return hashlib.sha256(checksums.encode()).hexdigest()[:16]
 
     def load(self, split: str) -> Images:
         images, labels = (self._read(file) for file in self.files[split])
@@ -134,109 +150,108 @@ class IdxSource(Source):
             self.class_names,
         )
 
+    def _folders(self) -> list[Path]:
+        return [folder for folder in (self.folder, self.system_folder) if folder]
+
     def _read(self, file: IdxFile) -> np.ndarray:
-        for folder in (self.folder, *self.system_folders):
+        for folder in self._folders():
             path = folder / file.name
             if path.exists():
                 try:
                     return file.read(path)
                 except ValueError as error:
                     raise UserError(
-                        f"{path} is damaged: {error}. Remove it, and it is fetched again"
+                        f"{path} is damaged: {error}. Replace it, or remove it to have it "
+                        "looked for elsewhere and downloaded"
                     ) from error
         return self._download(file)
 
     def _download(self, file: IdxFile) -> np.ndarray:
-        tried = []
+        failures = []
         for address in self.addresses:
-            url = urljoin(address, file.name)
-            for attempt in range(ATTEMPTS):
-                log.info("downloading %s%s", url, f", attempt {attempt + 1}" if attempt else "")
-                try:
-                    with durable_replacement(self.folder / file.name) as temporary:
-                        download(url, temporary)
-                        return file.read(temporary)
-                except (OSError, ValueError) as error:
-                    reason = error
-            tried.append(f"{url} ({reason})")
-        folders = ", ".join(map(str, (self.folder, *self.system_folders)))
-        raise UserError(
-            f"{file.name} of {self.name} is not in {folders}, and could not be downloaded:\n  "
-            + "\n  ".join(tried)
-            + f"\nWays out: {self.ways_out}put the files into a folder and name it with "
-            "dataset.source.folder=FOLDER; or train on the bundled dataset=fashion_mnist_mini"
-        )
+            url = address + file.name
+            try:
+                return self._fetch(file, url)
+            except (OSError, ValueError) as error:
+                failures.append(f"{url}: {error}")
+        raise UserError(self._not_found(file, failures))
+
+    def _fetch(self, file: IdxFile, url: str) -> np.ndarray:
+        """Download a file, which gets its name once it is verified."""
+        for attempt in range(1, ATTEMPTS + 1):
+            log.info("downloading %s into %s", url, self.folder)
+            try:
+                with durable_replacement(self.folder / file.name) as temporary:
+                    download(url, temporary)
+                    return file.read(temporary)
+            except (OSError, ValueError) as error:
+                if isinstance(error, URLError) or attempt == ATTEMPTS:
+                    raise
+                log.warning("%s: %s; starting again", url, error)
+
+    def _not_found(self, file: IdxFile, failures: list[str]) -> str:
+        folders = " or ".join(map(str, self._folders()))
+        ways_out = [
+            "put the files into a folder of your own: dataset.source.folder=FOLDER",
+            "train on the bundled images: dataset=fashion_mnist_mini",
+        ]
+        if self.system_package:
+            ways_out.insert(0, f"install Debian's package: apt-get install {self.system_package}")
+        lines = [
+            f"{file.name} of {self.name} is not in {folders}, and no download succeeded:",
+            *(f"  {failure}" for failure in failures),
+            "Ways out:",
+            *(f"  {way}" for way in ways_out),
+        ]
+        return "\n".join(lines)
 
 
 class FashionMNIST(IdxSource):
-    """Fashion-MNIST (Xiao et al. 2017): 60,000 and 10,000 images, 28 x 28, ten classes."""
+    """Fashion-MNIST (Xiao et al. 2017): 60,000 and 10,000 grey images, 28 x 28, ten classes."""
 
     name = "fashion_mnist"
-    class_names = FASHION_CLASSES
-    system_folders = (DEBIAN_FASHION_MNIST,)
+    class_names = (
+        "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
+        "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+    )  # fmt: skip
+    files = mnist_files(
+        train_images="c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+        train_labels="bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+        test_images="5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+        test_labels="0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+    )
     addresses = (
         "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
         "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/",
     )
-    files = {  # noqa: RUF012
-        "train": (
-            IdxFile(
-                "train-images-idx3-ubyte.gz",
-                (60_000, 28, 28),
-                "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
-            ),
-            IdxFile(
-                "train-labels-idx1-ubyte.gz",
-                (60_000,),
-                "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
-            ),
-        ),
-        "test": (
-            IdxFile(
-                "t10k-images-idx3-ubyte.gz",
-                (10_000, 28, 28),
-                "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
-            ),
-            IdxFile(
-                "t10k-labels-idx1-ubyte.gz",
-                (10_000,),
-                "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
-            ),
-        ),
-    }
-    ways_out = "install Debian's package dataset-fashion-mnist; "
+    system_folder = Path("/usr/share/datasets/fashion-mnist")
+    system_package = "dataset-fashion-mnist"
 
 
 class MNIST(IdxSource):
-    """MNIST (LeCun et al. 1998): 60,000 and 10,000 digits, 28 x 28; checksums by torchvision."""
+    """MNIST (LeCun et al. 1998): 60,000 and 10,000 digits, 28 x 28."""
 
     name = "mnist"
     class_names = tuple("0123456789")
+    files = mnist_files(
+        train_images="ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+        train_labels="65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+        test_images="0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+        test_labels="ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+    )
     addresses = (
         "https://ossci-datasets.s3.amazonaws.com/mnist/",
-        "http://yann.lecun.com/exdb/mnist/",
+        "https://storage.googleapis.com/cvdf-datasets/mnist/",
     )
-    files = {  # noqa: RUF012
-        "train": (
-            IdxFile("train-images-idx3-ubyte.gz", (60_000, 28, 28),
-                    md5="f68b3c2dcbeaaa9fbdd348bbdeb94873"),
-            IdxFile("train-labels-idx1-ubyte.gz", (60_000,),
-                    md5="d53e105ee54ea40749a09fcbcd1e9432"),
-        ),
-        "test": (
-            IdxFile("t10k-images-idx3-ubyte.gz", (10_000, 28, 28),
-                    md5="9fb629c4189551a2d022fa330f9573f3"),
-            IdxFile("t10k-labels-idx1-ubyte.gz", (10_000,),
-                    md5="ec29112dd5afa0611ce80d1b7f02629c"),
-        ),
-    }  # fmt: skip
-    ways_out = ""
 
 
 class FashionMNISTMini(Source):
-    """The first 1,000 training and 200 test images of each class of Fashion-MNIST, which come
-    with the package (MIT licence, Zalando SE) and need no network."""
+    """The first 1,000 training and 200 test images of each class of Fashion-MNIST.
 
+    They come with the package (MIT licence, Zalando SE) and need no network.
+    """
+
+    class_names = FashionMNIST.class_names
     path = Path(__file__).with_name("fashion_mnist_mini.npz")
     sha256 = "01d68a4610f8d001e969bbfbf22d8b8fbce010ca11ffdaded522055c5d45b534"
 
@@ -245,13 +260,17 @@ class FashionMNISTMini(Source):
         return self.sha256[:16]
 
     def load(self, split: str) -> Images:
-        packed = self.path.read_bytes()
-        if hashlib.sha256(packed).hexdigest() != self.sha256:
-            raise UserError(f"{self.path} is damaged (its checksum differs): install gdm again")
-        with np.load(self.path, allow_pickle=False) as arrays:
+        packed = self.path.read_bytes() if self.path.exists() else b""
+        actual = hashlib.sha256(packed).hexdigest()
+        if actual != self.sha256:
+            raise UserError(
+                f"{self.path} is missing or damaged: it has {len(packed):,} bytes with SHA-256 "
+                f"{actual}, expected {self.sha256}. Install gdm again"
+            )
+        with np.load(io.BytesIO(packed), allow_pickle=False) as arrays:
             images, labels = arrays[f"{split}_images"], arrays[f"{split}_labels"]
         return Images(
             torch.from_numpy(images).unsqueeze(1),  # (N, 1, H, W)
             torch.from_numpy(labels.astype(np.int64)),
-            FASHION_CLASSES,
+            self.class_names,
         )

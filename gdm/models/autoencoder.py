@@ -74,9 +74,7 @@ class Autoencoder(GenerativeModel):
         return self._decoded(z)
 
     @torch.no_grad()
-    def sample(
-        self, indices: Sequence[int], label: Tensor | None = None, seed: int = 0
-    ) -> Tensor:
+    def sample(self, indices: Sequence[int], label: Tensor | None = None, seed: int = 0) -> Tensor:
         return self.decode(self.sample_codes(indices, seed))
 
     @torch.no_grad()

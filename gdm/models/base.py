@@ -32,6 +32,7 @@ class GenerativeModel(LightningModule):
     """
 
     headline: tuple[str, ...] = ("loss",)  # the figures that the progress bar shows
+    conditional: bool = False  # whether samples can be asked for by label
     latent_dim: int | None = None  # size of a code; None where a model has no codes
 
     def __init__(
@@ -58,9 +59,7 @@ class GenerativeModel(LightningModule):
 
     # What a family defines ---------------------------------------------------------------------
 
-    def sample(
-        self, indices: Sequence[int], label: Tensor | None = None, seed: int = 0
-    ) -> Tensor:
+    def sample(self, indices: Sequence[int], label: Tensor | None = None, seed: int = 0) -> Tensor:
         """Return the images of these indices, (N, C, H, W) in [-1, 1].
 
         Image i depends on (seed, i) alone, not on the batch it is drawn in.

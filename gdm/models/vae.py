@@ -103,9 +103,7 @@ class VAE(GenerativeModel):
         return self.likelihood.mean(self.output(z, label))
 
     @torch.no_grad()
-    def sample(
-        self, indices: Sequence[int], label: Tensor | None = None, seed: int = 0
-    ) -> Tensor:
+    def sample(self, indices: Sequence[int], label: Tensor | None = None, seed: int = 0) -> Tensor:
         return self.decode(self.sample_codes(indices, seed), self.labels_of(indices, label))
 
     @torch.no_grad()

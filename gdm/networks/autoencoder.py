@@ -4,7 +4,7 @@ Both work on blocks of 2 x 2 pixels, which become channels: most of the time wou
 into the layers of highest resolution, where the fewest features are.
 """
 
-from torch import Tensor, nn
+from torch import nn
 
 SMALLEST = 4  # pixels a side where the convolutions end
 WIDEST = 4  # channels grow to this multiple of the width

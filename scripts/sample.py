@@ -1,0 +1,33 @@
+"""Draw samples from a trained model: python scripts/sample.py --help."""
+
+from pathlib import Path
+from typing import Any
+
+from gdm.config import Origin, main
+
+
+def sample(recipe: dict[str, Any], origin: Origin) -> None:
+    """Draw samples from the model of an earlier run and write them."""
+    import torch  # not for --help
+
+    from gdm import recipes, runs, sampling, signatures
+
+    options = origin.options
+    signatures.check(options, root=sampling.layout)
+    signatures.check(recipe, trusted=origin.plugins)
+    model = runs.load(
+        origin.run, options["checkpoint"], options["averaged"], recipe, origin.plugins
+    )
+    source = recipes.build(recipe["dataset"]["source"], "dataset.source", origin.plugins)
+    label = sampling.class_number(options["label"], source.class_names, model)
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    count, kind = options["num_samples"], options["format"]
+    ending = {"png": "", "npz": ".npz", "grid": ".png"}[kind]
+    path = Path(options["to"] or origin.run.samples / f"samples-{count}{ending}")
+    batches = sampling.draw(model, count, label, options["seed"], options["batch_size"])
+    sampling.write(sampling.with_progress(batches, count), kind, path)
+    print(path)
+
+
+if __name__ == "__main__":
+    main("sample", sample)

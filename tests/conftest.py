@@ -1,0 +1,59 @@
+"""What the journeys share: recipes composed from configs/, and short runs made of them."""
+
+import os
+from pathlib import Path
+
+os.environ["OMP_NUM_THREADS"] = "1"  # as many processes as cores, each with one thread
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from gdm import runs
+from gdm.training import Training
+
+ROOT = Path(__file__).parents[1]
+
+# A network so small, and a run so short, that the journey is what takes the time.
+SHORT = (
+    "trainer=cpu",
+    "dataset.batch_size=50",
+    "budget.images=600",
+    "model.width=8",
+    "callbacks.validation.times=3",
+    "callbacks.validation.limit=60",
+    "callbacks.checkpoints.times=4",
+    "callbacks.metrics.times=6",
+    "callbacks.validation.pictures.num_samples=10",
+    "callbacks.validation.pictures.num_reconstructions=10",
+)
+
+
+def composed(*overrides: str) -> dict:
+    """Return the recipe that the command line would make."""
+    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+        config = OmegaConf.to_container(compose("train", list(overrides)), resolve=True)
+    return {key: config[key] for key in config if key not in ("plugins", "rerun", "resume")}
+
+
+def trained(recipe: dict, folder: Path) -> runs.Run:
+    """Train a recipe in a new run directory below a folder."""
+    recipe = recipe | {"outputs": str(folder)}
+    training = Training(recipe)
+    training.settle_budget()
+    run = runs.create(recipe)
+    run.write_recipe(recipe, [])
+    training.run(run)
+    return run
+
+
+def resumed(run: runs.Run, recipe: dict | None = None) -> runs.Run:
+    """Go on with a run, with its own recipe or with one that changes its length."""
+    Training(recipe or run.recipe()).run(run, resume=True)
+    return run
+
+
+@pytest.fixture(scope="session")
+def short_vae(tmp_path_factory) -> runs.Run:
+    """A short run of the default model that nobody changes."""
+    return trained(composed(*SHORT), tmp_path_factory.mktemp("vae"))

@@ -1,0 +1,497 @@
+"""The command line: what it composes, what it reopens, and what it says of mistakes."""
+
+import logging
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from gdm import config
+from gdm.config import job_name
+from gdm.errors import UserError
+from gdm.recipes import THIRD_PARTY, arguments, locate, nodes
+from gdm.signatures import check, schema
+
+ROOT = Path(__file__).parents[1]
+CONFIGS = ROOT / "configs"
+OPTIONS = sorted(
+    (path.parent.name, path.stem) for path in CONFIGS.glob("*/*.yaml") if path.stem[0] != "_"
+)
+MODELS = sorted((option for group, option in OPTIONS if group == "model"), key="vae".__ne__)
+
+
+class Line:
+    """A command line in this process: what its task was called with, and how it ended."""
+
+    def __init__(self, monkeypatch, capsys) -> None:
+        self.monkeypatch, self.capsys = monkeypatch, capsys
+        self.calls, self.status = [], 0
+        self.task = lambda recipe, origin: None
+
+    def __call__(self, *arguments: str, script: str = "train", configs: Path = CONFIGS) -> str:
+        def task(recipe, origin):
+            self.calls.append((recipe, origin))
+            self.task(recipe, origin)
+
+        self.calls, self.status = [], 0
+        self.monkeypatch.setattr(sys, "argv", [f"{script}.py", *arguments])
+        try:
+            config.main(script, task, configs)
+        except SystemExit as stop:
+            if isinstance(stop.code, str):
+                print(stop.code, file=sys.stderr)
+            self.status = 1 if isinstance(stop.code, str) else stop.code or 0
+        captured = self.capsys.readouterr()
+        self.shown = captured.out
+        return captured.err.strip()
+
+    @property
+    def recipe(self) -> dict:
+        return self.calls[-1][0]
+
+    @property
+    def origin(self) -> config.Origin:
+        return self.calls[-1][1]
+
+
+@pytest.fixture
+def line(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield Line(monkeypatch, capsys)
+    root.handlers[:], root.level = handlers, level
+
+
+@pytest.fixture
+def saved(line):
+    """The directory of an earlier run, below outputs/."""
+    line("model.latent_dim=3", "budget.images=1000")
+    folder = Path("outputs/vae/first/.hydra")
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text(yaml.safe_dump(line.recipe))
+    return folder.parent
+
+
+# Every YAML -------------------------------------------------------------------------------------
+
+
+def compose(*overrides: str) -> dict:
+    recipe = config._compose(CONFIGS, "train", list(overrides))
+    return {key: recipe[key] for key in recipe if key not in config.NOT_IN_RECIPES}
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS)
+def test_every_option_makes_a_good_recipe_with_one_model_at_least(group, option):
+    mistakes = []
+    for model in [option] if group == "model" else MODELS:
+        recipe = compose(f"model={model}", f"{group}={option}")
+        try:
+            check(recipe)
+        except UserError as mistake:
+            mistakes.append(str(mistake))
+            continue
+        return check_keys(recipe)
+    pytest.fail("\n".join(mistakes))
+
+
+def check_keys(recipe: dict) -> None:
+    """A node lists all that its target takes, so that every key can be overridden."""
+    for key, node in nodes(recipe):
+        listed = set(arguments(node))
+        if node["_target_"] in THIRD_PARTY:
+            assert listed <= set(THIRD_PARTY[node["_target_"]]), key
+        elif node.get("_partial_"):
+            assert listed <= set(schema(locate(node))), key
+        else:
+            assert listed == set(schema(locate(node))), key
+
+
+def test_the_default_is_a_vae_on_the_bundled_data(line):
+    assert line() == ""
+    assert line.recipe["model"]["_target_"] == "gdm.models.vae.VAE"
+    assert line.recipe["dataset"]["source"]["_target_"].endswith("FashionMNISTMini")
+    assert line.recipe["trainer"]["accelerator"] == "auto"
+    assert not {"hydra", "plugins", "rerun", "resume"} & set(line.recipe)
+
+
+def test_a_recipe_is_plain_and_resolved(line):
+    line("dataset.channels=3")
+    assert line.recipe["model"]["channels"] == 3
+    assert yaml.safe_load(yaml.safe_dump(line.recipe)) == line.recipe
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("density=gaussian", "model.density: VAE takes no density; it takes channels"),
+        ("model.optimizer.lr=-1", "model.optimizer.lr=-1: must be a number, above 0"),
+        ("model.latent_dim=0", "model.latent_dim=0: must be a whole number, at least 1"),
+        ("trainer.precision=8", "trainer.precision=8: must be one of 32-true, bf16-mixed"),
+        ("trainer.accelerator=tpu", "trainer.accelerator=tpu: must be one of auto, cpu, gpu"),
+        ("+trainer.logger=true", "trainer.logger: Trainer takes no logger; it takes accelerator"),
+        ("~model.beta", "model.beta is missing: must be a number, at least 0"),
+        ("model.optimizer.betas=[0.9,1]", "model.optimizer.betas=[0.9,1]: Invalid beta"),
+        ("likelihood=null", "model.likelihood is missing: must be a _target_ of class Likelihood"),
+    ],
+)
+def test_a_configuration_that_composes_may_still_be_refused(line, argument, message):
+    line.task = lambda recipe, origin: check(recipe)
+    assert line(argument).startswith(f"error: {message}")
+    assert line.status == 1
+
+
+# A new run --------------------------------------------------------------------------------------
+
+
+def test_a_task_learns_where_its_recipe_comes_from(line):
+    line("model=beta_vae", "seed=3", "optimizer=sgd", "plugins=[mine,yours]", "logger=null")
+    origin = line.origin
+    assert (origin.kind, origin.run, origin.sweep) == ("new", None, None)
+    assert origin.overrides[:3] == ["model=beta_vae", "seed=3", "optimizer=sgd"]
+    assert origin.plugins == ["mine", "yours"]
+    assert origin.choices["model"] == "beta_vae"
+    assert origin.choices["dataset"] == "fashion_mnist_mini"
+    assert line.recipe["logger"] is None
+    assert line.recipe["model"]["optimizer"]["_target_"] == "torch.optim.SGD"
+
+
+def test_hydra_writes_nothing(line):
+    line("seed=1")
+    assert list(Path().iterdir()) == []
+
+
+def test_plugins_come_from_the_command_line_alone(line, tmp_path):
+    folder = tmp_path / "experiment"
+    folder.mkdir()
+    (folder / "theirs.yaml").write_text("# @package _global_\nplugins: [evil]\nseed: 5\n")
+    assert line("experiment=theirs", f"--config-dir={tmp_path}") == ""
+    assert line.recipe["seed"] == 5
+    assert line.origin.plugins == []
+    assert "plugins" not in line.recipe
+
+
+def test_a_debugging_run_is_short_and_looks_for_nan(line):
+    line("trainer=debug")
+    assert line.recipe["budget"]["images"] == 2560
+    assert line.recipe["trainer"]["detect_anomaly"] is True
+    assert line.recipe["trainer"]["accelerator"] == "cpu"
+
+
+def test_flags_and_overrides_come_in_any_order(line):
+    assert line("seed=5", "--cfg", "job", "model.beta=2") == ""
+    assert yaml.safe_load(line.shown)["seed"] == 5
+    assert line.calls == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["model.latnt_dim=3"], "model.latnt_dim: there is no such key; did you mean model.late"),
+        (["lr=3"], "lr: there is no such key; did you mean model.optimizer.lr?"),
+        (
+            ["optimizer.lr=3"],
+            "optimizer.lr: there is no such key; did you mean model.optimizer.lr",
+        ),
+        (["sed=3"], "sed: there is no such key; did you mean seed?"),
+        (["seed.x=3"], "seed.x: there is no such key"),
+        (["modle=vae"], "modle: there is no such key; did you mean model?"),
+        (["model=vea"], "model=vea: model has no such option; did you mean vae?; it has autoenc"),
+        (["model=3"], "model=3: model has no such option; it has autoencoder"),
+        (["dataset=fashion"], "dataset=fashion: dataset has no such option; did you mean fashion"),
+        (["model=autoencoder", "model.beta=3"], "model.beta: there is no such key"),
+        (["vae"], "vae: write key=value or group=option"),
+        (["seeds"], "seeds: write key=value or group=option; did you mean seed?"),
+        (["seed=1,2"], "seed=1,2: several values are a sweep, which -m runs; a list is written"),
+        (["name=a=b"], "name=a=b: mismatched input '='"),
+        (["seed=${nothing}"], "seed: Interpolation key 'nothing' not found"),
+        (["plugins=mine"], "plugins=mine: must be a list of packages, plugins=[mine]"),
+        (["optimizer@model.o=sgd"], "Could not override 'optimizer@model.o'."),
+        (["hydra.nothing=3"], "Could not override 'hydra.nothing'."),
+        (["-m", "model=vae,vea"], "model=vea: model has no such option; did you mean vae?"),
+        (["-m", "seed=1,2", "model.betta=3"], "model.betta: there is no such key; did you mean"),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_one_clear_line(line, arguments, message):
+    shown = line(*arguments)
+    assert shown.startswith(f"error: {message}")
+    assert "\n" not in shown
+    assert line.status == 1
+    assert line.calls == []
+
+
+def test_a_broken_file_is_named(line, tmp_path):
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "broken.yaml").write_text("a: [1,\n")
+    shown = line("experiment=broken", f"--config-dir={tmp_path}")
+    assert shown.startswith("error: ")
+    assert "Traceback" not in shown
+
+
+def test_a_users_mistake_has_no_traceback_and_ours_has(line):
+    def mistake(recipe, origin):
+        raise UserError("the model is too shy")
+
+    line.task = mistake
+    assert line() == "error: the model is too shy"
+
+    def defect(recipe, origin):
+        raise ZeroDivisionError
+
+    line.task = defect
+    with pytest.raises(ZeroDivisionError):
+        line()
+
+
+def test_a_tasks_own_exit_status_is_kept(line):
+    line.task = lambda recipe, origin: sys.exit(143)
+    line()
+    assert line.status == 143
+
+
+# Sweeps -----------------------------------------------------------------------------------------
+
+
+def test_a_sweep_runs_its_jobs_one_after_another(line):
+    assert line("-m", "seed=1,2", "model.beta=0.5,1") == ""
+    origins = [origin for _, origin in line.calls]
+    assert [recipe["seed"] for recipe, _ in line.calls] == [1, 1, 2, 2]
+    assert [origin.job for origin in origins][:2] == [
+        "seed=1,model.beta=0.5",
+        "seed=1,model.beta=1",
+    ]
+    assert len({origin.sweep for origin in origins}) == 1
+    assert re.fullmatch(r"sweeps/\d{8}-\d{6}-\d{6}", origins[0].sweep)
+    assert (Path("outputs") / origins[0].sweep / "multirun.yaml").is_file()
+
+
+def test_a_failed_job_is_logged_at_once_and_stops_no_other(line):
+    seen = []
+
+    def task(recipe, origin):
+        print(f"job {recipe['seed']}")
+        seen.append(recipe["seed"])
+        if recipe["seed"] == 1:
+            raise UserError("a shy model")
+        if recipe["seed"] == 2:
+            raise ZeroDivisionError("a defect")
+
+    line.task = task
+    shown = line("-m", "seed=1,2,3")
+    assert seen == [1, 2, 3]
+    assert line.status == 1
+    assert shown == "error: 2 of the sweep's runs failed: seed=1; seed=2"
+    log = line.shown
+    assert log.index("job 1") < log.index("seed=1 failed: a shy model") < log.index("job 2")
+    assert log.count("Traceback") == 1
+    assert log.index("seed=2 failed") < log.index("ZeroDivisionError: a defect")
+
+
+@pytest.mark.parametrize("stop", [SystemExit(143), SystemExit(130)])
+def test_a_signal_stops_the_whole_sweep(line, stop):
+    def task(recipe, origin):
+        raise stop
+
+    line.task = task
+    line("-m", "seed=1,2,3")
+    assert len(line.calls) == 1
+    assert line.status == stop.code
+
+
+# An earlier run ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("reference", ["last", "first", "vae/first", "outputs/vae/first"])
+def test_rerun_hands_over_the_saved_recipe(line, saved, reference):
+    assert line(f"rerun={reference}") == ""
+    assert line.recipe == yaml.safe_load((saved / ".hydra/config.yaml").read_text())
+    assert line.origin.kind == "rerun"
+    assert line.origin.run.path.resolve() == saved.resolve()
+
+
+def test_rerun_takes_keys_and_surroundings(line, saved):
+    assert line("rerun=first", "model.latent_dim=5", "trainer=cpu", "logger=null", "seed=3") == ""
+    assert line.recipe["model"]["latent_dim"] == 5
+    assert line.recipe["trainer"]["accelerator"] == "cpu"
+    assert line.recipe["logger"] is None
+    assert line.recipe["seed"] == 3
+    assert line.recipe["budget"]["images"] == 1000
+    assert line.origin.overrides[:2] == ["model.latent_dim=5", "trainer=cpu"]
+
+
+def test_a_new_length_replaces_the_old_in_any_unit(line, saved):
+    line("resume=first", "budget.epochs=40")
+    assert line.origin.kind == "resume"
+    assert line.recipe["budget"] == {
+        "_target_": "gdm.callbacks.budget.Budget",
+        "epochs": 40,
+        "images": None,
+        "minutes": None,
+    }
+    line("rerun=first", "trainer=debug")
+    assert (line.recipe["budget"]["images"], line.recipe["budget"]["epochs"]) == (2560, None)
+
+
+def test_the_outputs_folder_is_not_taken_from_a_run_that_was_sent(line, saved):
+    path = saved / ".hydra" / "config.yaml"
+    recipe = yaml.safe_load(path.read_text()) | {"outputs": "/somewhere/else", "plugins": ["evil"]}
+    path.write_text(yaml.safe_dump(recipe))
+    line("rerun=first")
+    assert line.recipe["outputs"] == "outputs"
+    assert line.origin.plugins == []
+    saved.rename("elsewhere")
+    line("rerun=elsewhere", "outputs=there", "plugins=[mine]")
+    assert line.recipe["outputs"] == "there"
+    assert line.origin.plugins == ["mine"]
+
+
+def test_what_looks_like_an_interpolation_in_a_saved_recipe_stays_text(line, saved, monkeypatch):
+    monkeypatch.setenv("SECRET", "told")
+    path = saved / ".hydra" / "config.yaml"
+    recipe = yaml.safe_load(path.read_text()) | {"name": "${oc.env:SECRET}"}
+    path.write_text(yaml.safe_dump(recipe))
+    line("rerun=first", "trainer=cpu", "model.beta=2")
+    assert line.recipe["name"] == "${oc.env:SECRET}"
+
+
+def test_a_saved_recipe_can_be_shown(line, saved):
+    line("rerun=first", "model.ema=null", "--cfg", "job")
+    assert yaml.safe_load(line.shown)["model"]["ema"] is None
+    assert line.calls == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["rerun=none"], "no run 'none' in outputs"),
+        (["rerun=first", "outputs=there"], "no run 'first' in there"),
+        (["rerun=first", "resume=first"], "rerun=first resume=first: name one run"),
+        (["rerun=first", "-m", "seed=1,2"], "rerun= takes one run at a time, without -m"),
+        (["rerun=first", "seed=1,2"], "seed=1,2: with rerun= write key=value, with one value"),
+        (["rerun=first", "+model.x=1"], "+model.x=1: with rerun= write key=value"),
+        (["rerun=first", "~model"], "~model: with rerun= write key=value"),
+        (
+            ["rerun=first", "model=vae"],
+            "model=vae: rerun= keeps what was trained; it takes single",
+        ),
+        (["rerun=first", "dataset=mnist"], "dataset=mnist: rerun= keeps what was trained"),
+        (["rerun=first", "optimizer=sgd"], "optimizer=sgd: rerun= keeps what was trained"),
+        (
+            ["rerun=first", "optimizer@model.optimizer=sgd"],
+            "optimizer@model.optimizer=sgd: rerun=",
+        ),
+        (["rerun=first", "trainer=cpuu"], "trainer=cpuu: trainer has no such option; did you mea"),
+        (["rerun=first", "model.latent=3"], "model.latent: there is no such key; did you mean"),
+        (["rerun=first", "model.optimizer=3"], "model.optimizer=3: is a group of keys; it has"),
+        (["rerun=first", "what"], "what: write key=value or group=option"),
+        (
+            ["resume=first", "seed=3"],
+            "seed=3: resume= goes on with the same training; it takes bu",
+        ),
+        (["resume=first", "model.beta=3"], "model.beta=3: resume= goes on with the same training"),
+        (["resume=first", "optimizer=sgd"], "optimizer=sgd: resume= goes on with the same train"),
+        (["resume=first", "name=there"], "name=there: resume= goes on with the same training"),
+        (["resume=first", "budget.epoch=3"], "budget.epoch: there is no such key; did you mean b"),
+    ],
+)
+def test_a_mistake_about_an_earlier_run_is_one_clear_line(line, saved, arguments, message):
+    assert line(*arguments).startswith(f"error: {message}")
+    assert line.status == 1
+    assert line.calls == []
+
+
+def test_a_script_that_works_on_a_run_has_keys_of_its_own(line, saved, tmp_path):
+    (tmp_path / "draw.yaml").write_text("run: null\noutputs: outputs\nnum_samples: 16\n")
+    overrides = ["num_samples=4", "model.beta=2", "dataset.batch_size=7"]
+    assert line("run=first", *overrides, script="draw", configs=tmp_path) == ""
+    assert line.origin.kind == "run"
+    assert line.origin.options["num_samples"] == 4
+    assert line.recipe["model"]["beta"] == 2
+    assert line.recipe["dataset"]["batch_size"] == 7
+    shown = line("run=first", "num_sample=4", script="draw", configs=tmp_path)
+    assert shown.startswith("error: num_sample: there is no such key")
+    assert line("num_samples=4", script="draw", configs=tmp_path).startswith(
+        "error: run= is missi"
+    )
+
+
+# Names and speed --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["name=../../etc", "dataset.source.folder=/etc/passwd"],
+        ["dataset.source.folder=../../x"],
+        ["..=.."],
+        [".hidden=1"],
+        ["-rf=1"],
+        ["model.beta=1\n2\0"],
+        [f"model.latent_dim={'9' * 500}"],
+        ["dataset.source.folder=\u00e4\u4e2d"],
+    ],
+)
+def test_a_jobs_name_is_short_and_safe(overrides):
+    name = job_name(overrides)
+    assert re.fullmatch(r"[A-Za-z0-9_=,.+-]{1,80}", name)
+    assert ".." not in name
+    assert name[0] not in ".-"
+
+
+def test_a_jobs_name_is_readable_and_tells_jobs_apart():
+    assert job_name(["model=vae", "seed=1", "outputs=/tmp/x"]) == "model=vae,seed=1"
+    assert job_name(["a=x/y"]) != job_name(["a=x-y"]) != job_name(["a=x_y"])
+    long = [job_name([f"a={'9' * 200}{digit}"]) for digit in "12"]
+    assert long[0] != long[1]
+
+
+QUERIES = [
+    ["--help"],
+    ["--cfg", "job"],
+    ["-sc", "query=bash"],
+]
+
+
+@pytest.mark.parametrize("query", QUERIES, ids=" ".join)
+def test_questions_leave_torch_unimported_and_are_quick(query, tmp_path, monkeypatch):
+    monkeypatch.setenv("COMP_LINE", "python train.py model.")
+    (tmp_path / "bare.yaml").write_text("a: 1\n")
+    bare = tmp_path / "bare.py"
+    bare.write_text(
+        "import hydra\n"
+        f"@hydra.main(version_base='1.3', config_path={str(tmp_path)!r}, config_name='bare')\n"
+        "def main(config): pass\n"
+        "main()\n"
+    )
+    ours = tmp_path / "ours.py"
+    ours.write_text(
+        "import atexit, sys\n"
+        "atexit.register(lambda: print('heavy', sorted({'torch', 'numpy'} & set(sys.modules))))\n"
+        "from pathlib import Path\n"
+        "from gdm.config import main\n"
+        f"main('train', print, Path({str(CONFIGS)!r}))\n"
+    )
+
+    def run(script: Path) -> tuple[float, str]:
+        command = [sys.executable, str(script), *query]
+        start = time.perf_counter()
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        return time.perf_counter() - start, done.stdout
+
+    rounds = [(run(bare), run(ours)) for _ in range(3)]
+    assert all("heavy []" in shown for _, (_, shown) in rounds)
+    bare_seconds, our_seconds = (min(each[i][0] for each in rounds) for i in (0, 1))
+    assert our_seconds <= 3 * bare_seconds
+
+
+def test_help_explains_groups_options_and_typical_commands(line):
+    line("--help")
+    groups = {group for group, _ in OPTIONS}
+    assert all(f"\n{group}: " in line.shown for group in groups)
+    assert line.shown.count("\n  python scripts/train.py ") >= 9
+    for word in ("rerun=RUN", "resume=RUN", "budget.minutes", "-m", "--cfg job", "plugins="):
+        assert word in line.shown

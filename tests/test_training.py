@@ -1,0 +1,331 @@
+"""The journeys of a run: trained, interrupted, diverged, on a full disk, within its minutes."""
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from conftest import ROOT, SHORT, composed, resumed, trained
+from PIL import Image
+from pytorch_lightning import Callback
+
+from gdm import checkpoints, runs
+from gdm.callbacks.checkpoints import Interrupted
+from gdm.callbacks.metrics import Diverged
+from gdm.errors import UserError
+from gdm.training import Training
+
+
+def started(recipe: dict, folder) -> tuple[Training, runs.Run]:
+    """Return a training and its run directory, before the first step."""
+    recipe = recipe | {"outputs": str(folder)}
+    training = Training(recipe)
+    run = runs.create(recipe)
+    run.write_recipe(recipe, [])
+    return training, run
+
+
+def test_a_run_leaves_what_its_user_expects(short_vae):
+    manifest = short_vae.manifest()
+    assert manifest["status"] == "finished"
+    assert manifest["images_seen"] == 600
+    assert {"versions", "commit", "data", "device", "seed", "seconds", "peak_memory_mib"} <= set(
+        manifest
+    )
+    assert Image.open(short_vae.samples / "final.png").size == (10 * 60 - 4, 56)
+    assert (short_vae.samples / "000000000.png").exists()
+    assert short_vae.log.exists()
+    assert any(short_vae.tensorboard.iterdir())
+    for name in (checkpoints.LAST, checkpoints.PREVIOUS):
+        assert checkpoints.damage(short_vae.checkpoints / name) is None
+
+
+def test_the_test_split_is_touched_by_the_final_evaluation_alone(short_vae):
+    records = short_vae.records()
+    assert [record["split"] for record in records] == [*["validation"] * 4, "test"]
+    assert [record["images"] for record in records] == [0, 200, 400, 600, 600]
+    assert records[-1]["n"] == 2000
+
+
+def test_training_lowers_the_bound(short_vae):
+    first, *_, last = [r["elbo"] for r in short_vae.records() if r["split"] == "validation"]
+    assert last > first
+
+
+def test_a_notebook_gets_the_model_with_its_averaged_weights(short_vae):
+    model = runs.load(short_vae)
+    raw = runs.load(short_vae.path, averaged=False)
+    samples = model.sample(range(4))
+    assert samples.shape == (4, 1, 28, 28)
+    assert samples.abs().max() <= 1
+    assert not model.training
+    assert not torch.equal(samples, raw.sample(range(4)))
+
+
+def test_two_latent_dimensions_are_drawn_as_maps(tmp_path):
+    run = trained(composed(*SHORT, "model.latent_dim=2", "prior=standard_normal"), tmp_path)
+    for name in ("latent_map", "latent_map_samples", "latent_samples"):
+        assert (run.samples / f"{name}-final.png").exists()
+
+
+def test_an_autoencoder_samples_from_the_density_of_its_training_codes(tmp_path):
+    run = trained(composed("model=autoencoder", *SHORT), tmp_path)
+    model = runs.load(run)
+    training = Training(run.recipe())
+    codes = torch.cat([model.encode(batch.x) for batch in training.data.batches("train")])
+    sampled = model.sample_codes(range(2000))
+    deviation = codes.std(0)
+    assert ((sampled.mean(0) - codes.mean(0)).abs() < 0.3 * deviation).all()
+    assert ((sampled.std(0) / deviation - 1).abs() < 0.3).all()
+
+
+class Send(Callback):
+    """Sends this process a signal at the end of a batch."""
+
+    def __init__(self, number: int, batches: int) -> None:
+        self.number = number
+        self.batches = batches
+
+    def on_train_batch_end(self, trainer, model, outputs, batch, batch_idx: int) -> None:
+        if model.batches_seen == self.batches:
+            os.kill(os.getpid(), self.number)
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_saves_and_stops_with_its_exit_status(number, status, tmp_path, short_vae):
+    training, run = started(composed(*SHORT), tmp_path)
+    training.callbacks = {"send": Send(number, 5)} | training.callbacks
+    with pytest.raises(Interrupted) as stop:
+        training.run(run)
+    assert stop.value.exit_status == status
+    assert run.manifest()["status"] == "interrupted"
+    assert checkpoints.read(run.checkpoints / checkpoints.LAST)["batches_seen"] == 5
+    resumed(run)
+    theirs = checkpoints.read(short_vae.checkpoints / checkpoints.LAST)["state_dict"]
+    for name, tensor in checkpoints.read(run.checkpoints / "last.ckpt")["state_dict"].items():
+        assert torch.equal(tensor, theirs[name]), name
+
+
+def test_a_nan_stops_the_run_and_names_term_step_and_checkpoint(tmp_path):
+    training, run = started(composed(*SHORT), tmp_path)
+
+    class Poison(Callback):
+        def on_train_batch_start(self, trainer, model, batch, batch_idx: int) -> None:
+            if batch_idx == 7:  # the eighth step
+                model.decoder[0].weight.data[0] = float("nan")
+
+    training.callbacks["poison"] = Poison()
+    with pytest.raises(Diverged) as error:
+        training.run(run)
+    assert "reconstruction became nan at step 8" in str(error.value)
+    assert str(run.checkpoints / checkpoints.LAST) in str(error.value)
+    assert run.manifest()["status"] == "diverged"
+    kept = checkpoints.read(run.checkpoints / checkpoints.LAST)
+    assert kept["batches_seen"] == 6
+    assert all(torch.isfinite(tensor).all() for tensor in kept["state_dict"].values())
+
+
+def test_a_full_disk_costs_no_earlier_checkpoint_and_is_said(tmp_path, monkeypatch, caplog):
+    training, run = started(composed(*SHORT), tmp_path)
+    save = torch.save
+
+    def full(checkpoint, path, *arguments, **options):
+        if checkpoint["batches_seen"] in (6, 9):
+            path.write_bytes(b"half of it")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        save(checkpoint, path, *arguments, **options)
+
+    monkeypatch.setattr(torch, "save", full)
+    training.run(run)
+    assert caplog.text.count("No space left on device") == 2
+    assert sorted(path.name for path in run.checkpoints.iterdir()) == ["last.ckpt", "previous.ckpt"]
+    assert checkpoints.read(run.checkpoints / checkpoints.PREVIOUS)["batches_seen"] == 3
+
+
+def test_a_log_disk_that_fills_does_not_stop_training(tmp_path, monkeypatch, caplog):
+    from gdm import pictures
+
+    training, run = started(composed(*SHORT), tmp_path)
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("tensorboard.summary.writer.event_file_writer.EventFileWriter.add_event",
+                        full)  # fmt: skip
+    monkeypatch.setattr(pictures, "save", full)
+    run.metrics.mkdir()  # cannot be appended to
+    training.run(run)
+    assert run.manifest()["status"] == "finished"
+    assert "training goes on" in caplog.text
+
+
+def test_a_budget_in_minutes_is_met_and_becomes_images(tmp_path):
+    recipe = composed(*SHORT, "budget.images=null", "budget.minutes=0.5")
+    recipe["outputs"] = str(tmp_path)
+    training = Training(recipe)
+    training.settle_budget()
+    images = training.recipe["budget"]["images"]
+    assert images % 50 == 0
+    assert training.recipe["budget"]["minutes"] is None
+    run = runs.create(training.recipe)
+    run.write_recipe(training.recipe, [])
+    training.run(run)
+    manifest = run.manifest()
+    assert manifest["minutes_wished"] == 0.5
+    assert manifest["images_seen"] == images
+    # a loose bound for a machine that is shared; the exact figure is for a quiet one
+    assert 15 < manifest["seconds"] < 60
+
+
+def test_names_that_leave_the_outputs_folder_are_refused(tmp_path):
+    for name in ("../elsewhere", "/tmp/elsewhere", "a/../../b", " "):
+        recipe = {"outputs": str(tmp_path / "outputs"), "name": name}
+        with pytest.raises(UserError, match="inside the outputs folder"):
+            runs.create(recipe)
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_hundred_runs_started_at_once_do_not_collide(tmp_path):
+    recipe = {"outputs": str(tmp_path), "name": "crowd"}
+    paths = {runs.create(dict(recipe)).path for _ in range(100)}
+    assert len(paths) == 100
+    in_sweep = {runs.create(dict(recipe), sweep="sweeps/s", job="seed=0").path for _ in range(3)}
+    assert len(in_sweep) == 3
+
+
+def test_a_run_is_found_by_path_ending_or_last(tmp_path):
+    made = []
+    for number in range(3):
+        run = runs.create({"outputs": str(tmp_path), "name": f"model{number}"})
+        run.write_recipe({}, [])
+        made.append(run.path)
+        time.sleep(0.001)
+    assert runs.find(str(made[0]), tmp_path).path == made[0]
+    assert runs.find(made[1].name[-20:], tmp_path).path == made[1]
+    assert runs.find("last", tmp_path).path == made[2]
+    with pytest.raises(UserError, match="no run 'nothing'"):
+        runs.find("nothing", tmp_path)
+
+
+def test_a_run_without_a_checkpoint_says_how_to_get_one(tmp_path):
+    run = runs.create({"outputs": str(tmp_path), "name": "empty"})
+    run.write_recipe(composed(), [])
+    with pytest.raises(UserError, match="resume="):
+        runs.load(run)
+
+
+def test_a_recipe_that_comes_with_a_run_cannot_name_a_foreign_target(short_vae, tmp_path):
+    recipe = short_vae.recipe()
+    recipe["model"]["likelihood"] = {"_target_": "os.system", "command": "touch pwned"}
+    run = runs.create({"outputs": str(tmp_path), "name": "foreign"})
+    run.write_recipe(recipe, [])
+    run.checkpoints.mkdir()
+    (run.checkpoints / "last.ckpt").write_bytes(
+        (short_vae.checkpoints / "last.ckpt").read_bytes()
+    )
+    with pytest.raises(UserError, match=r"model\.likelihood.*os\.system"):
+        runs.load(run)
+
+
+def test_a_checkpoint_that_holds_foreign_objects_is_refused(tmp_path):
+    class Foreign:
+        def __reduce__(self):
+            return os.system, (f"touch {tmp_path / 'pwned'}",)
+
+    path = tmp_path / "last.ckpt"
+    torch.save({"state_dict": Foreign()}, path)
+    with pytest.raises(UserError, match="more than tensors"):
+        checkpoints.read(path)
+    assert not (tmp_path / "pwned").exists()
+
+
+@pytest.mark.parametrize(
+    ("trainer", "words"),
+    [
+        ({"precision": "16-mixed"}, "trainer.precision=16-mixed"),
+        ({"accelerator": "gpu"}, "trainer=cpu"),
+    ],
+)
+@pytest.mark.skipif(torch.cuda.is_available(), reason="here is a GPU, which makes both possible")
+def test_what_the_machine_lacks_is_refused(trainer, words):
+    recipe = composed(*SHORT)
+    recipe["trainer"] |= trainer
+    with pytest.raises(UserError, match=words):
+        Training(recipe)
+
+
+# The command itself, in a process of its own ------------------------------------------------------
+
+
+def command(*arguments: str, **options) -> subprocess.Popen:
+    words = [sys.executable, str(ROOT / "scripts" / "train.py"), *arguments]
+    return subprocess.Popen(words, stderr=subprocess.PIPE, text=True, cwd=ROOT, **options)
+
+
+def wait_for(condition, process: subprocess.Popen, seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def killed_at(images: int, folder, number: int, *overrides: str) -> tuple[runs.Run, int]:
+    """Start the command, and send a signal once so many images are on record."""
+    process = command(*SHORT, *overrides, f"outputs={folder}")
+
+    def on_record() -> bool:
+        lines = [json.loads(line) for path in folder.glob("*/*/*/metrics.jsonl")
+                 for line in path.read_text().splitlines() if line.endswith("}")]  # fmt: skip
+        return any(line["images"] >= images for line in lines)
+
+    wait_for(on_record, process)
+    process.send_signal(number)
+    process.communicate(timeout=120)
+    return runs.find("last", folder), process.returncode
+
+
+def test_the_command_resumes_after_kill_9_to_the_same_bits(tmp_path, short_vae):
+    run, status = killed_at(200, tmp_path, signal.SIGKILL)
+    assert status == -signal.SIGKILL
+    assert command(f"resume={run.path}", f"outputs={tmp_path}").wait(timeout=120) == 0
+    ours = checkpoints.read(run.checkpoints / checkpoints.LAST)["state_dict"]
+    theirs = checkpoints.read(short_vae.checkpoints / checkpoints.LAST)["state_dict"]
+    for name, tensor in ours.items():
+        assert torch.equal(tensor, theirs[name]), name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["autoencoder", "conditional_vae"])
+@pytest.mark.parametrize("images", [0, 400, 600])
+def test_the_command_resumes_after_kill_9_anywhere(model, images, tmp_path):
+    run, _ = killed_at(images, tmp_path / "killed", signal.SIGKILL, f"model={model}")
+    command(f"resume={run.path}", f"outputs={tmp_path / 'killed'}").wait(timeout=120)
+    whole = trained(composed(f"model={model}", *SHORT), tmp_path / "whole")
+    ours = checkpoints.read(run.checkpoints / checkpoints.LAST)["state_dict"]
+    theirs = checkpoints.read(whole.checkpoints / checkpoints.LAST)["state_dict"]
+    for name, tensor in ours.items():
+        assert torch.equal(tensor, theirs[name]), name
+
+
+def test_the_command_saves_on_sigterm_and_exits_with_143(tmp_path):
+    run, status = killed_at(0, tmp_path, signal.SIGTERM, "budget.images=50000")
+    assert status == 143
+    assert run.manifest()["status"] == "interrupted"
+    assert (run.checkpoints / checkpoints.LAST).exists()
+
+
+def test_a_sweep_goes_on_after_a_failure_and_its_exit_status_tells(tmp_path):
+    process = command(*SHORT, "-m", "dataset.validation_size=50,10000,60", f"outputs={tmp_path}")
+    _, errors = process.communicate(timeout=180)
+    assert process.returncode == 1
+    assert "dataset.validation_size=10000" in errors
+    assert "Traceback" not in errors
+    statuses = [json.loads(path.read_text())["status"]
+                for path in tmp_path.glob("sweeps/*/*/manifest.json")]  # fmt: skip
+    assert statuses == ["finished", "finished"]
