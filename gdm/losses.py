@@ -57,7 +57,7 @@ class Likelihood(nn.Module, ABC):
 
     @abstractmethod
     def log_prob(self, output: Tensor, x: Tensor) -> Tensor:
-        """Return log p(x | z) of 8-bit images in nats: twice (N, C, H, W), x in [-1, 1] -> (N,)."""
+        """Return log p(x | z) of 8-bit images in [-1, 1], in nats: twice (N, C, H, W) -> (N,)."""
 
     @abstractmethod
     def mean(self, output: Tensor) -> Tensor:

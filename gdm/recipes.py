@@ -56,9 +56,9 @@ THIRD_PARTY = {
         "detect_anomaly": bool,
     },
 }
-# Rooms that write files or act on recipes: a recipe has no use for them.
-CLOSED_ROOMS = ("files", "recipes", "signatures", "checkpoints", "runs", "training", "config")
-# Of the other rooms a recipe may name classes; of these, whose functions change nothing, both.
+# The rooms whose classes a recipe may name. Others write files, or act on recipes.
+ROOMS = ("priors", "ema", "networks", "samplers", "models", "data", "features", "callbacks")
+# Those whose functions it may name too: whatever they are called with, nothing is changed.
 FUNCTION_ROOMS = ("schedules", "learning_rates", "losses", "distances", "latent")
 
 
@@ -167,8 +167,9 @@ def locate(node: dict, key: str = "", trusted: Iterable[str] = ()) -> Any:
         return getattr(importlib.import_module(module), name)
     if not _is_open_room(module) and not _belongs(module, trusted):
         raise UserError(
-            f"{named}: a configuration may name what gdm defines, and {', '.join(THIRD_PARTY)}; "
-            "a package of your own is allowed on the command line: plugins=[my_package]"
+            f"{named}: a configuration may name what gdm defines in "
+            f"{', '.join(ROOMS + FUNCTION_ROOMS)}, and {', '.join(THIRD_PARTY)}; a package of "
+            "your own is allowed on the command line: plugins=[my_package]"
         )
     offered = _offered(module, named)
     if name not in offered:
@@ -222,7 +223,7 @@ def _call(target: Any, given: dict, is_partial: bool, key: str) -> Any:
 
 def _is_open_room(module: str) -> bool:
     package, *parts = module.split(".")
-    if package != "gdm" or not parts or parts[0] in CLOSED_ROOMS:
+    if package != "gdm" or not parts or parts[0] not in ROOMS + FUNCTION_ROOMS:
         return False
     path = Path(__file__).parent.joinpath(*parts).with_suffix(".py")
     return all(part.isidentifier() for part in parts) and path.is_file()

@@ -83,6 +83,8 @@ class Training:
         earlier = run.manifest().get("seconds", 0.0)
         checkpoint = checkpoints.newest_whole(run.checkpoints) if resume else None
         self._place(run, checkpoint)
+        if resume:
+            run.forget_after(self.model.images_seen if checkpoint else -1)
         run.describe(
             status="running",
             seed=self.recipe["seed"],
@@ -94,7 +96,7 @@ class Training:
         status = "failed"
         try:
             with logging_to(run.log):
-                record = self._fit_and_finish(run, checkpoint)
+                record = self._fit_and_finish(run, checkpoint, resume)
             status = "finished"
         except Diverged as error:
             status = "diverged"
@@ -134,11 +136,12 @@ class Training:
                 start,
             )
         self.data.set_stream(seed, start, num_batches)
-        run.forget_after(self.model.images_seen if checkpoint else -1)
 
-    def _fit_and_finish(self, run: Run, checkpoint: Path | None) -> dict[str, Any]:
+    def _fit_and_finish(self, run: Run, checkpoint: Path | None, resume: bool) -> dict[str, Any]:
         model = self.model
-        trainer = self._trainer(run, list(self.callbacks.values()), self._loggers(run, checkpoint))
+        # what a resumed run will write again is void in the curves it left
+        first_void = (model.images_seen + 1 if checkpoint else 0) if resume else None
+        trainer = self._trainer(run, list(self.callbacks.values()), self._loggers(run, first_void))
         if model.batches_seen < model.num_batches:
             trainer.fit(model, self.data, ckpt_path=checkpoint)
         else:
@@ -171,10 +174,9 @@ class Training:
             num_sanity_val_steps=0,
         )
 
-    def _loggers(self, run: Run, checkpoint: Path | None) -> list:
+    def _loggers(self, run: Run, purge_step: int | None) -> list:
         if self.recipe["logger"] is None:
             return []
-        purge_step = self.model.images_seen + 1 if checkpoint else None
         return [self._build("logger")(folder=str(run.tensorboard), purge_step=purge_step)]
 
     def _validation(self) -> Validation | None:
@@ -223,10 +225,12 @@ def layout(
 @contextmanager
 def logging_to(path: Path) -> Iterator[None]:
     """Write what is logged into a file too; if the disk is full, only to the console."""
-    handler = logging.FileHandler(path, delay=True)
+    handler = logging.FileHandler(path, delay=True)  # opened at the first line
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     handler.handleError = lambda record: None
     logging.getLogger().addHandler(handler)
+    logging.getLogger("gdm").setLevel(logging.INFO)
+    log.info("training in %s", path.parent)
     try:
         yield
     finally:

@@ -63,6 +63,7 @@ def test_a_recipe_is_left_as_it_was():
         "gdm.runs.load",
         "gdm.config.main",
         "gdm.training.Training",
+        "gdm.randomness.fold",
         "gdm.../scripts.train.train",
         "gdm.learning_rates.math.cos",
         "my_package.Model",
@@ -88,7 +89,7 @@ def test_a_foreign_target_is_refused_with_its_full_key(target):
         "gdm.learning_rates.Share",
         "gdm.learning_rates.LearningRate",  # abstract
         "gdm.learning_rates._Cosine",
-        "gdm.randomness.fold",  # a function, of a room that offers classes alone
+        "gdm.data.batches.to_float",  # a function, of a room that offers classes alone
         "gdm.data.sources.urlopen",
     ],
 )

@@ -143,8 +143,17 @@ def test_a_full_disk_costs_no_earlier_checkpoint_and_is_said(tmp_path, monkeypat
     monkeypatch.setattr(torch, "save", full)
     training.run(run)
     assert caplog.text.count("No space left on device") == 2
-    assert sorted(path.name for path in run.checkpoints.iterdir()) == ["last.ckpt", "previous.ckpt"]
+    assert {path.name for path in run.checkpoints.iterdir()} == {"last.ckpt", "previous.ckpt"}
     assert checkpoints.read(run.checkpoints / checkpoints.PREVIOUS)["batches_seen"] == 3
+
+
+def test_metrics_are_kept_without_the_graphs_that_they_came_from(short_vae):
+    training = Training(short_vae.recipe())
+    metrics = training.callbacks["metrics"]
+    term = torch.ones(1, requires_grad=True) * 2
+    training.model.place_in_run(seed=0, batch_size=1, num_batches=1000, batches_seen=1)
+    metrics.on_train_batch_end(None, training.model, {"loss": term}, None, 0)
+    assert metrics._outputs[0]["loss"].grad_fn is None
 
 
 def test_a_log_disk_that_fills_does_not_stop_training(tmp_path, monkeypatch, caplog):
@@ -259,7 +268,7 @@ def test_what_the_machine_lacks_is_refused(trainer, words):
         Training(recipe)
 
 
-# The command itself, in a process of its own ------------------------------------------------------
+# The command itself, in a process of its own -----------------------------------------------------
 
 
 def command(*arguments: str, **options) -> subprocess.Popen:

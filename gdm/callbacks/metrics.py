@@ -39,7 +39,7 @@ class TrainingMetrics(Callback):
         self._since = time.perf_counter()
 
     def on_train_batch_end(self, trainer, model, outputs, batch, batch_idx: int) -> None:
-        self._outputs.append(outputs)
+        self._outputs.append({term: value.detach() for term, value in outputs.items()})
         if len(self._outputs) >= 100 or is_due(model.batches_seen, model.num_batches, self.times):
             self.flush(trainer, model)
 

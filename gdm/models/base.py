@@ -123,7 +123,7 @@ class GenerativeModel(LightningModule):
 
     @property
     def images_seen(self) -> int:
-        """Number of training images consumed, the batch in progress included: every curve's axis."""
+        """Number of training images consumed, those of the batch in progress included."""
         return self.batches_seen * self.batch_size
 
     def average(self, *networks: nn.Module) -> None:

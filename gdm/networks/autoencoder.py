@@ -4,6 +4,8 @@ Both work on blocks of 2 x 2 pixels, which become channels: most of the time wou
 into the layers of highest resolution, where the fewest features are.
 """
 
+from itertools import pairwise
+
 from torch import nn
 
 SMALLEST = 4  # pixels a side where the convolutions end
@@ -35,7 +37,7 @@ class Encoder(nn.Sequential):
     def __init__(self, channels: int, resolution: int, width: int, num_features: int) -> None:
         stages = stage_channels(resolution, width)
         layers = [nn.PixelUnshuffle(2), nn.Conv2d(4 * channels, width, 3, padding=1)]
-        for here, below in zip(stages, stages[1:], strict=False):
+        for here, below in pairwise(stages):
             layers += [*_activation(here), nn.Conv2d(here, below, 4, stride=2, padding=1)]
         layers += [*_activation(stages[-1]), nn.Flatten()]
         super().__init__(*layers, nn.Linear(stages[-1] * SMALLEST**2, num_features))
@@ -50,7 +52,7 @@ class Decoder(nn.Sequential):
             nn.Linear(num_features, stages[0] * SMALLEST**2),
             nn.Unflatten(1, (stages[0], SMALLEST, SMALLEST)),
         ]
-        for here, above in zip(stages, stages[1:], strict=False):
+        for here, above in pairwise(stages):
             layers += [*_activation(here), _upsampling(here, above)]
         super().__init__(*layers, *_activation(stages[-1]), _upsampling(stages[-1], channels))
 
