@@ -7,7 +7,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from rich.table import Table
 
 from gdm import checkpoints, evaluation
 from gdm.callbacks.budget import Budget
-from gdm.callbacks.checkpoints import Interrupted
+from gdm.callbacks.checkpoints import Checkpoints, Interrupted
 from gdm.callbacks.metrics import Diverged
 from gdm.callbacks.stopwatch import Stopwatch
 from gdm.callbacks.tensorboard import TensorBoard
@@ -95,7 +95,7 @@ class Training:
             run.describe(minutes_wished=self.minutes)
         status = "failed"
         try:
-            with logging_to(run.log):
+            with logging_to(run.log), self._listening():
                 record = self._fit_and_finish(run, checkpoint, resume)
             status = "finished"
         except Diverged as error:
@@ -150,7 +150,7 @@ class Training:
         run.describe(device=device_name(trainer.strategy.root_device))
         with model.evaluating():
             record = evaluation.evaluate(model, self.data, "test")
-            validation = self._validation()
+            validation = self._callback(Validation)
             if validation is not None and validation.pictures is not None:
                 validation.pictures.draw(model, self.data, run, trainer.loggers, "final")
         run.record(model.images_seen, record)
@@ -179,9 +179,13 @@ class Training:
             return []
         return [self._build("logger")(folder=str(run.tensorboard), purge_step=purge_step)]
 
-    def _validation(self) -> Validation | None:
-        found = [each for each in self.callbacks.values() if isinstance(each, Validation)]
+    def _callback(self, kind: type[Callback]) -> Callback | None:
+        found = [each for each in self.callbacks.values() if isinstance(each, kind)]
         return found[0] if found else None
+
+    def _listening(self) -> AbstractContextManager:
+        saving = self._callback(Checkpoints)
+        return saving.listening() if saving else nullcontext()
 
     def _images_within(self, seconds: float) -> int:
         """Measure a throw-away copy, and return how many images it sees in the time left."""
@@ -189,7 +193,7 @@ class Training:
         self.data.set_stream(seed, 0, 10**9)
         copy = self._new_model()
         copy.place_in_run(seed, batch_size, 10**9, 0)
-        validation = self._validation()
+        validation = self._callback(Validation)
         stopwatch = Stopwatch(seconds * MEASURED_SHARE / 2, validation)
         with tempfile.TemporaryDirectory() as folder:
             trainer = self._trainer(Run(Path(folder)), [stopwatch], [])

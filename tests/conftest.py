@@ -3,7 +3,8 @@
 import os
 from pathlib import Path
 
-os.environ["OMP_NUM_THREADS"] = "1"  # as many processes as cores, each with one thread
+for library in ("OMP", "OPENBLAS"):  # as many processes as cores, each with one thread
+    os.environ[f"{library}_NUM_THREADS"] = "1"
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -13,6 +14,10 @@ from gdm import runs
 from gdm.training import Training
 
 ROOT = Path(__file__).parents[1]
+
+# Overrides of single models, where the journey is not about the numbers.
+FEW_COMPONENTS = ("model.density.num_components=2",)
+SHORTER = {"autoencoder": FEW_COMPONENTS, "denoising_autoencoder": FEW_COMPONENTS}
 
 # A network so small, and a run so short, that the journey is what takes the time.
 SHORT = (
@@ -34,6 +39,11 @@ def composed(*overrides: str) -> dict:
     with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
         config = OmegaConf.to_container(compose("train", list(overrides)), resolve=True)
     return {key: config[key] for key in config if key not in ("plugins", "rerun", "resume")}
+
+
+def short(model: str) -> dict:
+    """Return the recipe of a short run of a model."""
+    return composed(f"model={model}", *SHORT, *SHORTER.get(model, ()))
 
 
 def trained(recipe: dict, folder: Path) -> runs.Run:

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 import torch
-from conftest import SHORT, composed, resumed, trained
+from conftest import SHORT, composed, resumed, short, trained
 from pytorch_lightning import Callback
 
 from gdm import checkpoints, runs
@@ -122,8 +122,7 @@ def uninterrupted(tmp_path_factory):
 
     def of(model: str) -> dict:
         if model not in known:
-            recipe = composed(f"model={model}", *SHORT)
-            known[model] = state(trained(recipe, tmp_path_factory.mktemp(model)))
+            known[model] = state(trained(short(model), tmp_path_factory.mktemp(model)))
         return known[model]
 
     return of
@@ -132,7 +131,7 @@ def uninterrupted(tmp_path_factory):
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("model", MODELS)
 def test_resume_equals_uninterrupted(model, moment, uninterrupted, tmp_path):
-    run = killed(composed(f"model={model}", *SHORT), tmp_path, MOMENTS[moment])
+    run = killed(short(model), tmp_path, MOMENTS[moment])
     assert run.manifest()["status"] != "finished"
     resumed(run)
     assert run.manifest()["status"] == "finished"

@@ -164,8 +164,8 @@ def test_a_log_disk_that_fills_does_not_stop_training(tmp_path, monkeypatch, cap
     def full(*_, **__):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("tensorboard.summary.writer.event_file_writer.EventFileWriter.add_event",
-                        full)  # fmt: skip
+    monkeypatch.setattr("torch.utils.tensorboard.SummaryWriter.add_scalar", full)
+    monkeypatch.setattr("torch.utils.tensorboard.SummaryWriter.add_image", full)
     monkeypatch.setattr(pictures, "save", full)
     run.metrics.mkdir()  # cannot be appended to
     training.run(run)

@@ -3,6 +3,8 @@
 import logging
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 from pytorch_lightning import Callback
@@ -27,7 +29,8 @@ class Interrupted(Exception):
 class Checkpoints(Callback):
     """Saves the run at even distances, after some minutes, at its end, and on SIGTERM or Ctrl-C.
 
-    A signal is remembered until the step is done; a second one stops at once.
+    While it trains, a signal is remembered until the step is done; a second one, or one at any
+    other time, stops at once.
 
     Args:
         times: how often in a run; the last time is its end.
@@ -39,13 +42,24 @@ class Checkpoints(Callback):
         self.every_minutes = every_minutes
         self._saved_at = 0.0
         self._signal: int | None = None
-        self._handlers: dict[int, object] = {}
+        self._training = False
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Take SIGTERM and Ctrl-C for a while."""
+        numbers = (signal.SIGTERM, signal.SIGINT)
+        before = {number: signal.signal(number, self._on_signal) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def setup(self, trainer, model, stage: str) -> None:
+        self._training, self._signal = True, None
 
     def on_train_start(self, trainer, model) -> None:
         self._saved_at = time.monotonic()
-        self._signal = None
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self._handlers[number] = signal.signal(number, self._on_signal)
 
     def on_train_batch_end(self, trainer, model, outputs, batch, batch_idx: int) -> None:
         minutes = (time.monotonic() - self._saved_at) / 60
@@ -55,10 +69,8 @@ class Checkpoints(Callback):
         if self._signal is not None:
             raise Interrupted(self._signal)
 
-    def teardown(self, trainer, model, stage: str) -> None:
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
-        self._handlers.clear()
+    def on_train_end(self, trainer, model) -> None:
+        self._training = False
 
     def save(self, trainer, model) -> None:
         """Save the run; a disk that is full costs this checkpoint and no earlier one."""
@@ -72,7 +84,7 @@ class Checkpoints(Callback):
         self._saved_at = time.monotonic()
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self._signal is not None:
+        if not self._training or self._signal is not None:
             raise Interrupted(number)
         self._signal = number
         log.info("%s: saving after this step", signal.Signals(number).name)
