@@ -73,7 +73,7 @@ class Likelihood(nn.Module, ABC):
 
 
 class Gaussian(Likelihood):
-    """N(x; tanh(output), sigma^2 I) with one sigma for all pixels, learned with the rest.
+    """N(x; output, sigma^2 I) with one sigma for all pixels, learned with the rest.
 
     A learned sigma balances reconstruction and KL by itself: at its optimum sigma^2 is the mean
     squared error (Rybkin et al. 2021, "Simple and effective VAE training with calibrated
@@ -90,11 +90,11 @@ class Gaussian(Likelihood):
         self.log_variance = nn.Parameter(torch.tensor(float(log_variance)), learn_variance)
 
     def log_prob(self, output: Tensor, x: Tensor) -> Tensor:
-        log_density = gaussian_log_density(x, self.mean(output), self.log_variance)
+        log_density = gaussian_log_density(x, output, self.log_variance)
         return log_density + log_bin_volume(x[0].numel())
 
     def mean(self, output: Tensor) -> Tensor:
-        return output.tanh()
+        return output.clamp(-1, 1)
 
     def observed(self, x: Tensor, within_bin: Tensor) -> Tensor:
         return dequantise(x, within_bin)

@@ -1,4 +1,4 @@
-"""Priors p(z) over the codes of a VAE: noise -> codes, and the density of codes."""
+"""Priors p(z) over the codes of a VAE: noise -> codes, and how far a posterior is from them."""
 
 import math
 from abc import ABC, abstractmethod
@@ -6,30 +6,32 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
-from gdm.losses import gaussian_kl_per_unit, gaussian_log_density
+from gdm.losses import LOG_TWO_PI, gaussian_kl_per_unit
 from gdm.moments import Moments
-from gdm.ranges import Count
+from gdm.ranges import Count, Positive
 
 
 class Prior(nn.Module, ABC):
-    """p(z) over codes z, (N, D).
+    """p(z) over codes z, (N, D), or p(z | label) in a conditional model.
 
     Args:
         latent_dim: D.
+        num_labels: number of classes that p may depend on; 1 for none.
     """
 
-    def __init__(self, latent_dim: Count) -> None:
+    def __init__(self, latent_dim: Count, num_labels: Count) -> None:
         super().__init__()
         self.latent_dim = latent_dim
+        self.num_labels = num_labels
 
     @abstractmethod
-    def divergence(self, z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
-        """Return the KL divergence of N(mean, diag(exp(log_variance))) from p, or an unbiased
-        estimate of it from one sample z: three times (N, D) -> (N,), in nats."""
+    def divergence(self, z: Tensor, mean: Tensor, log_variance: Tensor, label: Tensor) -> Tensor:
+        """Return the KL divergence of N(mean, diag(exp(log_variance))) from p in nats, or an
+        unbiased estimate of it from one sample z: three times (N, D), and (N,) -> (N,)."""
 
     @abstractmethod
     def divergence_per_unit(self, mean: Moments, variance: Tensor, log_variance: Tensor) -> Tensor:
-        """Return what each unit's q diverges from a normal, on average over the data: (D,) nats.
+        """Return how far each unit's posterior is from a normal, averaged over the data, in nats.
 
         Args:
             mean: moments of the posterior means, (D,).
@@ -38,117 +40,94 @@ class Prior(nn.Module, ABC):
         """
 
     @abstractmethod
-    def transform(self, noise: Tensor) -> Tensor:
-        """Turn standard normal noise into samples of p: (N, D) -> (N, D)."""
+    def transform(self, uniform: Tensor, normal: Tensor, label: Tensor) -> Tensor:
+        """Turn noise into samples: uniform in [0, 1), (N,), standard normal, (N, D) -> (N, D)."""
 
 
 class StandardNormal(Prior):
     """N(0, I), with the KL in closed form (Kingma and Welling 2014)."""
 
-    def divergence(self, z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
+    def divergence(self, z: Tensor, mean: Tensor, log_variance: Tensor, label: Tensor) -> Tensor:
         return gaussian_kl_per_unit(mean, log_variance).sum(1)
 
     def divergence_per_unit(self, mean: Moments, variance: Tensor, log_variance: Tensor) -> Tensor:
         second_moment = variance + mean.variance + mean.mean.square()
         return 0.5 * (second_moment - 1 - log_variance)  # the average of `gaussian_kl_per_unit`
 
-    def transform(self, noise: Tensor) -> Tensor:
-        return noise
+    def transform(self, uniform: Tensor, normal: Tensor, label: Tensor) -> Tensor:
+        return normal
 
 
-class Flow(Prior):
-    """Standard normal noise bent by affine couplings, trained with the rest of the ELBO.
+class Mixture(Prior):
+    """A mixture of K Gaussians, learned with the rest by the same ELBO.
+
+        p(z | label) = sum_k softmax(logits[label])_k N(z; mean_k, diag(exp(log_variance_k)))
 
     The codes of all images together do not fill N(0, I) evenly, and what is sampled from the
-    gaps decodes badly. A learned prior follows the codes, and the ELBO stays a bound (Chen et
-    al. 2017, "Variational lossy autoencoder", section 3.2); couplings as in Dinh et al. 2017.
-
-    Args:
-        latent_dim: D, at least 2.
-        num_layers: couplings; each changes half of the units by functions of the other half.
-        num_hidden: width of these functions.
-    """
-
-    def __init__(self, latent_dim: Count, num_layers: Count, num_hidden: Count) -> None:
-        super().__init__(latent_dim)
-        if latent_dim < 2:
-            raise ValueError("latent_dim must be at least 2 for a coupling")
-        self.couplings = nn.ModuleList(
-            Coupling(latent_dim, num_hidden, flipped=number % 2 == 1)
-            for number in range(num_layers)
-        )
-
-    def log_prob(self, z: Tensor) -> Tensor:
-        """Return log p(z) in nats: (N, D) -> (N,)."""
-        log_determinant = torch.zeros(len(z), device=z.device)
-        for coupling in self.couplings:
-            z, log_scale = coupling(z)
-            log_determinant = log_determinant + log_scale
-        return gaussian_log_density(z, torch.zeros_like(z), torch.zeros_like(z)) + log_determinant
-
-    def divergence(self, z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
-        # the entropy of q(z | x) is known; only log p(z) is estimated
-        entropy = 0.5 * (1 + math.log(2 * math.pi) + log_variance).sum(1)
-        return -entropy - self.log_prob(z)
-
-    def divergence_per_unit(self, mean: Moments, variance: Tensor, log_variance: Tensor) -> Tensor:
-        # the flow ties units together; this is KL from the normal that fits the unit best, a
-        # bound on what the unit tells about the image
-        return 0.5 * ((variance + mean.variance).log() - log_variance)
-
-    def transform(self, noise: Tensor) -> Tensor:
-        for coupling in reversed(self.couplings):
-            noise = coupling.inverse(noise)
-        return noise
-
-
-class Coupling(nn.Module):
-    """y_1 = x_1, y_2 = x_2 * exp(s(x_1)) + t(x_1), after a shift and scale of every unit
-    (Dinh et al. 2017, equations 7 and 8; Kingma and Dhariwal 2018 for the shift and scale).
+    gaps decodes badly. A mixture that is trained with the rest follows the codes, and the ELBO
+    stays a bound (Tomczak and Welling 2018, whose components are encoded pseudo-inputs).
 
     Args:
         latent_dim: D.
-        num_hidden: width of the network that gives s and t.
-        flipped: change the first half of the units by the second, not the second by the first.
+        num_labels: number of classes with mixture weights of their own; 1 for none.
+        num_components: K.
+        rate_multiplier: how much faster than the networks its parameters learn: a component far
+            from all codes has to cross a distance of several units.
     """
 
-    def __init__(self, latent_dim: int, num_hidden: int, flipped: bool) -> None:
-        super().__init__()
-        self.flipped = flipped
-        self.num_kept = latent_dim // 2
-        num_changed = latent_dim - self.num_kept
-        self.shift = nn.Parameter(torch.zeros(latent_dim))
-        self.log_scale = nn.Parameter(torch.zeros(latent_dim))
-        self.network = nn.Sequential(
-            nn.Linear(self.num_kept, num_hidden), nn.SiLU(),
-            nn.Linear(num_hidden, num_hidden), nn.SiLU(),
-            nn.Linear(num_hidden, 2 * num_changed),
-        )  # fmt: skip
-        nn.init.zeros_(self.network[-1].weight)  # the identity at the start
-        nn.init.zeros_(self.network[-1].bias)
+    def __init__(
+        self,
+        latent_dim: Count,
+        num_labels: Count,
+        num_components: Count,
+        rate_multiplier: Positive,
+    ) -> None:
+        super().__init__(latent_dim, num_labels)
+        self.rate_multiplier = rate_multiplier
+        # Adam's steps have one size; parameters stored smaller move further (Karras et al. 2018)
+        mean = torch.randn(num_components, latent_dim)
+        log_variance = torch.full((num_components, latent_dim), -0.5)
+        self.scaled_mean = nn.Parameter(mean / rate_multiplier)
+        self.scaled_log_variance = nn.Parameter(log_variance / rate_multiplier)
+        self.scaled_logits = nn.Parameter(torch.zeros(num_labels, num_components))
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return y and the log determinant of its Jacobian: (N, D) -> (N, D), (N,)."""
-        x = (x + self.shift) * self.log_scale.exp()
-        x_1, x_2 = self._split(x)
-        s, t = self._scale_and_shift(x_1)
-        return self._join(x_1, x_2 * s.exp() + t), s.sum(1) + self.log_scale.sum()
+    @property
+    def mean(self) -> Tensor:
+        """Means of the components, (K, D)."""
+        return self.rate_multiplier * self.scaled_mean
 
-    def inverse(self, y: Tensor) -> Tensor:
-        """Undo `forward`: (N, D) -> (N, D)."""
-        y_1, y_2 = self._split(y)
-        s, t = self._scale_and_shift(y_1)
-        x = self._join(y_1, (y_2 - t) * (-s).exp())
-        return x * (-self.log_scale).exp() - self.shift
+    @property
+    def log_variance(self) -> Tensor:
+        """Log-variances of the components, (K, D)."""
+        return self.rate_multiplier * self.scaled_log_variance
 
-    def _scale_and_shift(self, x_1: Tensor) -> tuple[Tensor, Tensor]:
-        s, t = self.network(x_1).chunk(2, dim=1)
-        return 2 * torch.tanh(s / 2), t  # a bounded scale keeps both directions stable
+    def log_weight(self, label: Tensor) -> Tensor:
+        """Return the logarithms of the mixture weights: (N,) -> (N, K)."""
+        index = label if self.num_labels > 1 else torch.zeros_like(label)
+        return (self.rate_multiplier * self.scaled_logits).log_softmax(1)[index]
 
-    def _split(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        x = x.flip(1) if self.flipped else x
-        return x[:, : self.num_kept], x[:, self.num_kept :]
+    def log_prob(self, z: Tensor, label: Tensor) -> Tensor:
+        """Return log p(z | label) in nats: (N, D), (N,) -> (N,)."""
+        precision = (-self.log_variance).exp()  # (K, D)
+        # the square is multiplied out, so that no (N, K, D) arises
+        squared = z.square() @ precision.T - 2 * z @ (self.mean * precision).T
+        constant = (self.mean.square() * precision + self.log_variance + LOG_TWO_PI).sum(1)
+        log_density = -0.5 * (squared + constant)  # (N, K)
+        return torch.logsumexp(self.log_weight(label) + log_density, dim=1)
 
-    def _join(self, x_1: Tensor, x_2: Tensor) -> Tensor:
-        x = torch.cat([x_1, x_2], dim=1)
-        return x.flip(1) if self.flipped else x
+    def divergence(self, z: Tensor, mean: Tensor, log_variance: Tensor, label: Tensor) -> Tensor:
+        # the entropy of q(z | x) is known; only log p(z) is estimated
+        entropy = 0.5 * (1 + math.log(2 * math.pi) + log_variance).sum(1)
+        return -entropy - self.log_prob(z, label)
+
+    def divergence_per_unit(self, mean: Moments, variance: Tensor, log_variance: Tensor) -> Tensor:
+        # the mixture ties the units together; this is the divergence from the one normal that
+        # fits the unit best, which is zero for a unit that says nothing about the image
+        return 0.5 * ((variance + mean.variance).log() - log_variance)
+
+    def transform(self, uniform: Tensor, normal: Tensor, label: Tensor) -> Tensor:
+        cumulative = self.log_weight(label).exp().cumsum(1)  # (N, K)
+        component = (cumulative < uniform.to(cumulative).unsqueeze(1)).sum(1)
+        component = component.clamp(max=cumulative.shape[1] - 1)  # rounding may end below 1
+        deviation = (0.5 * self.log_variance).exp()
+        return self.mean[component] + deviation[component] * normal.to(deviation)

@@ -234,9 +234,7 @@ def test_a_recipe_that_comes_with_a_run_cannot_name_a_foreign_target(short_vae, 
     run = runs.create({"outputs": str(tmp_path), "name": "foreign"})
     run.write_recipe(recipe, [])
     run.checkpoints.mkdir()
-    (run.checkpoints / "last.ckpt").write_bytes(
-        (short_vae.checkpoints / "last.ckpt").read_bytes()
-    )
+    (run.checkpoints / "last.ckpt").write_bytes((short_vae.checkpoints / "last.ckpt").read_bytes())
     with pytest.raises(UserError, match=r"model\.likelihood.*os\.system"):
         runs.load(run)
 

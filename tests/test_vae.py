@@ -5,13 +5,19 @@ from functools import partial
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.distributions import MultivariateNormal
+from torch.distributions import (
+    Categorical,
+    Independent,
+    MixtureSameFamily,
+    MultivariateNormal,
+    Normal,
+)
 
 from gdm import losses
 from gdm.learning_rates import Constant
 from gdm.models.vae import VAE
 from gdm.moments import Moments
-from gdm.priors import Flow, StandardNormal
+from gdm.priors import Mixture, StandardNormal
 
 LATENT_DIM, PIXELS, SIGMA = 2, 16 * 16, 0.3
 
@@ -28,10 +34,7 @@ def vae(**changes) -> VAE:
 
 
 class LinearGaussian(losses.Gaussian):
-    """A Gaussian likelihood of real-valued data, without tanh and bins."""
-
-    def mean(self, output: Tensor) -> Tensor:
-        return output
+    """A Gaussian likelihood of real-valued data, without bins."""
 
     def observed(self, x: Tensor, within_bin: Tensor) -> Tensor:
         return x
@@ -121,42 +124,56 @@ def test_the_reported_elbo_knows_no_beta():
         )
 
 
-def test_an_untrained_flow_is_the_standard_normal():
-    flow = Flow(latent_dim=5, num_layers=4, num_hidden=8)
-    z = torch.randn(6, 5)
-    expected = torch.distributions.Normal(0.0, 1.0).log_prob(z).sum(1)
-    torch.testing.assert_close(flow.log_prob(z), expected)
-    assert torch.equal(flow.transform(z).abs().sort().values, z.abs().sort().values)
-
-
-def bent_flow() -> Flow:
+def bent_mixture(num_labels: int = 1, latent_dim: int = 3) -> Mixture:
     torch.manual_seed(0)
-    flow = Flow(latent_dim=3, num_layers=4, num_hidden=16)
-    for parameter in flow.parameters():
-        nn.init.normal_(parameter, std=0.4)
-    return flow.double()
+    mixture = Mixture(latent_dim, num_labels, num_components=5, rate_multiplier=10.0)
+    for parameter in mixture.parameters():
+        nn.init.normal_(parameter, std=0.08)
+    return mixture
 
 
-def test_a_flow_undoes_itself_and_its_log_determinant_is_that_of_its_jacobian():
-    flow = bent_flow()
-    noise = torch.randn(4, 3, dtype=torch.float64)
-    z = flow.transform(noise)
-    for row, sample in zip(noise, z, strict=True):
-        jacobian = torch.autograd.functional.jacobian(lambda u: flow.transform(u[None])[0], row)
-        base = torch.distributions.Normal(0.0, 1.0).log_prob(row).sum()
-        expected = base - torch.linalg.slogdet(jacobian).logabsdet
-        torch.testing.assert_close(flow.log_prob(sample[None])[0], expected)
+def reference(mixture: Mixture, label: int) -> MixtureSameFamily:
+    components = Normal(mixture.mean, (mixture.log_variance / 2).exp())
+    weights = mixture.log_weight(torch.tensor([label]))[0].exp()
+    return MixtureSameFamily(Categorical(weights), Independent(components, 1))
 
 
-def test_the_divergence_from_a_flow_is_unbiased():
-    """With the identity as flow it averages to the closed form."""
+def test_a_mixture_has_the_density_of_torch_distributions():
+    mixture = bent_mixture(num_labels=4)
+    z = torch.randn(6, 3)
+    for label in range(4):
+        expected = reference(mixture, label).log_prob(z)
+        actual = mixture.log_prob(z, torch.full((6,), label))
+        torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_samples_of_a_mixture_have_its_mean_and_variance():
+    mixture = bent_mixture()
+    count = 40_000
+    torch.manual_seed(1)
+    noise = torch.rand(count), torch.randn(count, 3)
+    with torch.no_grad():
+        samples = mixture.transform(*noise, torch.zeros(count).long())
+        exact = reference(mixture, 0)
+    torch.testing.assert_close(samples.mean(0), exact.mean, atol=0.03, rtol=0)
+    torch.testing.assert_close(samples.var(0), exact.variance, atol=0.03, rtol=0.03)
+
+
+def test_the_divergence_from_a_mixture_is_unbiased():
+    """A mixture of equal standard normals has the closed form of one."""
     mean, log_variance = torch.tensor([[0.7, -0.4]]), torch.tensor([[-1.0, 0.5]])
     draws = 20_000
     torch.manual_seed(0)
     z = mean + (log_variance / 2).exp() * torch.randn(draws, 2)
-    flow = Flow(latent_dim=2, num_layers=2, num_hidden=4)
-    estimate = flow.divergence(z, mean.expand(draws, -1), log_variance.expand(draws, -1)).detach()
-    exact = StandardNormal(2).divergence(mean, mean, log_variance)
+    mixture = Mixture(2, num_labels=1, num_components=3, rate_multiplier=1.0)
+    for parameter in mixture.parameters():
+        nn.init.zeros_(parameter)
+    label = torch.zeros(draws).long()
+    with torch.no_grad():
+        estimate = mixture.divergence(
+            z, mean.expand(draws, -1), log_variance.expand(draws, -1), label
+        )
+    exact = StandardNormal(2, 1).divergence(mean, mean, log_variance, label)
     tolerance = 5 * float(estimate.std()) / draws**0.5
     assert float(estimate.mean()) == pytest.approx(float(exact), abs=tolerance)
 
@@ -169,14 +186,16 @@ def moments_of(values: Tensor) -> Moments:
 
 def test_kl_per_unit_of_the_standard_normal_sums_to_the_kl():
     mean, log_variance = torch.randn(50, 4).double(), torch.randn(50, 4).double()
-    per_unit = StandardNormal(4).divergence_per_unit(
+    per_unit = StandardNormal(4, 1).divergence_per_unit(
         moments_of(mean), log_variance.exp().mean(0), log_variance.mean(0)
     )
     expected = losses.gaussian_kl_per_unit(mean, log_variance).mean(0)
     torch.testing.assert_close(per_unit, expected)
 
 
-@pytest.mark.parametrize("prior", [StandardNormal, partial(Flow, num_layers=2, num_hidden=4)])
+@pytest.mark.parametrize(
+    "prior", [StandardNormal, partial(Mixture, num_components=3, rate_multiplier=1.0)]
+)
 def test_a_collapsed_unit_is_not_active_and_tells_nothing(prior):
     model = vae(prior=prior, latent_dim=3)
     mean = torch.randn(500, 3) * torch.tensor([1.0, 1.0, 1e-3])  # the last is always the same

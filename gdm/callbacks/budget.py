@@ -3,11 +3,11 @@
 from gdm.errors import UserError
 from gdm.ranges import Count, Positive
 
-DEFAULT_EPOCHS = 20  # what a run lasts if its user says nothing
+DEFAULT_EPOCHS = 12  # what a run lasts if its user says nothing
 
 
 class Budget:
-    """The length of a run, in one of three units; without any it is 20 epochs.
+    """The length of a run, in one of three units; without any it is 12 epochs.
 
     Args:
         epochs: how often each training image is seen.

@@ -71,14 +71,16 @@ class Autoencoder(GenerativeModel):
     @torch.no_grad()
     def decode(self, z: Tensor, label: Tensor | None = None) -> Tensor:
         """Return the images of codes: (N, D) -> (N, C, H, W) in [-1, 1]."""
-        return self._decoded(z)
+        return self._decoded(z).clamp(-1, 1)
 
     @torch.no_grad()
     def sample(self, indices: Sequence[int], label: Tensor | None = None, seed: int = 0) -> Tensor:
-        return self.decode(self.sample_codes(indices, seed))
+        return self.decode(self.sample_codes(indices, label, seed))
 
     @torch.no_grad()
-    def sample_codes(self, indices: Sequence[int], seed: int = 0) -> Tensor:
+    def sample_codes(
+        self, indices: Sequence[int], label: Tensor | None = None, seed: int = 0
+    ) -> Tensor:
         """Return the codes that `sample` decodes, drawn from the fitted density: (N, D)."""
         component = uniform(indices, (), seed, "component")
         return self.density(component, normal(indices, (self.latent_dim,), seed, "sample"))
@@ -100,4 +102,4 @@ class Autoencoder(GenerativeModel):
         return self.encoder(self.pad(x)).float()
 
     def _decoded(self, z: Tensor) -> Tensor:
-        return self.crop(self.decoder(z).float()).tanh()
+        return self.crop(self.decoder(z).float())

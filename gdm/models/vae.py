@@ -31,7 +31,7 @@ class VAE(GenerativeModel):
         beta: weight of the KL in the objective; the reported ELBO knows no beta.
         conditional: condition on the label.
         likelihood: p(x | z).
-        prior: D -> p(z).
+        prior: D, number of labels -> p(z), or p(z | label) of a conditional model.
         (the rest as in `GenerativeModel`)
     """
 
@@ -65,7 +65,7 @@ class VAE(GenerativeModel):
         self.encoder = Encoder(channels + num_label_channels, resolution, width, 2 * latent_dim)
         self.decoder = Decoder(channels, resolution, width, latent_dim + num_label_channels)
         self.likelihood = likelihood
-        self.prior = prior(latent_dim=latent_dim)
+        self.prior = prior(latent_dim=latent_dim, num_labels=max(num_label_channels, 1))
         self.average(self.encoder, self.decoder, self.likelihood, self.prior)
 
     def training_step(self, batch, batch_idx: int) -> dict[str, Tensor]:
@@ -73,7 +73,7 @@ class VAE(GenerativeModel):
         mean, log_variance = self.posterior(x, label)
         z = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)  # equation 4
         reconstruction = -self.likelihood.log_prob(self.output(z, label), x).mean()
-        kl = self.prior.divergence(z, mean, log_variance).mean()
+        kl = self.prior.divergence(z, mean, log_variance, label).mean()
         loss = reconstruction + self.beta * kl
         return {"loss": loss, "reconstruction": reconstruction, "kl": kl}
 
@@ -104,13 +104,17 @@ class VAE(GenerativeModel):
 
     @torch.no_grad()
     def sample(self, indices: Sequence[int], label: Tensor | None = None, seed: int = 0) -> Tensor:
-        return self.decode(self.sample_codes(indices, seed), self.labels_of(indices, label))
+        label = self.labels_of(indices, label)
+        return self.decode(self.sample_codes(indices, label, seed), label)
 
     @torch.no_grad()
-    def sample_codes(self, indices: Sequence[int], seed: int = 0) -> Tensor:
+    def sample_codes(
+        self, indices: Sequence[int], label: Tensor | None = None, seed: int = 0
+    ) -> Tensor:
         """Return the codes that `sample` decodes, drawn from the prior: (N, D)."""
-        noise = normal(indices, (self.latent_dim,), seed, "sample")
-        return self.prior.transform(noise.to(self.device))
+        component = uniform(indices, (), seed, "component").to(self.device)
+        noise = normal(indices, (self.latent_dim,), seed, "sample").to(self.device)
+        return self.prior.transform(component, noise, self.labels_of(indices, label))
 
     @torch.no_grad()
     def log_likelihood(self, x: Tensor, label: Tensor, index: Sequence[int]) -> Tensor:
@@ -125,7 +129,7 @@ class VAE(GenerativeModel):
         within_bin = uniform(index, x.shape[1:], 0, "dequantisation").to(x.device)
         target = self.likelihood.observed(x, within_bin)
         reconstruction = -self.likelihood.log_prob(self.output(z, label), target)
-        kl = self.prior.divergence(z, mean, log_variance)
+        kl = self.prior.divergence(z, mean, log_variance, label)
         elbo = -(reconstruction + kl)
         return {
             "reconstruction": reconstruction,
