@@ -209,9 +209,9 @@ def _reopen(
     written = [text for text in command.overrides if text.partition("=")[0] not in REFERENCES]
     try:
         overrides = _parse(written)
-        of_script = _compose(configs, config_name) if kind == "run" else ["outputs"]
+        of_script = compose_config(configs, config_name) if kind == "run" else ["outputs"]
         own = [each.input_line for each in overrides if _room(each) in of_script]
-        script = _compose(configs, config_name, own)
+        script = compose_config(configs, config_name, own)
     except COMPOSITION_ERRORS as error:
         raise UserError(_explain(error, config_name, configs, written)) from error
     run = runs.find(reference, Path(script["outputs"]))
@@ -257,7 +257,9 @@ def _choose(group: str, option: Any, recipe: dict[str, Any], configs: Path) -> N
     options = _options(configs, group)
     if option not in options:
         raise UserError(_unknown_option(group, show(option), options))
-    composed = _compose(configs, f"{group}/{option}", given={"dataset": recipe.get("dataset")})
+    composed = compose_config(
+        configs, f"{group}/{option}", given={"dataset": recipe.get("dataset")}
+    )
     recipe[group] = composed.pop(group)
     for key, value in composed.items():
         assign(recipe, key, value)
@@ -270,7 +272,7 @@ def _parse(overrides: list[str]) -> list[Override]:
     return OverridesParser.create().parse_overrides(overrides)
 
 
-def _compose(
+def compose_config(
     configs: Path, config_name: str, overrides: list[str] | None = None, given: dict | None = None
 ) -> dict[str, Any]:
     """Compose a configuration without running anything; `given` serves its interpolations."""
@@ -342,7 +344,7 @@ def _known_keys(config_name: str, configs: Path, overrides: list[str]) -> list[s
     chosen = [text for text in overrides if text.split("=")[0].split("@")[0] in groups]
     for attempt in (chosen, []):
         with contextlib.suppress(*COMPOSITION_ERRORS):
-            return [*keys(_compose(configs, config_name, attempt)), *groups]
+            return [*keys(compose_config(configs, config_name, attempt)), *groups]
     return groups
 
 

@@ -22,6 +22,7 @@ from gdm.callbacks.checkpoints import Checkpoints, Interrupted
 from gdm.callbacks.metrics import Diverged
 from gdm.callbacks.stopwatch import Stopwatch
 from gdm.callbacks.tensorboard import TensorBoard
+from gdm.callbacks.together import Together, defines
 from gdm.callbacks.validation import Validation
 from gdm.data.datamodule import ImageDataModule
 from gdm.errors import UserError
@@ -164,7 +165,7 @@ class Training:
         return self._build(
             "trainer",
             max_epochs=1,  # the whole run is one stream of batches
-            callbacks=[callback for callback in callbacks if callback],
+            callbacks=bundled(callbacks),
             logger=loggers,
             default_root_dir=run.path,
             plugins=[checkpoints.DurableCheckpointIO()],
@@ -276,6 +277,13 @@ def report(run: Run, record: dict[str, Any]) -> None:
   tensorboard --logdir {run.path}
   python scripts/sample.py run={run.path} num_samples=100
   python scripts/train.py resume={run.path} budget.epochs=40""")
+
+
+def bundled(callbacks: list[Callback]) -> list[Callback]:
+    """Return callbacks as Lightning is to have them: in one, but for those with a state."""
+    present = [callback for callback in callbacks if callback]
+    stateful = [callback for callback in present if defines(callback, "state_dict")]
+    return [Together(each for each in present if each not in stateful), *stateful]
 
 
 def refuse_impossible_trainer(trainer: dict[str, Any]) -> None:

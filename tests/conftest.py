@@ -28,7 +28,7 @@ SHORT = (
     "callbacks.validation.times=3",
     "callbacks.validation.limit=60",
     "callbacks.checkpoints.times=4",
-    "callbacks.metrics.times=6",
+    "callbacks.metrics.every_batches=2",
     "callbacks.validation.pictures.num_samples=10",
     "callbacks.validation.pictures.num_reconstructions=10",
 )

@@ -81,7 +81,7 @@ def saved(line):
 
 
 def compose(*overrides: str) -> dict:
-    recipe = config._compose(CONFIGS, "train", list(overrides))
+    recipe = config.compose_config(CONFIGS, "train", list(overrides))
     return {key: recipe[key] for key in recipe if key not in config.NOT_IN_RECIPES}
 
 

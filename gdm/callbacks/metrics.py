@@ -6,7 +6,7 @@ import torch
 from pytorch_lightning import Callback
 from torch import Tensor
 
-from gdm.callbacks.budget import is_due
+from gdm.callbacks.together import part_of
 from gdm.errors import UserError
 from gdm.ranges import Count
 
@@ -22,14 +22,14 @@ class TrainingMetrics(Callback):
     same moment finds out whether one of them is no longer finite.
 
     Args:
-        times: how often in a run.
+        every_batches: number of batches that are averaged.
 
     Raises:
         Diverged: naming the term and the step.
     """
 
-    def __init__(self, times: Count) -> None:
-        self.times = times
+    def __init__(self, every_batches: Count) -> None:
+        self.every_batches = every_batches
         self.latest: dict[str, float] = {}  # what the progress bar shows
         self._outputs: list[dict[str, Tensor]] = []
         self._since = 0.0
@@ -40,7 +40,7 @@ class TrainingMetrics(Callback):
 
     def on_train_batch_end(self, trainer, model, outputs, batch, batch_idx: int) -> None:
         self._outputs.append({term: value.detach() for term, value in outputs.items()})
-        if len(self._outputs) >= 100 or is_due(model.batches_seen, model.num_batches, self.times):
+        if len(self._outputs) >= self.every_batches:
             self.flush(trainer, model)
 
     def flush(self, trainer, model) -> None:
@@ -89,9 +89,9 @@ def settle(trainer, model) -> None:
     Raises:
         Diverged: if a figure or a weight is NaN or infinite.
     """
-    for callback in trainer.callbacks:
-        if isinstance(callback, TrainingMetrics):
-            callback.flush(trainer, model)
+    metrics = part_of(trainer, TrainingMetrics)
+    if metrics is not None:
+        metrics.flush(trainer, model)
     for name, parameter in model.named_parameters():
         if not bool(torch.isfinite(parameter).all()):
             raise Diverged(

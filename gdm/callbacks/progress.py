@@ -8,6 +8,7 @@ from pytorch_lightning import Callback
 from rich.progress import BarColumn, Progress, TextColumn
 
 from gdm.callbacks.metrics import TrainingMetrics
+from gdm.callbacks.together import part_of
 from gdm.ranges import Positive
 
 log = logging.getLogger(__name__)
@@ -64,10 +65,7 @@ class ProgressBar(Callback):
             f"{batches_per_second * model.batch_size:,.0f} images/s",
             f"{int(left) // 60}:{int(left) % 60:02d} left",
         ]
-        for callback in trainer.callbacks:
-            if isinstance(callback, TrainingMetrics):
-                latest = callback.latest
-                parts += [
-                    f"{name} {latest[name]:.4g}" for name in model.headline if name in latest
-                ]
+        metrics = part_of(trainer, TrainingMetrics)
+        latest = metrics.latest if metrics else {}
+        parts += [f"{name} {latest[name]:.4g}" for name in model.headline if name in latest]
         return ", ".join(parts)

@@ -46,7 +46,7 @@ class TensorBoard(TensorBoardLogger):
 
     def _log_hparams(self, settings: dict[str, object], final: dict[str, float]) -> None:
         for summary in hparams(settings, final):
-            self.experiment.file_writer.add_summary(summary)
+            self.experiment._get_file_writer().add_summary(summary)  # it may be closed
 
     def _write(self, write: Callable[[], None]) -> None:
         if self._failed:

@@ -9,6 +9,7 @@ from gdm import evaluation
 from gdm.callbacks.budget import is_due
 from gdm.callbacks.metrics import TrainingMetrics, settle
 from gdm.callbacks.pictures import Pictures
+from gdm.callbacks.together import part_of
 from gdm.ranges import Count
 from gdm.runs import Run
 
@@ -53,6 +54,6 @@ class Validation(Callback):
         figures["validation/seconds"] = seconds
         for logger in trainer.loggers:
             logger.log_metrics(figures, model.images_seen)
-        for callback in trainer.callbacks:
-            if isinstance(callback, TrainingMetrics):
-                callback.pause()
+        metrics = part_of(trainer, TrainingMetrics)
+        if metrics is not None:
+            metrics.pause()

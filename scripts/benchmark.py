@@ -1,0 +1,274 @@
+"""Measure what the framework costs: python scripts/benchmark.py [PART ...].
+
+The parts are training, overhead, data and memory; without a name, all of them.
+Each part compares alternatives in alternating rounds within one process and prints medians and
+ratios; absolute figures depend on the machine and on what else it does.
+"""
+
+import gc
+import logging
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+from torchvision import transforms
+from torchvision.datasets import FashionMNIST
+
+from gdm.config import compose_config
+from gdm.data.batches import TrainBatches, to_float
+from gdm.data.datamodule import ImageDataModule
+from gdm.data.sources import FashionMNISTMini
+from gdm.models.base import GenerativeModel
+from gdm.runs import Run
+from gdm.training import Training
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+ROUNDS = 7
+WARM_UP = 20  # batches at the start of a round that do not count
+NOT_IN_RECIPES = ("plugins", "rerun", "resume")
+# Looking and saving happen a few times a run and are no part of a step.
+STEPS_ONLY = (
+    "trainer=cpu", "model.ema=null",
+    "callbacks.validation=null", "callbacks.checkpoints.times=1",
+)  # fmt: skip
+
+
+class Tiny(GenerativeModel):
+    """A model of one matrix, whose step takes next to no time of its own."""
+
+    def __init__(self, like: GenerativeModel) -> None:
+        super().__init__(
+            like.channels, like.resolution, like.native_resolution, like.num_classes,
+            like.optimizer, like.learning_rate, ema=None, max_gradient_norm=None,
+        )  # fmt: skip
+        self.matrix = torch.nn.Linear(self.native_resolution**2, 1)
+
+    def training_step(self, batch, batch_idx: int) -> dict[str, torch.Tensor]:
+        x, _, _ = batch
+        loss = self.matrix(x.flatten(1)).square().mean()
+        return {"loss": loss, "reconstruction": loss, "kl": loss}
+
+
+class Bare(LightningModule):
+    """The same objective in a LightningModule with nothing added."""
+
+    def __init__(self, model: GenerativeModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def training_step(self, batch, batch_idx: int) -> torch.Tensor:
+        x, label, index = batch
+        return self.model.training_step((to_float(x), label, index), batch_idx)["loss"]
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return self.model.optimizer(self.model.parameters())
+
+
+class Clock(Callback):
+    """The time from one batch to the last, without the first ones."""
+
+    def on_train_batch_end(self, trainer, model, outputs, batch, batch_idx: int) -> None:
+        if batch_idx + 1 == WARM_UP:
+            self.started = time.perf_counter()
+        self.stopped = time.perf_counter()
+
+
+def recipe_of(*overrides: str) -> dict:
+    """Return the recipe that train.py would make of these overrides."""
+    composed = compose_config(CONFIGS, "train", [*STEPS_ONLY, *overrides])
+    return {key: value for key, value in composed.items() if key not in NOT_IN_RECIPES}
+
+
+def training_of(recipe: dict, tiny: bool) -> Training:
+    """Return the objects of a run, with a tiny model in place of its own if so asked."""
+    training = Training(recipe)
+    if tiny:
+        training.model = Tiny(training.model)
+    return training
+
+
+def seconds_bare_loop(recipe: dict, num_batches: int, tiny: bool = False) -> float:
+    """Seconds a step of a plain loop over the same network, batches and optimizer."""
+    training = training_of(recipe, tiny)
+    model, data = training.model.train(), training.data
+    optimizer = model.configure_optimizers()
+    for number, batch in enumerate(stream(data, num_batches), start=1):
+        loss = model.training_step(batch._replace(x=to_float(batch.x)), number)["loss"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if number == WARM_UP:
+            started = time.perf_counter()
+    return (time.perf_counter() - started) / (num_batches - WARM_UP)
+
+
+def seconds_bare_lightning(recipe: dict, num_batches: int, tiny: bool = False) -> float:
+    """Seconds a step of Lightning's Trainer with nothing added."""
+    training = training_of(recipe, tiny)
+    clock = Clock()
+    trainer = Trainer(
+        accelerator="cpu", max_epochs=1, callbacks=[clock], logger=False,
+        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+    )  # fmt: skip
+    trainer.fit(Bare(training.model), stream(training.data, num_batches))
+    return (clock.stopped - clock.started) / (num_batches - WARM_UP)
+
+
+def seconds_whole_stack(recipe: dict, num_batches: int, tiny: bool = False) -> float:
+    """Seconds a step of what train.py runs, with its callbacks and TensorBoard."""
+    images = num_batches * recipe["dataset"]["batch_size"]
+    training = training_of(recipe | {"budget": recipe["budget"] | {"images": images}}, tiny)
+    clock = Clock()
+    training.callbacks = {"clock": clock} | training.callbacks
+    with tempfile.TemporaryDirectory() as folder:
+        training.run(Run(Path(folder)))
+    return (clock.stopped - clock.started) / (num_batches - WARM_UP)
+
+
+def stream(data: ImageDataModule, num_batches: int) -> TrainBatches:
+    """Return a stream of training batches."""
+    return TrainBatches(data.split("train"), data.batch_size, 0, 0, num_batches)
+
+
+def alternating(ways: dict[str, Callable[[], float]]) -> dict[str, list[float]]:
+    """Measure each way once a round."""
+    figures: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(ROUNDS):
+        for name, measure in ways.items():
+            gc.collect()
+            figures[name].append(measure())
+    return figures
+
+
+def training() -> None:
+    """Images a second of the default VAE: the whole stack against a bare loop."""
+    recipe, num_batches = recipe_of(), 220
+    figures = alternating({
+        "bare loop": lambda: seconds_bare_loop(recipe, num_batches),
+        "whole stack": lambda: seconds_whole_stack(recipe, num_batches),
+    })  # fmt: skip
+    batch_size = recipe["dataset"]["batch_size"]
+    for name, seconds in figures.items():
+        print(f"  {name:<15} {batch_size / median(seconds):8,.0f} images/s")
+    pairs = zip(figures["bare loop"], figures["whole stack"], strict=True)
+    print(
+        f"  ratio           {median(bare / whole for bare, whole in pairs):8.3f}  (at least 0.95)"
+    )
+
+
+def overhead() -> None:
+    """Microseconds a step beside a bare loop, with a network so small that they show."""
+    torch.set_num_threads(1)  # threads would have nothing to share but noise
+    recipe, num_batches = recipe_of("dataset.batch_size=1", "model.width=1"), 2020
+    figures = alternating({
+        "bare loop": lambda: seconds_bare_loop(recipe, num_batches, tiny=True),
+        "bare Lightning": lambda: seconds_bare_lightning(recipe, num_batches, tiny=True),
+        "whole stack": lambda: seconds_whole_stack(recipe, num_batches, tiny=True),
+    })  # fmt: skip
+    for name, seconds in figures.items():
+        print(f"  {name:<15} {1e6 * median(seconds):8,.0f} microseconds a step")
+    pairs = zip(figures["bare Lightning"], figures["whole stack"], strict=True)
+    added = median(whole - bare for bare, whole in pairs)
+    print(f"  ours adds       {1e6 * added:8,.0f} microseconds to Lightning's  (at most 150)")
+
+
+def data() -> None:
+    """Images a second of the data path alone, against torchvision with PIL transforms."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_for_torchvision(Path(folder))
+        steps = [transforms.Pad(2), transforms.ToTensor(), transforms.Normalize(0.5, 0.5)]
+        dataset = FashionMNIST(folder, transform=transforms.Compose(steps))
+        images = FashionMNISTMini().load("train")
+        ours = TrainBatches(images, 64, 0, 0, len(images) // 64)
+
+        def torchvision(num_workers: int) -> Callable[[], float]:
+            loader = torch.utils.data.DataLoader(
+                dataset, 64, shuffle=True, drop_last=True, num_workers=num_workers
+            )
+            return lambda: rate(loader)
+
+        figures = alternating({
+            "torchvision, no workers": torchvision(0),
+            "torchvision, 2 workers": torchvision(2),
+            "ours": lambda: rate(to_float(batch.x) for batch in ours),
+        })  # fmt: skip
+    for name, rates in figures.items():
+        print(f"  {name:<24} {median(rates):12,.0f} images/s")
+    theirs = max(median(figures[name]) for name in figures if name != "ours")
+    print(f"  ratio to the better      {median(figures['ours']) / theirs:12,.0f}  (at least 20)")
+
+
+def rate(batches) -> float:
+    """Images a second over all batches."""
+    started, count = time.perf_counter(), 0
+    for batch in batches:
+        count += len(batch) if isinstance(batch, torch.Tensor) else len(batch[0])
+    return count / (time.perf_counter() - started)
+
+
+def write_for_torchvision(folder: Path) -> None:
+    """Lay the bundled images out as torchvision expects Fashion-MNIST."""
+    raw = folder / "FashionMNIST" / "raw"
+    raw.mkdir(parents=True)
+    for split, prefix in (("train", "train"), ("test", "t10k")):
+        images = FashionMNISTMini().load(split)
+        for kind, array in (("images-idx3", images.images[:, 0]), ("labels-idx1", images.labels)):
+            values = array.numpy().astype(np.uint8)
+            header = bytes([0, 0, 8, values.ndim])
+            header += b"".join(size.to_bytes(4, "big") for size in values.shape)
+            (raw / f"{prefix}-{kind}-ubyte").write_bytes(header + values.tobytes())
+
+
+def memory() -> None:
+    """Memory of a VAE run on all of Fashion-MNIST, epoch by epoch."""
+    recipe = recipe_of("dataset=fashion_mnist", "model.width=8", "prior=standard_normal",
+                       "dataset.batch_size=500", "budget.epochs=5")  # fmt: skip
+    training = Training(recipe)
+    watch = MemoryWatch(training.data.num_train // 500)
+    training.callbacks["watch"] = watch
+    with tempfile.TemporaryDirectory() as folder:
+        run = Run(Path(folder))
+        training.run(run)
+        peak = run.manifest()["peak_memory_mib"]
+    print("  after each epoch " + ", ".join(f"{each:,.0f}" for each in watch.mib) + " MiB")
+    print(f"  growth from the second to the last {watch.mib[-1] - watch.mib[1]:,.1f} MiB")
+    print(f"  peak {peak:,} MiB")
+
+
+class MemoryWatch(Callback):
+    """The memory that is held after each epoch."""
+
+    def __init__(self, batches_an_epoch: int) -> None:
+        self.batches_an_epoch = batches_an_epoch
+        self.mib: list[float] = []
+
+    def on_train_batch_end(self, trainer, model, outputs, batch, batch_idx: int) -> None:
+        if model.batches_seen % self.batches_an_epoch == 0:
+            pages = int(Path("/proc/self/statm").read_text().split()[1])
+            self.mib.append(pages * 4096 / 2**20)
+
+
+PARTS = {part.__name__: part for part in (training, overhead, data, memory)}
+
+
+def chosen(names: list[str]) -> Iterator[Callable[[], None]]:
+    """Yield the parts that are named, or all."""
+    for name in names or PARTS:
+        if name not in PARTS:
+            sys.exit(f"error: {name}: there is no such part; there are {', '.join(PARTS)}")
+        yield PARTS[name]
+
+
+if __name__ == "__main__":
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore")
+    for part in list(chosen(sys.argv[1:])):
+        print(f"{part.__name__}: {part.__doc__}")
+        part()
