@@ -82,6 +82,15 @@ class Run:
         text = json.dumps(self.manifest() | facts, indent=2)
         write_text(self.path / "manifest.json", text + "\n")
 
+    def warn_of_other_surroundings(self) -> None:
+        """Say in the log what may keep a repeated or resumed run from giving the same bits."""
+        then, now = self.manifest(), surroundings()
+        for fact in ("versions", "machine", "threads"):
+            if then.get(fact, now[fact]) != now[fact]:
+                log.warning(
+                    "the bits may differ: %s were %s, and are %s", fact, then[fact], now[fact]
+                )
+
     def keep(self, write: Callable[[], None]) -> None:
         """Write something that training can do without: a disk that fills does not stop it."""
         try:

@@ -64,10 +64,19 @@ class Training:
         self.data: ImageDataModule = self._build("dataset")
         self.data.prepare()
 
-    def settle_budget(self) -> None:
-        """Turn a budget in minutes into images, in the recipe too, so that it is final."""
+    def settle_budget(self, resume: bool = False) -> None:
+        """Turn a budget in minutes into images, in the recipe too, so that it is final.
+
+        Raises:
+            UserError: for a run that goes on, whose first steps are behind it.
+        """
         if self.minutes is None:
             return
+        if resume:
+            raise UserError(
+                f"budget.minutes={self.minutes:g}: minutes are measured before the first step; "
+                "a run that goes on takes budget.epochs or budget.images"
+            )
         images = self._images_within(self.minutes * 60)
         log.info("%g minutes are %s images on this machine", self.minutes, f"{images:,}")
         self.recipe["budget"] |= {"images": images, "minutes": None}
@@ -81,7 +90,9 @@ class Training:
             Interrupted: if the run was asked to stop; it has been saved.
             UserError: if the run can not go on from what is there.
         """
-        earlier = run.manifest().get("seconds", 0.0)
+        before = run.manifest()
+        if before.get("data", self.data.fingerprint) != self.data.fingerprint:
+            raise UserError(f"{run} was trained on other data than dataset.* gives now")
         checkpoint = checkpoints.newest_whole(run.checkpoints) if resume else None
         self._place(run, checkpoint)
         if resume:
@@ -94,6 +105,8 @@ class Training:
         )
         if self.minutes is not None:
             run.describe(minutes_wished=self.minutes)
+        if resume:
+            run.warn_of_other_surroundings()
         status = "failed"
         try:
             with logging_to(run.log), self._listening():
@@ -107,13 +120,15 @@ class Training:
             status = "interrupted"
             raise
         finally:
-            run.describe(
-                status=status,
-                images_seen=self.model.images_seen,
-                seconds=round(earlier + time.monotonic() - self.started, 1),
-                peak_memory_mib=round(peak_memory_mib()),
-            )
-        run.describe(final=record)
+            seconds = before.get("seconds", 0.0) + time.monotonic() - self.started
+            facts = {
+                "status": status,
+                "images_seen": self.model.images_seen,
+                "seconds": round(seconds, 1),
+                "peak_memory_mib": round(peak_memory_mib()),
+            }
+            run.keep(lambda: run.describe(**facts))
+        run.keep(lambda: run.describe(final=record))
         return record
 
     # The parts of a run ------------------------------------------------------------------------
@@ -147,6 +162,12 @@ class Training:
             trainer.fit(model, self.data, ckpt_path=checkpoint)
         else:
             model.load_state_dict(checkpoints.read(checkpoint)["state_dict"])
+        saving = self._callback(Checkpoints)
+        if saving is not None and saving.failure is not None:
+            raise UserError(
+                f"the run is trained, but its last checkpoint is not saved ({saving.failure}); "
+                f"make room, then: python scripts/train.py resume={run.path}"
+            )
         model.to(trainer.strategy.root_device)
         run.describe(device=device_name(trainer.strategy.root_device))
         with model.evaluating():
@@ -263,8 +284,8 @@ def is_complete(run: Run, recipe: dict[str, Any]) -> bool:
 
 def report(run: Run, record: dict[str, Any]) -> None:
     """Print the final figures of a run, and what its user may type next."""
-    table = Table(title=f"{run}: {record['n']:,} {record['split']} images", title_justify="left")
-    table.add_column("figure")
+    table = Table()
+    table.add_column(f"on {record['n']:,} {record['split']} images")
     table.add_column("value", justify="right")
     for name, value in evaluation.numbers(record).items():
         table.add_row(name, f"{value:,.4f}")

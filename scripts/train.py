@@ -20,7 +20,9 @@ def train(recipe: dict[str, Any], origin: Origin) -> None:
     if resumed is not None and training.is_complete(resumed, recipe):
         return
     job = training.Training(recipe, origin.plugins, started)
-    job.settle_budget()
+    job.settle_budget(resume=resumed is not None)
+    if origin.kind == "rerun":
+        origin.run.warn_of_other_surroundings()
     run = resumed or runs.create(recipe, origin.choices, origin.sweep, origin.job)
     run.write_recipe(recipe, origin.overrides)
     try:

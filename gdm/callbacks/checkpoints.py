@@ -40,6 +40,7 @@ class Checkpoints(Callback):
     def __init__(self, times: Count, every_minutes: Positive) -> None:
         self.times = times
         self.every_minutes = every_minutes
+        self.failure: OSError | None = None  # why the last save failed, if it did
         self._saved_at = 0.0
         self._signal: int | None = None
         self._training = False
@@ -78,7 +79,9 @@ class Checkpoints(Callback):
         path = Run(trainer.default_root_dir).checkpoints / checkpoints.LAST
         try:
             trainer.save_checkpoint(path, weights_only=False)  # the optimizer's state too
+            self.failure = None
         except OSError as error:
+            self.failure = error
             log.error("could not save %s (%s); the checkpoints before it are as they were", path,
                       error)  # fmt: skip
         self._saved_at = time.monotonic()

@@ -34,6 +34,7 @@ class Stopwatch(Callback):
         if elapsed < self.seconds:
             return
         if self.validation is not None:
+            self.validation.look(trainer, model)  # the first one imports and allocates
             self.look_seconds = _seconds(lambda: self.validation.look(trainer, model))
         path = Run(trainer.default_root_dir).checkpoints / LAST
         self.save_seconds = _seconds(lambda: trainer.save_checkpoint(path, weights_only=False))

@@ -1,0 +1,128 @@
+"""Every model on every kind of image: it learns, samples, encodes and decodes."""
+
+import pytest
+import torch
+from conftest import ROOT, composed
+from sklearn.datasets import load_digits, load_sample_images
+
+from gdm.data.batches import Batch, to_float
+from gdm.recipes import build
+
+MODELS = sorted(path.stem for path in (ROOT / "configs" / "model").glob("*.yaml"))
+COUNT = 32
+
+
+def photographs(resolution: int) -> torch.Tensor:
+    """Return square pieces of two colour photographs: (N, 3, R, R) uint8."""
+    photograph = torch.from_numpy(load_sample_images().images[0].copy()).permute(
+        2, 0, 1
+    )  # (3, H, W)
+    pieces = photograph.unfold(1, resolution, resolution).unfold(2, resolution, resolution)
+    return pieces.permute(1, 2, 0, 3, 4).flatten(0, 1)[:COUNT].contiguous()
+
+
+def digits() -> torch.Tensor:
+    """Return handwritten digits, 8 x 8 on black: (N, 1, 13, 13) uint8, an odd border."""
+    images = torch.from_numpy(load_digits().images[:COUNT] * 15.9).to(torch.uint8)
+    return torch.nn.functional.pad(images.unsqueeze(1), (2, 3, 2, 3))
+
+
+# kind of image -> images, what the networks see
+KINDS = {
+    "grey and padded": (digits(), 16),
+    "black and white": (digits().gt(127).to(torch.uint8) * 255, 16),
+    "colour": (photographs(32), 32),
+    "colour, large and padded": (photographs(60), 64),
+}
+
+
+def model_for(model: str, kind: str):
+    """Return a small model for a kind of image, and a batch of these."""
+    images, resolution = KINDS[kind]
+    recipe = composed(f"model={model}", "model.width=8", "model.latent_dim=4")["model"]
+    recipe |= {
+        "channels": images.shape[1],
+        "resolution": resolution,
+        "native_resolution": images.shape[-1],
+    }
+    torch.manual_seed(0)
+    label = torch.arange(len(images)) % 10
+    batch = Batch(to_float(images), label, torch.arange(len(images)))
+    return build(recipe, "model"), batch
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("model", MODELS)
+def test_a_model_learns_samples_encodes_and_decodes(model, kind):
+    model, batch = model_for(model, kind)
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    losses = []
+    for number in range(25):
+        terms = model.training_step(batch, number)
+        optimizer.zero_grad()
+        terms["loss"].backward()
+        optimizer.step()
+        losses.append(float(terms["loss"].detach()))
+    assert losses[-1] < losses[0]
+
+    with model.evaluating():
+        model.prepare_sampling([batch])
+        samples = model.sample(range(5))
+        reconstructions = model.decode(model.encode(batch.x, batch.label), batch.label)
+        figures = model.figures(batch.x, batch.label, batch.index.tolist())
+    assert samples.shape == (5, *batch.x.shape[1:])
+    assert reconstructions.shape == batch.x.shape
+    assert samples.abs().max() <= 1
+    assert all(len(values) == len(batch.x) for values in figures.values())
+    assert all(torch.isfinite(values).all() for values in figures.values())
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_what_networks_see_is_the_padded_image_and_what_users_see_is_not(model):
+    model, batch = model_for(model, "grey and padded")
+    padded = model.pad(batch.x)
+    assert padded.shape[-1] == model.resolution
+    assert torch.equal(model.crop(padded), batch.x)
+    border = padded.clone()
+    border[..., 1:14, 1:14] = -1
+    assert (border == -1).all()
+
+
+def test_figures_do_not_depend_on_the_batch_that_they_are_computed_in():
+    model, batch = model_for("vae", "grey and padded")
+    with model.evaluating():
+        whole = model.figures(batch.x, batch.label, batch.index.tolist())
+        single = [model.figures(batch.x[i : i + 1], batch.label[i : i + 1], [i]) for i in range(9)]
+    for name in ("elbo", "kl", "reconstruction"):
+        parts = torch.cat([figures[name] for figures in single])
+        torch.testing.assert_close(whole[name][:9], parts, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "adam_vae", "sgd", "rmsprop"])
+def test_every_optimizer_trains_the_default_model(optimizer):
+    recipe = composed(f"optimizer={optimizer}", "model.width=8")["model"]
+    torch.manual_seed(0)
+    model = build(recipe, "model")
+    optimizer = model.configure_optimizers()
+    images = torch.nn.functional.pad(digits(), (7, 8, 7, 8))  # (N, 1, 28, 28)
+    batch = Batch(to_float(images), torch.zeros(len(images)).long(), torch.arange(len(images)))
+    losses = []
+    for number in range(30):
+        loss = model.training_step(batch, number)["loss"]
+        optimizer.zero_grad()
+        loss.backward()
+        model.on_before_optimizer_step(optimizer)
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < losses[0]
+
+
+def test_gradients_are_clipped_to_their_norm():
+    recipe = composed("model.max_gradient_norm=0.5", "model.width=8")["model"]
+    model = build(recipe, "model")
+    optimizer = model.configure_optimizers()
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    model.on_before_optimizer_step(optimizer)
+    squared = sum(float(p.grad.square().sum()) for p in model.parameters() if p.requires_grad)
+    assert squared**0.5 == pytest.approx(0.5, rel=1e-3)

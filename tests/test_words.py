@@ -1,0 +1,40 @@
+"""What the README says is what the project does."""
+
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT, composed
+
+from gdm import signatures, training
+
+README = (ROOT / "README.md").read_text()
+COMMANDS = re.findall(r"^python scripts/train\.py[^\n#]*", README, flags=re.MULTILINE)
+NEW_RUNS = [text for text in COMMANDS if not re.search(r"resume=|rerun=|plugins=|-m ", text)]
+
+
+def test_ci_runs_the_readmes_second_command():
+    (command,) = [line for line in README.splitlines() if line.endswith("-m pytest")]
+    assert command in (ROOT / ".ci" / "run").read_text().splitlines()
+
+
+@pytest.mark.parametrize("command", NEW_RUNS)
+def test_the_tours_commands_are_valid(command):
+    recipe = composed(*shlex.split(command)[2:])
+    signatures.check(recipe, root=training.layout)
+
+
+def test_the_readmes_pictures_exist():
+    pictures = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", README)
+    assert pictures
+    assert all((ROOT / picture).is_file() for picture in pictures)
+
+
+@pytest.mark.parametrize("words", [["check"], ["format", "--check"]])
+def test_ruff_is_clean(words):
+    ruff = subprocess.run(
+        [sys.executable, "-m", "ruff", *words, "."], cwd=ROOT, capture_output=True, text=True
+    )
+    assert ruff.returncode == 0, ruff.stdout
