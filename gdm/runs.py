@@ -64,11 +64,11 @@ class Run:
         return recipe
 
     def write_recipe(self, recipe: dict[str, Any], overrides: list[str]) -> None:
-        """Write down what makes the run, before it starts."""
-        folder = self.path / ".hydra"
-        folder.mkdir(exist_ok=True)
-        write_text(folder / "config.yaml", yaml.safe_dump(recipe, sort_keys=False))
-        write_text(folder / "overrides.yaml", yaml.safe_dump(overrides))
+        """Write down what makes the run, before it starts or goes on; overrides are added."""
+        path = self.path / ".hydra" / "overrides.yaml"
+        earlier = yaml.safe_load(path.read_text()) if path.exists() else []
+        write_text(path, yaml.safe_dump(earlier + overrides))
+        write_text(path.with_name("config.yaml"), yaml.safe_dump(recipe, sort_keys=False))
 
     def manifest(self) -> dict[str, Any]:
         """Return what is known of the run; empty if nothing has been written yet."""

@@ -1,20 +1,16 @@
 """One run, from its recipe to a finished directory."""
 
 import logging
-import os
 import resource
 import tempfile
 import time
-import warnings
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 from pytorch_lightning import Callback, Trainer
-from rich.console import Console
-from rich.table import Table
 
 from gdm import checkpoints, evaluation
 from gdm.callbacks.budget import Budget
@@ -24,6 +20,7 @@ from gdm.callbacks.stopwatch import Stopwatch
 from gdm.callbacks.tensorboard import TensorBoard
 from gdm.callbacks.together import Together, defines
 from gdm.callbacks.validation import Validation
+from gdm.console import logging_to
 from gdm.data.datamodule import ImageDataModule
 from gdm.errors import UserError
 from gdm.models.base import GenerativeModel
@@ -248,31 +245,6 @@ def layout(
     """The outermost keys of a recipe, and what each of them builds."""
 
 
-@contextmanager
-def logging_to(path: Path) -> Iterator[None]:
-    """Write what is logged into a file too; if the disk is full, only to the console."""
-    handler = logging.FileHandler(path, delay=True)  # opened at the first line
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    handler.handleError = lambda record: None
-    logging.getLogger().addHandler(handler)
-    logging.getLogger("gdm").setLevel(logging.INFO)
-    log.info("training in %s", path.parent)
-    try:
-        yield
-    finally:
-        logging.getLogger().removeHandler(handler)
-        with suppress(OSError):
-            handler.close()
-
-
-def log_to_console() -> None:
-    """Show what a run has to say, and of Lightning only its warnings."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    # what the trainer recommends for other loaders and for its own logging
-    warnings.filterwarnings("ignore", module="pytorch_lightning")
-
-
 def is_complete(run: Run, recipe: dict[str, Any]) -> bool:
     """Whether a run that is to go on has nothing left to do; what follows is said in the log."""
     manifest, before = run.manifest(), run.recipe()
@@ -280,24 +252,6 @@ def is_complete(run: Run, recipe: dict[str, Any]) -> bool:
         log.info("%s is finished; extend it with a larger budget, such as budget.epochs=40", run)
         return True
     return False
-
-
-def report(run: Run, record: dict[str, Any]) -> None:
-    """Print the final figures of a run, and what its user may type next."""
-    table = Table()
-    table.add_column(f"on {record['n']:,} {record['split']} images")
-    table.add_column("value", justify="right")
-    for name, value in evaluation.numbers(record).items():
-        table.add_row(name, f"{value:,.4f}")
-    Console().print(table)
-    minutes = run.manifest()["seconds"] / 60
-    wish = run.manifest().get("minutes_wished")
-    asked = f" of {wish:g} asked for" if wish else ""
-    print(f"""\
-{minutes:.1f} minutes{asked}; samples in {run.samples}{os.sep}final.png. Next:
-  tensorboard --logdir {run.path}
-  python scripts/sample.py run={run.path} num_samples=100
-  python scripts/train.py resume={run.path} budget.epochs=40""")
 
 
 def bundled(callbacks: list[Callback]) -> list[Callback]:

@@ -11,10 +11,10 @@ STARTED = time.monotonic()
 
 def train(recipe: dict[str, Any], origin: Origin) -> None:
     """Train what the recipe says, in a run directory of its own or in that of the earlier run."""
-    from gdm import runs, signatures, training  # torch comes with them, so not for --help
+    from gdm import console, runs, signatures, training  # torch comes with them, so not for --help
 
     started = STARTED if origin.sweep is None else time.monotonic()
-    training.log_to_console()
+    console.log_to_console()
     signatures.check(recipe, root=training.layout, trusted=origin.plugins)
     resumed = origin.run if origin.kind == "resume" else None
     if resumed is not None and training.is_complete(resumed, recipe):
@@ -29,7 +29,7 @@ def train(recipe: dict[str, Any], origin: Origin) -> None:
         record = job.run(run, resume=resumed is not None)
     except training.Interrupted as stop:
         sys.exit(stop.exit_status)
-    training.report(run, record)
+    console.report(run, record)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1]
 LEFT_TO_RIGHT = """
     errors ranges files randomness schedules learning_rates losses distances moments latent
     priors ema pictures networks samplers models data recipes signatures checkpoints runs
-    features evaluation sampling callbacks training config
+    features evaluation sampling callbacks console training config
 """
 ROOMS = LEFT_TO_RIGHT.split()
 BLIND_TO = {  # to the left, and yet not imported

@@ -6,6 +6,7 @@ import pytest
 import torch
 from conftest import SHORT, composed, resumed, short, trained
 from pytorch_lightning import Callback
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from gdm import checkpoints, runs
 from gdm.callbacks.checkpoints import Checkpoints
@@ -173,8 +174,6 @@ def test_another_seed_gives_other_weights(short_vae, tmp_path):
 
 
 def test_curves_and_records_of_a_resumed_run_do_not_double_back(short_vae, tmp_path):
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
     run = killed(composed(*SHORT), tmp_path, last(KillAfter(8)))
     resumed(run)
     curves = {}
@@ -222,6 +221,20 @@ def test_extending_a_decaying_rate_is_said_to_be_another_run(short_vae, tmp_path
     recipe = copy.recipe()
     resumed(copy, recipe | {"budget": recipe["budget"] | {"images": 700}})
     assert "not the run" in caplog.text
+
+
+def test_a_run_is_not_resumed_on_other_data(short_vae):
+    recipe = short_vae.recipe()
+    other = recipe | {"dataset": recipe["dataset"] | {"binarize": True}}
+    with pytest.raises(UserError, match="other data"):
+        Training(other).run(short_vae, resume=True)
+
+
+def test_minutes_are_not_measured_for_a_run_that_goes_on(short_vae):
+    recipe = short_vae.recipe()
+    in_minutes = recipe | {"budget": recipe["budget"] | {"images": None, "minutes": 1.0}}
+    with pytest.raises(UserError, match=r"budget\.minutes=1: .* takes budget\.epochs"):
+        Training(in_minutes).settle_budget(resume=True)
 
 
 def test_a_run_is_not_resumed_to_less_than_it_has_seen(short_vae):

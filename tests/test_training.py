@@ -13,6 +13,7 @@ import torch
 from conftest import ROOT, SHORT, composed, resumed, trained
 from PIL import Image
 from pytorch_lightning import Callback
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from gdm import checkpoints, runs
 from gdm.callbacks.checkpoints import Interrupted
@@ -40,7 +41,10 @@ def test_a_run_leaves_what_its_user_expects(short_vae):
     assert Image.open(short_vae.samples / "final.png").size == (10 * 60 - 4, 56)
     assert (short_vae.samples / "000000000.png").exists()
     assert short_vae.log.exists()
-    assert any(short_vae.tensorboard.iterdir())
+    events = EventAccumulator(str(short_vae.tensorboard)).Reload()
+    assert {"samples", "reconstructions"} <= set(events.Tags()["images"])
+    assert {"train/loss", "validation/elbo", "final/elbo"} <= set(events.Tags()["scalars"])
+    assert "_hparams_/session_start_info" in events.summary_metadata
     for name in (checkpoints.LAST, checkpoints.PREVIOUS):
         assert checkpoints.damage(short_vae.checkpoints / name) is None
 

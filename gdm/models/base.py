@@ -90,8 +90,10 @@ class GenerativeModel(LightningModule):
             label = torch.tensor([index % max(self.num_classes, 1) for index in indices])
         return label.to(self.device)
 
-    def one_hot(self, label: Tensor) -> Tensor:
+    def one_hot(self, label: Tensor | None) -> Tensor:
         """Return labels as indicator vectors: (N,) -> (N, num_classes)."""
+        if label is None:
+            raise ValueError("this model is conditional: give the label of each image")
         return one_hot(label, self.num_classes).float()
 
     # Padding -----------------------------------------------------------------------------------

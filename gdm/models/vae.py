@@ -77,7 +77,7 @@ class VAE(GenerativeModel):
         loss = reconstruction + self.beta * kl
         return {"loss": loss, "reconstruction": reconstruction, "kl": kl}
 
-    def posterior(self, x: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+    def posterior(self, x: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return mean and log-variance of q(z | x): (N, C, H, W), (N,) -> twice (N, D)."""
         x = self.pad(x)
         if self.conditional:
@@ -86,7 +86,7 @@ class VAE(GenerativeModel):
         mean, log_variance = self.encoder(x).float().chunk(2, dim=1)
         return mean, log_variance.clamp(-12, 4)  # exp stays finite in the first steps
 
-    def output(self, z: Tensor, label: Tensor) -> Tensor:
+    def output(self, z: Tensor, label: Tensor | None) -> Tensor:
         """Return what the likelihood takes: (N, D), (N,) -> (N, C, H, W)."""
         if self.conditional:
             z = torch.cat([z, self.one_hot(label)], dim=1)
@@ -117,10 +117,19 @@ class VAE(GenerativeModel):
         return self.prior.transform(component, noise, self.labels_of(indices, label))
 
     @torch.no_grad()
-    def log_likelihood(self, x: Tensor, label: Tensor, index: Sequence[int]) -> Tensor:
-        """Return the ELBO, a lower bound on log p(x) of the 8-bit images, in nats: (N,)."""
-        figures = self.figures(x, label, index)
-        return -figures["reconstruction"] - figures["kl"]
+    def log_likelihood(
+        self, x: Tensor, label: Tensor | None = None, index: Sequence[int] | None = None
+    ) -> Tensor:
+        """Return the ELBO, a lower bound on log p(x) of the 8-bit images, in nats: (N,).
+
+        Args:
+            x: (N, C, H, W) in [-1, 1].
+            label: (N,) classes, for a conditional model.
+            index: what the noise of each image depends on; None for its place in the batch.
+        """
+        if label is None and not self.conditional:
+            label = torch.zeros(len(x), dtype=torch.int64, device=x.device)
+        return self.figures(x, label, range(len(x)) if index is None else index)["elbo"]
 
     def figures(self, x: Tensor, label: Tensor, index: Sequence[int]) -> dict[str, Tensor]:
         mean, log_variance = self.posterior(x, label)
