@@ -42,7 +42,7 @@ def write(checkpoint: dict[str, Any], path: Path) -> None:
         OSError: if the checkpoint could not be written; the earlier ones are as they were.
     """
     with durable_replacement(path) as temporary:
-        torch.save(checkpoint, temporary)
+        _save(checkpoint, temporary)
         problem = damage(temporary)
         if problem:
             raise OSError(f"what was written to {path.parent} reads back damaged: {problem}")
@@ -96,6 +96,16 @@ def damage(path: Path) -> str | None:
     except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError) as error:
         return str(error) or type(error).__name__
     return f"the checksum of {record} differs" if record else None
+
+
+def _save(checkpoint: dict[str, Any], path: Path) -> None:
+    try:
+        with path.open("wb") as file:
+            torch.save(checkpoint, file)
+    except RuntimeError as error:  # torch's own words for a write that the system refused
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from error
+        raise
 
 
 def _keep_as(path: Path, kept: Path) -> None:

@@ -112,8 +112,11 @@ class Run:
         """Return the records of all evaluations so far, in their order."""
         if not self.metrics.exists():
             return []
-        lines = self.metrics.read_text().splitlines()
-        return [json.loads(line) for line in lines if line.endswith("}")]  # one may be cut short
+        records = []
+        for line in self.metrics.read_text().splitlines():
+            with contextlib.suppress(json.JSONDecodeError):  # a crash may have cut one short
+                records.append(json.loads(line))
+        return records
 
     def forget_after(self, images_seen: int) -> None:
         """Drop the records of evaluations that a resumed run will repeat."""

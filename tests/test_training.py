@@ -1,6 +1,7 @@
 """The journeys of a run: trained, interrupted, diverged, on a full disk, within its minutes."""
 
 import errno
+import io
 import json
 import os
 import signal
@@ -138,11 +139,13 @@ def test_a_full_disk_costs_no_earlier_checkpoint_and_is_said(tmp_path, monkeypat
     training, run = started(composed(*SHORT), tmp_path)
     save = torch.save
 
-    def full(checkpoint, path, *arguments, **options):
-        if checkpoint["batches_seen"] in (6, 9):
-            path.write_bytes(b"half of it")
+    class FullDisk(io.BytesIO):
+        def write(self, data) -> int:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        save(checkpoint, path, *arguments, **options)
+
+    def full(checkpoint, file, *arguments, **options):
+        disk = FullDisk() if checkpoint["batches_seen"] in (6, 9) else file
+        save(checkpoint, disk, *arguments, **options)
 
     monkeypatch.setattr(torch, "save", full)
     training.run(run)
