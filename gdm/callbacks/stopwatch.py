@@ -1,6 +1,8 @@
 """What a step, a look at the model and a checkpoint cost, measured on a throw-away copy."""
 
 import time
+from itertools import pairwise
+from statistics import median
 
 from pytorch_lightning import Callback
 
@@ -22,17 +24,17 @@ class Stopwatch(Callback):
     def __init__(self, seconds: float, validation: Validation | None) -> None:
         self.seconds = seconds
         self.validation = validation
+        self._moments: list[float] = []
         self.step_seconds = self.look_seconds = self.save_seconds = 0.0
 
     def on_train_batch_end(self, trainer, model, outputs, batch, batch_idx: int) -> None:
-        if batch_idx + 1 <= WARM_UP_STEPS:
-            self._started = time.perf_counter()
-            return
         float(outputs["loss"])  # wait for the device
-        elapsed = time.perf_counter() - self._started
-        self.step_seconds = elapsed / (batch_idx + 1 - WARM_UP_STEPS)
-        if elapsed < self.seconds:
+        self._moments.append(time.perf_counter())
+        moments = self._moments
+        if len(moments) < WARM_UP_STEPS + 2 or moments[-1] - moments[WARM_UP_STEPS] < self.seconds:
             return
+        steps = (after - before for before, after in pairwise(moments[WARM_UP_STEPS:]))
+        self.step_seconds = median(steps)  # what else the machine does for a moment is left out
         if self.validation is not None:
             self.validation.look(trainer, model)  # the first one imports and allocates
             self.look_seconds = _seconds(lambda: self.validation.look(trainer, model))
