@@ -1,5 +1,6 @@
 """Checkpoints: written durably, read only if whole, and never unpickled into foreign objects."""
 
+import hashlib
 import logging
 import os
 import pickle
@@ -11,11 +12,12 @@ import torch
 from pytorch_lightning.plugins.io import CheckpointIO
 
 from gdm.errors import UserError
-from gdm.files import durable_replacement
+from gdm.files import durable_replacement, flush_to_disk
 
 log = logging.getLogger(__name__)
 
 LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
+DIGEST = "digest"
 
 
 class DurableCheckpointIO(CheckpointIO):
@@ -42,11 +44,12 @@ def write(checkpoint: dict[str, Any], path: Path) -> None:
         OSError: if the checkpoint could not be written; the earlier ones are as they were.
     """
     with durable_replacement(path) as temporary:
-        _save(checkpoint, temporary)
+        _save(checkpoint | {DIGEST: digest(checkpoint)}, temporary)
+        flush_to_disk(temporary)
         problem = damage(temporary)
         if problem:
             raise OSError(f"what was written to {path.parent} reads back damaged: {problem}")
-        if path.exists():
+        if path.exists() and not damage(path):
             _keep_as(path, path.with_name(PREVIOUS))
 
 
@@ -60,9 +63,37 @@ def read(path: Path) -> dict[str, Any]:
     if problem:
         raise UserError(f"the checkpoint {path} is damaged ({problem})")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(f"the checkpoint {path} holds more than tensors: {error}") from error
+    except (RuntimeError, ValueError, KeyError, EOFError) as error:
+        raise UserError(f"the checkpoint {path} is damaged ({error})") from error
+    if checkpoint.pop(DIGEST, None) != digest(checkpoint):
+        raise UserError(f"the checkpoint {path} is damaged (the digest of its values differs)")
+    return checkpoint
+
+
+def digest(values: Any) -> str:
+    """Return a checksum of nested containers: of names, numbers, and the bytes of tensors."""
+    sha256 = hashlib.sha256()
+
+    def add(value: Any) -> None:
+        if isinstance(value, torch.Tensor):
+            sha256.update(f"{value.dtype}{tuple(value.shape)}".encode())
+            flat = value.detach().cpu().contiguous().view(-1)
+            sha256.update(flat.view(torch.uint8).numpy())
+        elif isinstance(value, dict):
+            for key, each in value.items():
+                sha256.update(repr(key).encode())
+                add(each)
+        elif isinstance(value, list | tuple):
+            for each in value:
+                add(each)
+        else:
+            sha256.update(repr(value).encode())
+
+    add(values)
+    return sha256.hexdigest()
 
 
 def newest_whole(folder: Path) -> Path | None:
@@ -75,10 +106,11 @@ def newest_whole(folder: Path) -> Path | None:
     """
     candidates = [folder / name for name in (LAST, PREVIOUS) if (folder / name).exists()]
     for path in candidates:
-        problem = damage(path)
-        if not problem:
+        try:
+            read(path)
             return path
-        log.warning("the checkpoint %s is damaged (%s); trying the one before it", path, problem)
+        except UserError as error:
+            log.warning("%s; trying the one before it", error)
     if candidates:
         raise UserError(f"every checkpoint in {folder} is damaged: nothing to go on from")
     return None
@@ -93,7 +125,7 @@ def damage(path: Path) -> str | None:
     try:
         with zipfile.ZipFile(path) as archive:
             record = archive.testzip()
-    except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError) as error:
+    except Exception as error:  # whatever a flipped bit makes of a zip archive
         return str(error) or type(error).__name__
     return f"the checksum of {record} differs" if record else None
 
@@ -112,5 +144,8 @@ def _keep_as(path: Path, kept: Path) -> None:
     """Give a file a second name, replacing what had it, without copying a byte."""
     link = kept.with_name(kept.name + ".new")
     link.unlink(missing_ok=True)
-    os.link(path, link)
+    try:
+        os.link(path, link)
+    except OSError:  # a file system without hard links
+        link = path
     os.replace(link, kept)

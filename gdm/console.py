@@ -50,11 +50,12 @@ def report(run: Run, record: dict[str, Any]) -> None:
     for name, value in evaluation.numbers(record).items():
         table.add_row(name, f"{value:,.4f}")
     Console().print(table)
-    minutes = run.manifest()["seconds"] / 60
-    wish = run.manifest().get("minutes_wished")
+    manifest = run.manifest()
+    minutes = manifest["seconds"] / 60
+    wish = manifest.get("minutes_wished")
     asked = f" of {wish:g} asked for" if wish else ""
     print(f"""\
 {minutes:.1f} minutes{asked}; samples in {run.samples}{os.sep}final.png. Next:
   tensorboard --logdir {run.path}
   python scripts/sample.py run={run.path} num_samples=100
-  python scripts/train.py resume={run.path} budget.epochs=40""")
+  python scripts/train.py resume={run.path} budget.images={2 * manifest["images_seen"]}""")

@@ -40,7 +40,7 @@ class EMA(nn.Module):
             self.register_buffer(key, tensor.detach().clone())
 
     def decay(self, images_seen: int, batch_size: int) -> float:
-        """Return the decay of a step on `batch_size` images after `images_seen` earlier ones."""
+        """Return the decay of a step on `batch_size` images that makes `images_seen` in all."""
         half_life = min(self.half_life_images, self.warmup_share * images_seen)
         return 0.5 ** (batch_size / half_life) if half_life > 0 else 0.0
 

@@ -1,5 +1,6 @@
 """Files that are whole or not there: durable writing and downloads."""
 
+import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -8,6 +9,8 @@ from http.client import HTTPException
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from urllib.request import Request, urlopen
+
+from gdm.errors import UserError
 
 
 @contextmanager
@@ -26,11 +29,26 @@ def durable_replacement(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         os.chmod(temporary, 0o666 & ~_umask())  # temporary files are private
-        _flush_to_disk(temporary)
+        flush_to_disk(temporary)
         os.replace(temporary, path)
-        _flush_to_disk(path.parent)
+        flush_to_disk(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a lock that ends with the process at the latest.
+
+    Raises:
+        UserError: if another process holds it.
+    """
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"{path.parent} is in use: another process trains there") from None
+        yield
 
 
 def write_text(path: Path, text: str) -> None:
@@ -62,7 +80,8 @@ def download(url: str, path: Path, timeout: float = 30.0) -> None:
         raise OSError(f"the connection broke after {size:,} of {int(announced):,} bytes")
 
 
-def _flush_to_disk(path: Path) -> None:
+def flush_to_disk(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

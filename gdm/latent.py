@@ -5,6 +5,7 @@ import warnings
 import torch
 from torch import Tensor, nn
 
+from gdm.errors import UserError
 from gdm.ranges import Count
 
 
@@ -33,10 +34,15 @@ class GaussianMixture(nn.Module):
 
         The result depends on the codes alone: the means start from k-means with a fixed seed.
         """
+        if len(codes) < len(self.weight):
+            raise UserError(
+                f"model.density.num_components={len(self.weight)}: there are only {len(codes)} "
+                "codes to fit them to"
+            )
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.mixture import GaussianMixture as ExpectationMaximisation
 
-        codes = codes.double().cpu().numpy()
+        codes = codes.cpu().double().numpy()
         mixture = ExpectationMaximisation(
             len(self.weight), covariance_type="full", reg_covar=1e-6 * float(codes.var()) + 1e-12,
             max_iter=50, random_state=0,

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gdm.errors import UserError
-from gdm.ranges import Count, NonNegative, Positive, Share
+from gdm.ranges import NonNegative, Positive, Share
 
 TARGET, PARTIAL = "_target_", "_partial_"
 
@@ -50,8 +50,8 @@ THIRD_PARTY = {
     },
     "pytorch_lightning.Trainer": {
         "accelerator": Literal["auto", "cpu", "gpu"],
-        "devices": Count,
-        "precision": Literal["32-true", "bf16-mixed", "16-mixed", "64-true"],
+        "devices": Literal[1],
+        "precision": Literal["32-true", "bf16-mixed", "16-mixed"],
         "deterministic": bool,
         "detect_anomaly": bool,
     },

@@ -82,9 +82,11 @@ class Run:
         text = json.dumps(self.manifest() | facts, indent=2)
         write_text(self.path / "manifest.json", text + "\n")
 
-    def warn_of_other_surroundings(self) -> None:
+    def warn_of_other_bits(self) -> None:
         """Say in the log what may keep a repeated or resumed run from giving the same bits."""
         then, now = self.manifest(), surroundings()
+        if then.get("extended"):
+            log.warning("the bits will differ: %s was extended while its rate decayed", self)
         for fact in ("versions", "machine", "threads"):
             if then.get(fact, now[fact]) != now[fact]:
                 log.warning(
@@ -126,6 +128,7 @@ class Run:
 
 def create(
     recipe: dict[str, Any],
+    overrides: list[str] | None = None,
     choices: dict[str, str] | None = None,
     sweep: str | None = None,
     job: str = "",
@@ -137,6 +140,7 @@ def create(
 
     Args:
         recipe: what the run is made from; the name is settled in it.
+        overrides: what the user wrote on the command line.
         choices: the options that were chosen, of which model and dataset make the name.
         sweep: the folder of a sweep, relative to `outputs`; None for a single run.
         job: the name of this run within its sweep.
@@ -151,7 +155,12 @@ def create(
     parent = (outputs / name).resolve()
     if not parent.is_relative_to(outputs.resolve()) or not name.strip():
         raise UserError(f"name={name}: a run must stay inside the outputs folder ({outputs})")
-    parent.mkdir(parents=True, exist_ok=True)
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"outputs={outputs} name={name}: no folder can be made there ({error})"
+        ) from error
     attempt = 1
     while True:
         stamp = job if sweep else f"{datetime.now():%Y%m%d-%H%M%S-%f}-{recipe_hash(recipe)}"
@@ -162,6 +171,7 @@ def create(
         except FileExistsError:  # another run has just taken the name
             continue
         run = Run(path)
+        run.write_recipe(recipe, overrides or [])
         run.describe(status="created", recipe=recipe_hash(recipe), **surroundings())
         return run
 
@@ -230,7 +240,10 @@ def load(
     run = run if isinstance(run, Run) else find(str(run), Path("outputs"))
     path = checkpoint_path(run, checkpoint)
     model = build((recipe or run.recipe())["model"], "model", plugins)
-    model.load_state_dict(checkpoints.read(path)["state_dict"])
+    try:
+        model.load_state_dict(checkpoints.read(path)["state_dict"])
+    except RuntimeError as error:
+        raise UserError(f"the weights in {path} do not fit the model: {error}") from error
     if averaged and model.ema is not None:
         model.ema.give()
     return model.eval()

@@ -4,8 +4,7 @@ import logging
 import resource
 import tempfile
 import time
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,9 @@ from pytorch_lightning import Callback, Trainer
 
 from gdm import checkpoints, evaluation
 from gdm.callbacks.budget import Budget
-from gdm.callbacks.checkpoints import Checkpoints, Interrupted
+from gdm.callbacks.checkpoints import Checkpoints
 from gdm.callbacks.metrics import Diverged
+from gdm.callbacks.signals import Interrupted, Signals
 from gdm.callbacks.stopwatch import Stopwatch
 from gdm.callbacks.tensorboard import TensorBoard
 from gdm.callbacks.together import Together, defines
@@ -23,6 +23,7 @@ from gdm.callbacks.validation import Validation
 from gdm.console import logging_to
 from gdm.data.datamodule import ImageDataModule
 from gdm.errors import UserError
+from gdm.files import locked
 from gdm.models.base import GenerativeModel
 from gdm.randomness import seed_default_generators
 from gdm.ranges import Natural
@@ -53,10 +54,11 @@ class Training:
         self.recipe = recipe
         self.plugins = tuple(plugins)
         self.started = time.monotonic() if started is None else started
-        refuse_impossible_trainer(recipe["trainer"])
+        refuse_impossible_trainer(recipe)
         self.budget: Budget = self._build("budget")
         self.minutes = self.budget.minutes  # what was wished for, once it is turned into images
         self.callbacks: dict[str, Callback] = self._build("callbacks") or {}
+        self.signals = Signals()
         self.model = self._new_model()
         self.data: ImageDataModule = self._build("dataset")
         self.data.prepare()
@@ -74,25 +76,38 @@ class Training:
                 f"budget.minutes={self.minutes:g}: minutes are measured before the first step; "
                 "a run that goes on takes budget.epochs or budget.images"
             )
-        images = self._images_within(self.minutes * 60)
+        with self.signals.listening():
+            images = self._images_within(self.minutes * 60)
         log.info("%g minutes are %s images on this machine", self.minutes, f"{images:,}")
         self.recipe["budget"] |= {"images": images, "minutes": None}
         self.budget = self._build("budget")
 
-    def run(self, run: Run, resume: bool = False) -> dict[str, Any]:
+    def run(self, run: Run, resume: bool = False, overrides: Sequence[str] = ()) -> dict[str, Any]:
         """Train in a run directory, or go on there, and return the final record.
+
+        Args:
+            run: the run directory.
+            resume: go on with what is there.
+            overrides: what the user has changed in the recipe of a run that goes on.
 
         Raises:
             Diverged: if a figure of training is NaN or infinite.
             Interrupted: if the run was asked to stop; it has been saved.
             UserError: if the run can not go on from what is there.
         """
+        with locked(run.path / ".lock"), self.signals.listening():
+            return self._run(run, resume, overrides)
+
+    # The parts of a run ------------------------------------------------------------------------
+
+    def _run(self, run: Run, resume: bool, overrides: Sequence[str]) -> dict[str, Any]:
         before = run.manifest()
         if before.get("data", self.data.fingerprint) != self.data.fingerprint:
             raise UserError(f"{run} was trained on other data than dataset.* gives now")
         checkpoint = checkpoints.newest_whole(run.checkpoints) if resume else None
         self._place(run, checkpoint)
         if resume:
+            run.write_recipe(self.recipe, list(overrides))
             run.forget_after(self.model.images_seen if checkpoint else -1)
         run.describe(
             status="running",
@@ -103,10 +118,10 @@ class Training:
         if self.minutes is not None:
             run.describe(minutes_wished=self.minutes)
         if resume:
-            run.warn_of_other_surroundings()
+            run.warn_of_other_bits()
         status = "failed"
         try:
-            with logging_to(run.log), self._listening():
+            with logging_to(run.log):
                 record = self._fit_and_finish(run, checkpoint, resume)
             status = "finished"
         except Diverged as error:
@@ -128,8 +143,6 @@ class Training:
         run.keep(lambda: run.describe(final=record))
         return record
 
-    # The parts of a run ------------------------------------------------------------------------
-
     def _place(self, run: Run, checkpoint: Path | None) -> None:
         """Put model and data at the batch where the run stands."""
         seed, batch_size = self.recipe["seed"], self.data.batch_size
@@ -143,6 +156,7 @@ class Training:
         self.model.place_in_run(seed, batch_size, num_batches, start)
         before = run.manifest().get("num_batches", num_batches)
         if checkpoint and before != num_batches and self.model.learning_rate.decays:
+            run.describe(extended=True)
             log.warning(
                 "the learning rate decays with the budget, and %d of its batches had been trained "
                 "for another: this is not the run that would have had the new budget at once",
@@ -154,7 +168,8 @@ class Training:
         model = self.model
         # what a resumed run will write again is void in the curves it left
         first_void = (model.images_seen + 1 if checkpoint else 0) if resume else None
-        trainer = self._trainer(run, list(self.callbacks.values()), self._loggers(run, first_void))
+        callbacks = [*self.callbacks.values(), self.signals]
+        trainer = self._trainer(run, callbacks, self._loggers(run, first_void))
         if model.batches_seen < model.num_batches:
             trainer.fit(model, self.data, ckpt_path=checkpoint)
         else:
@@ -166,7 +181,8 @@ class Training:
                 f"make room, then: python scripts/train.py resume={run.path}"
             )
         model.to(trainer.strategy.root_device)
-        run.describe(device=device_name(trainer.strategy.root_device))
+        device = device_name(trainer.strategy.root_device)
+        run.keep(lambda: run.describe(device=device))
         with model.evaluating():
             record = evaluation.evaluate(model, self.data, "test")
             validation = self._callback(Validation)
@@ -202,10 +218,6 @@ class Training:
         found = [each for each in self.callbacks.values() if isinstance(each, kind)]
         return found[0] if found else None
 
-    def _listening(self) -> AbstractContextManager:
-        saving = self._callback(Checkpoints)
-        return saving.listening() if saving else nullcontext()
-
     def _images_within(self, seconds: float) -> int:
         """Measure a throw-away copy, and return how many images it sees in the time left."""
         seed, batch_size = self.recipe["seed"], self.data.batch_size
@@ -220,7 +232,12 @@ class Training:
         looks = validation.times + FINAL_LOOKS if validation else FINAL_LOOKS
         left = seconds - (time.monotonic() - self.started)
         left -= looks * (stopwatch.look_seconds + stopwatch.save_seconds)
-        return max(1, int(left / stopwatch.step_seconds)) * batch_size
+        if left < stopwatch.step_seconds:
+            raise UserError(
+                f"budget.minutes={self.minutes:g}: too short; start-up and evaluation alone take "
+                f"{(seconds - left) / 60:.2g} minutes here"
+            )
+        return int(left / stopwatch.step_seconds) * batch_size
 
     def _build(self, key: str, **extra: Any) -> Any:
         return build(self.recipe[key], key, self.plugins, **extra)
@@ -238,7 +255,7 @@ def layout(
     budget: Budget,
     model: GenerativeModel,
     dataset: ImageDataModule,
-    callbacks: dict | None,
+    callbacks: dict[str, Callback | None] | None,
     logger: Callable[..., TensorBoard] | None,
     trainer: Trainer,
 ) -> None:
@@ -261,12 +278,20 @@ def bundled(callbacks: list[Callback]) -> list[Callback]:
     return [Together(each for each in present if each not in stateful), *stateful]
 
 
-def refuse_impossible_trainer(trainer: dict[str, Any]) -> None:
+def refuse_impossible_trainer(recipe: dict[str, Any]) -> None:
     """Refuse what this machine or torch does not have, which Lightning would replace silently.
 
     Raises:
         UserError: for a GPU that is not there, or half precision on a CPU.
     """
+    if recipe["trainer"]["precision"] == "16-mixed":
+        model = recipe["model"]
+        if model.get("max_gradient_norm") and model.get("optimizer", {}).get("fused"):
+            raise UserError(
+                "trainer.precision=16-mixed with model.max_gradient_norm: a fused optimizer clips "
+                "gradients that are still scaled; add model.optimizer.fused=false"
+            )
+    trainer = recipe["trainer"]
     on_gpu = torch.cuda.is_available() and trainer["accelerator"] != "cpu"
     if trainer["accelerator"] == "gpu" and not torch.cuda.is_available():
         raise UserError("trainer.accelerator=gpu: torch finds no GPU here; use trainer=cpu")

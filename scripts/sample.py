@@ -23,7 +23,10 @@ def sample(recipe: dict[str, Any], origin: Origin) -> None:
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     count, kind = options["num_samples"], options["format"]
     ending = {"png": "", "npz": ".npz", "grid": ".png"}[kind]
-    path = Path(options["to"] or origin.run.samples / f"samples-{count}{ending}")
+    parts = (count, f"seed-{options['seed']}", options["label"], options["checkpoint"])
+    name = "-".join(str(part).replace("/", "-") for part in parts if part is not None)
+    name += "" if options["averaged"] else "-raw"
+    path = Path(options["to"] or origin.run.samples / f"samples-{name}{ending}")
     batches = sampling.draw(model, count, label, options["seed"], options["batch_size"])
     sampling.write(sampling.with_progress(batches, count), kind, path)
     print(path)

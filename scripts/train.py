@@ -20,13 +20,14 @@ def train(recipe: dict[str, Any], origin: Origin) -> None:
     if resumed is not None and training.is_complete(resumed, recipe):
         return
     job = training.Training(recipe, origin.plugins, started)
-    job.settle_budget(resume=resumed is not None)
     if origin.kind == "rerun":
-        origin.run.warn_of_other_surroundings()
-    run = resumed or runs.create(recipe, origin.choices, origin.sweep, origin.job)
-    run.write_recipe(recipe, origin.overrides)
+        origin.run.warn_of_other_bits()
     try:
-        record = job.run(run, resume=resumed is not None)
+        job.settle_budget(resume=resumed is not None)
+        run = resumed or runs.create(
+            recipe, origin.overrides, origin.choices, origin.sweep, origin.job
+        )
+        record = job.run(run, resumed is not None, origin.overrides)
     except training.Interrupted as stop:
         sys.exit(stop.exit_status)
     console.report(run, record)

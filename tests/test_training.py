@@ -17,9 +17,10 @@ from pytorch_lightning import Callback
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from gdm import checkpoints, runs
-from gdm.callbacks.checkpoints import Interrupted
 from gdm.callbacks.metrics import Diverged
+from gdm.callbacks.signals import Interrupted
 from gdm.errors import UserError
+from gdm.files import locked
 from gdm.training import Training
 
 
@@ -101,10 +102,15 @@ class Send(Callback):
             os.kill(os.getpid(), self.number)
 
 
+@pytest.mark.parametrize("first", [True, False])
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_saves_and_stops_with_its_exit_status(number, status, tmp_path, short_vae):
+def test_a_signal_saves_and_stops_with_its_exit_status(number, status, first, tmp_path, short_vae):
     training, run = started(composed(*SHORT), tmp_path)
-    training.callbacks = {"send": Send(number, 5)} | training.callbacks
+    training.callbacks = (
+        {"send": Send(number, 5)} | training.callbacks
+        if first
+        else (training.callbacks | {"send": Send(number, 5)})
+    )
     with pytest.raises(Interrupted) as stop:
         training.run(run)
     assert stop.value.exit_status == status
@@ -161,6 +167,47 @@ def test_metrics_are_kept_without_the_graphs_that_they_came_from(short_vae):
     training.model.place_in_run(seed=0, batch_size=1, num_batches=1000, batches_seen=1)
     metrics.on_train_batch_end(None, training.model, {"loss": term}, None, 0)
     assert metrics._outputs[0]["loss"].grad_fn is None
+
+
+def test_a_run_that_is_being_trained_is_not_resumed(tmp_path):
+    training, run = started(composed(*SHORT), tmp_path)
+    before = run.manifest()
+    with locked(run.path / ".lock"), pytest.raises(UserError, match="is in use"):
+        training.run(run, resume=True)
+    assert run.manifest() == before
+
+
+def test_a_refused_resume_leaves_the_recipe_as_it_was(short_vae):
+    recipe = short_vae.recipe()
+    shorter = recipe | {"budget": recipe["budget"] | {"images": 300}}
+    with pytest.raises(UserError, match="more than the budget"):
+        Training(shorter).run(short_vae, resume=True)
+    assert short_vae.recipe() == recipe
+
+
+def test_an_autoencoder_without_validation_still_fits_its_density(tmp_path):
+    run = trained(composed("model=autoencoder", *SHORT, "~callbacks.validation"), tmp_path)
+    assert runs.load(run).density.mean.abs().sum() > 0
+
+
+@pytest.mark.parametrize("place", [0.2, 0.5, 0.8, 0.999])
+def test_a_flipped_bit_anywhere_is_noticed(place, short_vae, tmp_path):
+    whole = checkpoints.digest(checkpoints.read(short_vae.checkpoints / "last.ckpt"))
+    data = bytearray((short_vae.checkpoints / "last.ckpt").read_bytes())
+    data[int(len(data) * place)] ^= 4
+    path = tmp_path / "last.ckpt"
+    path.write_bytes(data)
+    try:
+        values = checkpoints.digest(checkpoints.read(path))
+    except UserError:
+        return  # noticed
+    assert values == whole  # the bit lay in padding, between the records
+
+
+def test_a_budget_that_is_too_short_to_look_even_once_is_refused(tmp_path):
+    recipe = composed(*SHORT, "budget.images=null", "budget.minutes=0.01")
+    with pytest.raises(UserError, match=r"budget\.minutes=0\.01: too short"):
+        Training(recipe).settle_budget()
 
 
 def test_a_log_disk_that_fills_does_not_stop_training(tmp_path, monkeypatch, caplog):

@@ -49,7 +49,7 @@ class TrainingMetrics(Callback):
             return
         terms = list(self._outputs[0])
         values = torch.stack([torch.stack([o[term] for term in terms]) for o in self._outputs])
-        values = values.double().cpu()  # (steps, terms)
+        values = values.cpu().double()  # (steps, terms)
         self._outputs.clear()
         self._refuse_nonfinite(values, terms, model)
         now = time.perf_counter()

@@ -52,6 +52,9 @@ class ProgressBar(Callback):
             self._bar.update(self._task, completed=model.batches_seen, description=line)
             self._bar.refresh()
 
+    def on_exception(self, trainer, model, exception: BaseException) -> None:
+        self.teardown(trainer, model, "fit")
+
     def teardown(self, trainer, model, stage: str) -> None:
         if self._bar is not None:
             self._bar.stop()
