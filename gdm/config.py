@@ -11,7 +11,7 @@ import os
 import re
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -220,7 +220,7 @@ def _reopen(
         recipe["budget"] |= dict.fromkeys(UNITS)  # a new length replaces the old in any unit
     for override in overrides:
         if override.input_line not in own and _room(override) != "plugins":
-            _apply(override, recipe, kind, configs)
+            _apply(override, recipe, kind, configs, of_script)
     if kind == "rerun":
         recipe["outputs"] = script["outputs"]  # not a folder that came with the run
     if command.cfg:
@@ -230,7 +230,9 @@ def _reopen(
     task(recipe, Origin(kind, run, written, plugins, job=job_name(written), options=options))
 
 
-def _apply(override: Override, recipe: dict[str, Any], kind: str, configs: Path) -> None:
+def _apply(
+    override: Override, recipe: dict[str, Any], kind: str, configs: Path, also: Iterable[str]
+) -> None:
     """Change an earlier run's recipe as one override says."""
     text, key = override.input_line, override.key_or_group
     if text.startswith("~") and key in ("callbacks", "logger"):
@@ -242,7 +244,7 @@ def _apply(override: Override, recipe: dict[str, Any], kind: str, configs: Path)
         allowed = ", ".join(f"{room}.*" for room in SURROUNDINGS)
         raise UserError(f"{text}: resume= goes on with the same training; it takes {allowed} only")
     if not _options(configs, key):
-        assign(recipe, key, override.value())
+        assign(recipe, key, override.value(), also)
     elif key in SURROUNDINGS:
         _choose(key, override.value(), recipe, configs)
     else:

@@ -98,8 +98,14 @@ def nearest_key(key: str, known: Iterable[str]) -> str:
     return f"; did you mean {ending[0]}?" if ending else nearest(key, known)
 
 
-def assign(recipe: dict, key: str, value: Any) -> None:
+def assign(recipe: dict, key: str, value: Any, also: Iterable[str] = ()) -> None:
     """Change what a recipe holds at a full key; a dict changes the keys that it names.
+
+    Args:
+        recipe: the recipe.
+        key: the full key.
+        value: what it is to hold.
+        also: keys beside the recipe's that a misspelt key may have meant.
 
     Raises:
         UserError: if the recipe has no such key, or a group of keys there.
@@ -109,7 +115,7 @@ def assign(recipe: dict, key: str, value: Any) -> None:
     for name in path:
         parent = parent.get(name) if isinstance(parent, dict) else None
     if not isinstance(parent, dict) or last not in parent:
-        raise UserError(f"{key}: there is no such key{nearest_key(key, keys(recipe))}")
+        raise UserError(f"{key}: there is no such key{nearest_key(key, [*also, *keys(recipe)])}")
     if isinstance(parent[last], dict) and isinstance(value, dict):
         for name, part in value.items():
             assign(recipe, join(key, name), part)

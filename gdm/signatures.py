@@ -6,7 +6,7 @@ data is loaded.
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from math import isnan
+from math import isfinite
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -156,7 +156,7 @@ def _elements_fit(value: Any, parts: tuple, trusted: Iterable[str]) -> bool:
     if isinstance(value, dict) and parts:
         return all(_fits(part, parts[1], trusted) for part in value.values())
     if not isinstance(value, list) or not parts:
-        return not (isinstance(value, float) and isnan(value))
+        return not (isinstance(value, float) and not isfinite(value))
     if len(parts) == 1 or parts[-1] is ...:
         parts = parts[:1] * len(value)
     return len(parts) == len(value) and all(

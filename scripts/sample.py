@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from gdm.config import Origin, main
+from gdm.errors import UserError
 
 
 def sample(recipe: dict[str, Any], origin: Origin) -> None:
@@ -27,6 +28,8 @@ def sample(recipe: dict[str, Any], origin: Origin) -> None:
     name = "-".join(str(part).replace("/", "-") for part in parts if part is not None)
     name += "" if options["averaged"] else "-raw"
     path = Path(options["to"] or origin.run.samples / f"samples-{name}{ending}")
+    if kind != "png" and path.is_dir():
+        raise UserError(f"to={path}: is a folder; name a file in it, such as samples{ending}")
     batches = sampling.draw(model, count, label, options["seed"], options["batch_size"])
     sampling.write(sampling.with_progress(batches, count), kind, path)
     print(path)
