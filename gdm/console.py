@@ -1,9 +1,8 @@
 """What a run says to its user: the log, the final table, and what to type next."""
 
 import logging
-import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -42,7 +41,7 @@ def logging_to(path: Path) -> Iterator[None]:
             handler.close()
 
 
-def report(run: Run, record: dict[str, Any]) -> None:
+def report(run: Run, record: dict[str, Any], plugins: Sequence[str] = ()) -> None:
     """Print the final figures of a run, and what its user may type next."""
     table = Table()
     table.add_column(f"on {record['n']:,} {record['split']} images")
@@ -54,8 +53,22 @@ def report(run: Run, record: dict[str, Any]) -> None:
     minutes = manifest["seconds"] / 60
     wish = manifest.get("minutes_wished")
     asked = f" of {wish:g} asked for" if wish else ""
-    print(f"""\
-{minutes:.1f} minutes{asked}; samples in {run.samples}{os.sep}final.png. Next:
-  tensorboard --logdir {run.path}
-  python scripts/sample.py run={run.path} num_samples=100
-  python scripts/train.py resume={run.path} budget.images={2 * manifest["images_seen"]}""")
+    final = run.samples / "final.png"
+    print(f"{minutes:.1f} minutes{asked}; {final if final.exists() else run.path}. Next:")
+    if run.tensorboard.exists():
+        print(f"  tensorboard --logdir {run.path}")
+    print(f"  {command('sample', run, plugins)} num_samples=100")
+    print(f"  {command('train', run, plugins)} budget.images={2 * manifest['images_seen']}")
+
+
+def report_interruption(run: Run, plugins: Sequence[str] = ()) -> None:
+    """Say how far a run that was asked to stop is saved, and how it goes on."""
+    saved = "saved" if run.checkpoints.exists() else "stopped before anything was to be saved"
+    log.info("%s; go on with: %s", saved, command("train", run, plugins))
+
+
+def command(script: str, run: Run, plugins: Sequence[str] = ()) -> str:
+    """Return what to type to sample from a run, or to go on with one."""
+    asked = {"sample": "run", "train": "resume"}[script]
+    allowed = f" plugins=[{','.join(plugins)}]" if plugins else ""
+    return f"python scripts/{script}.py {asked}={run.path}{allowed}"

@@ -28,7 +28,7 @@ from gdm.models.base import GenerativeModel
 from gdm.randomness import seed_default_generators
 from gdm.ranges import Natural
 from gdm.recipes import build
-from gdm.runs import Run
+from gdm.runs import Run, surroundings
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ class Training:
             Interrupted: if the run was asked to stop; it has been saved.
             UserError: if the run can not go on from what is there.
         """
-        with locked(run.path / ".lock"), self.signals.listening():
+        with locked(run.path / ".lock"), logging_to(run.log), self.signals.listening():
             return self._run(run, resume, overrides)
 
     # The parts of a run ------------------------------------------------------------------------
@@ -119,10 +119,10 @@ class Training:
             run.describe(minutes_wished=self.minutes)
         if resume:
             run.warn_of_other_bits()
+            run.describe(resumed=[*before.get("resumed", []), surroundings()])
         status = "failed"
         try:
-            with logging_to(run.log):
-                record = self._fit_and_finish(run, checkpoint, resume)
+            record = self._fit_and_finish(run, checkpoint, resume)
             status = "finished"
         except Diverged as error:
             status = "diverged"

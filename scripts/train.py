@@ -22,15 +22,18 @@ def train(recipe: dict[str, Any], origin: Origin) -> None:
     job = training.Training(recipe, origin.plugins, started)
     if origin.kind == "rerun":
         origin.run.warn_of_other_bits()
+    run = resumed
     try:
         job.settle_budget(resume=resumed is not None)
-        run = resumed or runs.create(
+        run = run or runs.create(
             recipe, origin.overrides, origin.choices, origin.sweep, origin.job
         )
         record = job.run(run, resumed is not None, origin.overrides)
     except training.Interrupted as stop:
+        if run is not None:
+            console.report_interruption(run, origin.plugins)
         sys.exit(stop.exit_status)
-    console.report(run, record)
+    console.report(run, record, origin.plugins)
 
 
 if __name__ == "__main__":

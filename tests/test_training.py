@@ -4,6 +4,7 @@ import errno
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from PIL import Image
 from pytorch_lightning import Callback
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from gdm import checkpoints, runs
+from gdm import checkpoints, console, runs
 from gdm.callbacks.metrics import Diverged
 from gdm.callbacks.signals import Interrupted
 from gdm.errors import UserError
@@ -208,6 +209,30 @@ def test_a_budget_that_is_too_short_to_look_even_once_is_refused(tmp_path):
     recipe = composed(*SHORT, "budget.images=null", "budget.minutes=0.01")
     with pytest.raises(UserError, match=r"budget\.minutes=0\.01: too short"):
         Training(recipe).settle_budget()
+
+
+def test_what_is_printed_at_the_end_exists_and_can_be_typed(short_vae, tmp_path, capsys):
+    console.report(short_vae, short_vae.records()[-1], plugins=["mine"])
+    printed = capsys.readouterr().out
+    assert str(short_vae.samples / "final.png") in printed
+    assert f"sample.py run={short_vae.path} plugins=[mine]" in printed
+
+    recipe = composed(*SHORT[:4], "~callbacks.validation")
+    recipe["logger"] = None
+    run = trained(recipe, tmp_path)
+    console.report(run, run.records()[-1])
+    printed = capsys.readouterr().out
+    assert "final.png" not in printed
+    assert "tensorboard" not in printed
+
+
+def test_a_resumed_run_remembers_where_it_was_resumed_and_warns(short_vae, tmp_path, caplog):
+    run = runs.Run(tmp_path / "copy")
+    shutil.copytree(short_vae.path, run.path)
+    run.describe(threads=99)
+    resumed(run)
+    assert run.manifest()["resumed"][-1]["threads"] == torch.get_num_threads()
+    assert "threads were 99" in run.log.read_text()
 
 
 def test_a_log_disk_that_fills_does_not_stop_training(tmp_path, monkeypatch, caplog):
