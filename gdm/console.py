@@ -57,18 +57,11 @@ def report(run: Run, record: dict[str, Any], plugins: Sequence[str] = ()) -> Non
     print(f"{minutes:.1f} minutes{asked}; {final if final.exists() else run.path}. Next:")
     if run.tensorboard.exists():
         print(f"  tensorboard --logdir {run.path}")
-    print(f"  {command('sample', run, plugins)} num_samples=100")
-    print(f"  {command('train', run, plugins)} budget.images={2 * manifest['images_seen']}")
+    print(f"  {run.command('sample', plugins)} num_samples=100")
+    print(f"  {run.command('train', plugins)} budget.images={2 * manifest['images_seen']}")
 
 
 def report_interruption(run: Run, plugins: Sequence[str] = ()) -> None:
     """Say how far a run that was asked to stop is saved, and how it goes on."""
     saved = "saved" if run.checkpoints.exists() else "stopped before anything was to be saved"
-    log.info("%s; go on with: %s", saved, command("train", run, plugins))
-
-
-def command(script: str, run: Run, plugins: Sequence[str] = ()) -> str:
-    """Return what to type to sample from a run, or to go on with one."""
-    asked = {"sample": "run", "train": "resume"}[script]
-    allowed = f" plugins=[{','.join(plugins)}]" if plugins else ""
-    return f"python scripts/{script}.py {asked}={run.path}{allowed}"
+    log.info("%s; go on with: %s", saved, run.command("train", plugins))

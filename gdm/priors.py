@@ -1,6 +1,5 @@
 """Priors p(z) over the codes of a VAE: noise -> codes, and how far a posterior is from them."""
 
-import math
 from abc import ABC, abstractmethod
 
 import torch
@@ -21,7 +20,6 @@ class Prior(nn.Module, ABC):
 
     def __init__(self, latent_dim: Count, num_labels: Count) -> None:
         super().__init__()
-        self.latent_dim = latent_dim
         self.num_labels = num_labels
 
     @abstractmethod
@@ -117,7 +115,7 @@ class Mixture(Prior):
 
     def divergence(self, z: Tensor, mean: Tensor, log_variance: Tensor, label: Tensor) -> Tensor:
         # the entropy of q(z | x) is known; only log p(z) is estimated
-        entropy = 0.5 * (1 + math.log(2 * math.pi) + log_variance).sum(1)
+        entropy = 0.5 * (1 + LOG_TWO_PI + log_variance).sum(1)
         return -entropy - self.log_prob(z, label)
 
     def divergence_per_unit(self, mean: Moments, variance: Tensor, log_variance: Tensor) -> Tensor:

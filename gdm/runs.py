@@ -50,6 +50,12 @@ class Run:
         inside = self.path.resolve().is_relative_to(Path.cwd())
         return os.path.relpath(self.path) if inside else str(self.path)
 
+    def command(self, script: str, plugins: Iterable[str] = ()) -> str:
+        """Return what to type to go on with the run (`train`) or to sample from it (`sample`)."""
+        asked = {"sample": "run", "train": "resume"}[script]
+        allowed = f" plugins=[{','.join(plugins)}]" if plugins else ""
+        return f"python scripts/{script}.py {asked}={self.path}{allowed}"
+
     def recipe(self) -> dict[str, Any]:
         """Return the configuration that the run was made from."""
         path = self.path / ".hydra" / "config.yaml"
@@ -82,9 +88,13 @@ class Run:
         text = json.dumps(self.manifest() | facts, indent=2)
         write_text(self.path / "manifest.json", text + "\n")
 
-    def warn_of_other_bits(self) -> None:
-        """Say in the log what may keep a repeated or resumed run from giving the same bits."""
-        then, now = self.manifest(), surroundings()
+    def warn_of_other_bits(self, now: dict[str, Any]) -> None:
+        """Say in the log what may keep a repeated or resumed run from giving the same bits.
+
+        Args:
+            now: the `surroundings` of the run that repeats this one or goes on with it.
+        """
+        then = self.manifest()
         if then.get("extended"):
             log.warning("the bits will differ: %s was extended while its rate decayed", self)
         for fact in ("versions", "machine", "threads"):
@@ -258,8 +268,7 @@ def checkpoint_path(run: Run, checkpoint: str = "last") -> Path:
         path = path if path.is_file() else None
     if path is None:
         raise UserError(
-            f"{run} has no checkpoint '{checkpoint}'; "
-            f"train it with: python scripts/train.py resume={run}"
+            f"{run} has no checkpoint '{checkpoint}'; train it with: {run.command('train')}"
         )
     return path
 

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -16,8 +16,10 @@ from gdm.errors import UserError
 from gdm.files import durable_replacement
 from gdm.models.base import GenerativeModel
 from gdm.ranges import Count, Natural
+from gdm.runs import Run
 
 COLUMNS = 10
+ENDINGS = {"png": "", "npz": ".npz", "grid": ".png"}
 
 
 def layout(
@@ -70,6 +72,25 @@ def class_number(
             return number
     known = ", ".join(f"{number} {name}" for number, name in enumerate(class_names))
     raise UserError(f"label={label}: must be one of {known}")
+
+
+def destination(options: dict[str, Any], run: Run) -> Path:
+    """Return the file or folder that samples go to: what `to` names, or one in the run's samples
+    whose name tells apart what was asked for.
+
+    Raises:
+        UserError: if a folder is named where a file is to be written.
+    """
+    ending = ENDINGS[options["format"]]
+    if options["to"]:
+        path = Path(options["to"])
+        if ending and path.is_dir():
+            raise UserError(f"to={path}: is a folder; name a file in it, such as samples{ending}")
+        return path
+    asked = (options["num_samples"], f"seed-{options['seed']}", options["label"],
+             options["checkpoint"], None if options["averaged"] else "raw")  # fmt: skip
+    name = "-".join(str(part).replace("/", "-") for part in asked if part is not None)
+    return run.samples / f"samples-{name}{ending}"
 
 
 def write(batches: Iterator[Tensor], kind: str, path: Path) -> None:

@@ -18,7 +18,7 @@ from gdm.callbacks.metrics import Diverged
 from gdm.callbacks.signals import Interrupted, Signals
 from gdm.callbacks.stopwatch import Stopwatch
 from gdm.callbacks.tensorboard import TensorBoard
-from gdm.callbacks.together import Together, defines
+from gdm.callbacks.together import Together, defines, first_of
 from gdm.callbacks.validation import Validation
 from gdm.console import logging_to
 from gdm.data.datamodule import ImageDataModule
@@ -27,7 +27,7 @@ from gdm.files import locked
 from gdm.models.base import GenerativeModel
 from gdm.randomness import seed_default_generators
 from gdm.ranges import Natural
-from gdm.recipes import build
+from gdm.recipes import build, join
 from gdm.runs import Run, surroundings
 
 log = logging.getLogger(__name__)
@@ -118,8 +118,9 @@ class Training:
         if self.minutes is not None:
             run.describe(minutes_wished=self.minutes)
         if resume:
-            run.warn_of_other_bits()
-            run.describe(resumed=[*before.get("resumed", []), surroundings()])
+            now = surroundings()
+            run.warn_of_other_bits(now)
+            run.describe(resumed=[*before.get("resumed", []), now])
         status = "failed"
         try:
             record = self._fit_and_finish(run, checkpoint, resume)
@@ -174,18 +175,18 @@ class Training:
             trainer.fit(model, self.data, ckpt_path=checkpoint)
         else:
             model.load_state_dict(checkpoints.read(checkpoint)["state_dict"])
-        saving = self._callback(Checkpoints)
+        saving = first_of(self.callbacks.values(), Checkpoints)
         if saving is not None and saving.failure is not None:
             raise UserError(
                 f"the run is trained, but its last checkpoint is not saved ({saving.failure}); "
-                f"make room, then: python scripts/train.py resume={run.path}"
+                f"make room, then: {run.command('train', self.plugins)}"
             )
         model.to(trainer.strategy.root_device)
         device = device_name(trainer.strategy.root_device)
         run.keep(lambda: run.describe(device=device))
         with model.evaluating():
             record = evaluation.evaluate(model, self.data, "test")
-            validation = self._callback(Validation)
+            validation = first_of(self.callbacks.values(), Validation)
             if validation is not None and validation.pictures is not None:
                 validation.pictures.draw(model, self.data, run, trainer.loggers, "final")
         run.record(model.images_seen, record)
@@ -214,17 +215,13 @@ class Training:
             return []
         return [self._build("logger")(folder=str(run.tensorboard), purge_step=purge_step)]
 
-    def _callback(self, kind: type[Callback]) -> Callback | None:
-        found = [each for each in self.callbacks.values() if isinstance(each, kind)]
-        return found[0] if found else None
-
     def _images_within(self, seconds: float) -> int:
         """Measure a throw-away copy, and return how many images it sees in the time left."""
         seed, batch_size = self.recipe["seed"], self.data.batch_size
         self.data.set_stream(seed, 0, 10**9)
         copy = self._new_model()
         copy.place_in_run(seed, batch_size, 10**9, 0)
-        validation = self._callback(Validation)
+        validation = first_of(self.callbacks.values(), Validation)
         stopwatch = Stopwatch(seconds * MEASURED_SHARE / 2, validation)
         with tempfile.TemporaryDirectory() as folder:
             trainer = self._trainer(Run(Path(folder)), [stopwatch], [])
@@ -284,14 +281,13 @@ def refuse_impossible_trainer(recipe: dict[str, Any]) -> None:
     Raises:
         UserError: for a GPU that is not there, or half precision on a CPU.
     """
-    if recipe["trainer"]["precision"] == "16-mixed":
-        model = recipe["model"]
-        if model.get("max_gradient_norm") and model.get("optimizer", {}).get("fused"):
-            raise UserError(
-                "trainer.precision=16-mixed with model.max_gradient_norm: a fused optimizer clips "
-                "gradients that are still scaled; add model.optimizer.fused=false"
-            )
-    trainer = recipe["trainer"]
+    trainer, model = recipe["trainer"], recipe["model"]
+    clips_fused = model.get("max_gradient_norm") and model.get("optimizer", {}).get("fused")
+    if trainer["precision"] == "16-mixed" and clips_fused:
+        raise UserError(
+            "trainer.precision=16-mixed with model.max_gradient_norm: a fused optimizer clips "
+            "gradients that are still scaled; add model.optimizer.fused=false"
+        )
     on_gpu = torch.cuda.is_available() and trainer["accelerator"] != "cpu"
     if trainer["accelerator"] == "gpu" and not torch.cuda.is_available():
         raise UserError("trainer.accelerator=gpu: torch finds no GPU here; use trainer=cpu")
@@ -315,6 +311,6 @@ def flat(tree: Any, key: str = "") -> dict[str, Any]:
     """Return a recipe's scalars by their full keys, as TensorBoard's hparams tab takes them."""
     if isinstance(tree, dict | list):
         children = tree.items() if isinstance(tree, dict) else enumerate(tree)
-        parts = [flat(child, f"{key}.{name}" if key else str(name)) for name, child in children]
+        parts = [flat(child, join(key, name)) for name, child in children]
         return {name: value for part in parts for name, value in part.items()}
     return {key: tree if isinstance(tree, bool | int | float | str) else str(tree)}

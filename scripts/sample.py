@@ -1,10 +1,8 @@
 """Draw samples from a trained model: python scripts/sample.py --help."""
 
-from pathlib import Path
 from typing import Any
 
 from gdm.config import Origin, main
-from gdm.errors import UserError
 
 
 def sample(recipe: dict[str, Any], origin: Origin) -> None:
@@ -23,13 +21,7 @@ def sample(recipe: dict[str, Any], origin: Origin) -> None:
     label = sampling.class_number(options["label"], source.class_names, model)
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     count, kind = options["num_samples"], options["format"]
-    ending = {"png": "", "npz": ".npz", "grid": ".png"}[kind]
-    parts = (count, f"seed-{options['seed']}", options["label"], options["checkpoint"])
-    name = "-".join(str(part).replace("/", "-") for part in parts if part is not None)
-    name += "" if options["averaged"] else "-raw"
-    path = Path(options["to"] or origin.run.samples / f"samples-{name}{ending}")
-    if kind != "png" and path.is_dir():
-        raise UserError(f"to={path}: is a folder; name a file in it, such as samples{ending}")
+    path = sampling.destination(options, origin.run)
     batches = sampling.draw(model, count, label, options["seed"], options["batch_size"])
     sampling.write(sampling.with_progress(batches, count), kind, path)
     print(path)

@@ -1,6 +1,7 @@
 """Many callbacks at the price of one."""
 
 from collections.abc import Callable, Iterable
+from itertools import chain
 
 from pytorch_lightning import Callback
 
@@ -32,11 +33,13 @@ def defines(callback: Callback, name: str) -> bool:
 
 def part_of(trainer, kind: type[Callback]) -> Callback | None:
     """Return the trainer's callback of a kind, or None."""
-    for callback in trainer.callbacks:
-        for part in callback.parts if isinstance(callback, Together) else [callback]:
-            if isinstance(part, kind):
-                return part
-    return None
+    bundles = (each.parts if isinstance(each, Together) else [each] for each in trainer.callbacks)
+    return first_of(chain.from_iterable(bundles), kind)
+
+
+def first_of(callbacks: Iterable[Callback | None], kind: type[Callback]) -> Callback | None:
+    """Return the first callback of a kind, or None."""
+    return next((each for each in callbacks if isinstance(each, kind)), None)
 
 
 def _in_order(users: list[Callable]) -> Callable:

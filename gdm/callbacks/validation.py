@@ -1,7 +1,6 @@
 """A look at the model during training: figures on validation data and pictures."""
 
 import time
-from typing import Any
 
 from pytorch_lightning import Callback
 
@@ -27,7 +26,6 @@ class Validation(Callback):
         self.times = times
         self.limit = limit
         self.pictures = pictures
-        self.latest: dict[str, Any] = {}
 
     def on_train_start(self, trainer, model) -> None:
         if model.batches_seen == 0:
@@ -47,7 +45,6 @@ class Validation(Callback):
             record = evaluation.evaluate(model, data, "validation", self.limit)
             if self.pictures is not None:
                 self.pictures.draw(model, data, run, trainer.loggers, f"{model.images_seen:09d}")
-        self.latest = record
         seconds = time.perf_counter() - started
         run.record(model.images_seen, record)
         figures = {f"validation/{name}": v for name, v in evaluation.numbers(record).items()}
