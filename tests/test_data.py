@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gdm.data import sources
 from gdm.data.batches import TrainBatches, to_float
-from gdm.data.datamodule import ImageDataModule
+from gdm.data.datamodule import ImageDataModule, order_of_holding_out
 from gdm.data.sources import MNIST, FashionMNIST, FashionMNISTMini, IdxFile, IdxSource, Images
 from gdm.errors import UserError
 from gdm.recipes import build
@@ -336,6 +336,19 @@ def test_the_split_is_the_same_in_every_run(data, small_class, archive):
     again.set_stream(seed=99, start=0, stop=1)
     for name in ("train", "validation"):
         assert torch.equal(data.split(name).images, again.split(name).images)
+
+
+def test_whoever_holds_out_more_images_holds_out_those_that_others_do(small_class, archive):
+    few, many = (data_module(small_class(str(archive)), validation_size=size) for size in (20, 40))
+    assert contents(few.split("validation")) < contents(many.split("validation"))
+
+
+def test_a_part_of_a_data_set_holds_out_the_same_images():
+    whole = FashionMNISTMini().load("train")
+    part = whole.select(torch.arange(0, len(whole), 3))
+    first = whole.select(order_of_holding_out(whole)[:2000])
+    first_of_part = part.select(order_of_holding_out(part)[:500])
+    assert contents(first_of_part) < contents(first)
 
 
 def test_the_test_split_is_not_read_before_it_is_asked_for(data, archive):

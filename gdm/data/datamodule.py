@@ -3,24 +3,25 @@
 import hashlib
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from pytorch_lightning import LightningDataModule
+from torch import Tensor
 
 from gdm.data.batches import Batch, TrainBatches, to_float
 from gdm.data.sources import Images, Source
 from gdm.errors import UserError
-from gdm.randomness import generator
 from gdm.ranges import Count
 
-SPLIT_SEED = 2017  # of the validation split: the same images for every run of every family
 EVALUATION_BATCH = 500
 
 
 class ImageDataModule(LightningDataModule):
     """Training, validation and test images of one data set.
 
-    The validation images are held out of the training images, the same ones in every run; the
-    test images are not read before they are asked for.
+    The validation images are held out of the training images, the same ones in every run: those
+    that come first in `order_of_holding_out`. The test images are not read before they are asked
+    for.
 
     Args:
         source: where the images come from.
@@ -80,15 +81,16 @@ class ImageDataModule(LightningDataModule):
                 f"dataset.batch_size={self.batch_size}: must be at most {num_train}, the number "
                 "of training images"
             )
-        order = torch.randperm(len(images), generator=generator(SPLIT_SEED, "validation"))
-        self._splits["train"] = images.select(order[self.validation_size :].sort().values)
-        self._splits["validation"] = images.select(order[: self.validation_size].sort().values)
+        order = order_of_holding_out(images)
+        train, validation = order[self.validation_size :], order[: self.validation_size]
+        self._splits["train"] = self._processed(images.select(train.sort().values))
+        self._splits["validation"] = self._processed(images.select(validation.sort().values))
 
     def split(self, name: str) -> Images:
         """Return the images of `train`, `validation` or `test`."""
         self.prepare()
         if name == "test" and name not in self._splits:
-            self._splits["test"] = self._load("test")
+            self._splits["test"] = self._processed(self._load("test"))
         return self._splits[name]
 
     @property
@@ -104,7 +106,13 @@ class ImageDataModule(LightningDataModule):
     @property
     def fingerprint(self) -> str:
         """Letters that change when the images, their split or their processing do."""
-        facts = (self.source.fingerprint, SPLIT_SEED, self.validation_size, self.binarize)
+        facts = (self.identity, self.validation_size)
+        return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+
+    @property
+    def identity(self) -> str:
+        """Letters that change when the images or their processing do, however they are split."""
+        facts = (self.source.fingerprint, self.binarize)
         return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
     def batches(
@@ -156,7 +164,21 @@ class ImageDataModule(LightningDataModule):
                 f"dataset.num_classes={self.num_classes}: the images have "
                 f"{len(images.class_names)} classes"
             )
-        if self.binarize:
-            black_and_white = images.images.gt(127).to(torch.uint8).mul_(255)
-            images = Images(black_and_white, images.labels, images.class_names)
         return images
+
+    def _processed(self, images: Images) -> Images:
+        if not self.binarize:
+            return images
+        black_and_white = images.images.gt(127).to(torch.uint8).mul_(255)
+        return Images(black_and_white, images.labels, images.class_names)
+
+
+def order_of_holding_out(images: Images) -> Tensor:
+    """Return the order in which images are held out for validation: positions, (N,).
+
+    It is the order of the images' own digests. So an image that two data sets share, or that
+    occurs twice in one, is held out everywhere or nowhere, and whoever holds out more images
+    holds out all those that others do.
+    """
+    digests = [hashlib.blake2b(image, digest_size=8).digest() for image in images.images.numpy()]
+    return torch.from_numpy(np.argsort(digests, kind="stable"))
