@@ -100,6 +100,32 @@ def latent_map(
     return _rendered(figure)
 
 
+def confusion_matrix(shares: Tensor, class_names: tuple[str, ...]) -> Tensor:
+    """Draw which classes a classifier takes for which.
+
+    Args:
+        shares: (K, K), the share of each true class, a row, that is given each name, a column.
+        class_names: the K names.
+
+    Returns:
+        8-bit values, (3, H, W).
+    """
+    from matplotlib.figure import Figure
+
+    count = len(class_names)
+    figure = Figure(figsize=(2 + 0.7 * count, 1.5 + 0.6 * count), dpi=100, layout="constrained")
+    axes = figure.add_subplot()
+    axes.imshow(shares.numpy(), cmap="Greys", vmin=0, vmax=1, aspect="auto")
+    for row, column in torch.cartesian_prod(torch.arange(count), torch.arange(count)).tolist():
+        share = float(shares[row, column])
+        colour = "white" if share > 0.5 else "black"
+        axes.text(column, row, f"{share:.2f}", ha="center", va="center", color=colour)
+    axes.set_xticks(range(count), class_names, rotation=45, ha="right")
+    axes.set_yticks(range(count), class_names)
+    axes.set(xlabel="taken for", ylabel="is")
+    return _rendered(figure)
+
+
 def _rendered(figure) -> Tensor:
     """Return a matplotlib figure as 8-bit values, (3, H, W), without any display."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -39,7 +39,9 @@ KINDS = {
 def model_for(model: str, kind: str):
     """Return a small model for a kind of image, and a batch of these."""
     images, resolution = KINDS[kind]
-    recipe = composed(f"model={model}", "model.width=8", "model.latent_dim=4")["model"]
+    recipe = composed(f"model={model}", "model.width=8")["model"]
+    if "latent_dim" in recipe:
+        recipe["latent_dim"] = 4
     recipe |= {
         "channels": images.shape[1],
         "resolution": resolution,
@@ -66,15 +68,21 @@ def test_a_model_learns_samples_encodes_and_decodes(model, kind):
     assert losses[-1] < losses[0]
 
     with model.evaluating():
-        model.prepare_sampling([batch])
-        samples = model.sample(range(5))
-        reconstructions = model.decode(model.encode(batch.x, batch.label), batch.label)
         figures = model.figures(batch.x, batch.label, batch.index.tolist())
-    assert samples.shape == (5, *batch.x.shape[1:])
-    assert reconstructions.shape == batch.x.shape
-    assert samples.abs().max() <= 1
     assert all(len(values) == len(batch.x) for values in figures.values())
     assert all(torch.isfinite(values).all() for values in figures.values())
+    if not model.makes_images:
+        return
+    with model.evaluating():
+        model.prepare_sampling([batch])
+        samples = model.sample(range(5))
+    assert samples.shape == (5, *batch.x.shape[1:])
+    assert samples.abs().max() <= 1
+    if model.latent_dim is None:
+        return
+    with model.evaluating():
+        reconstructions = model.decode(model.encode(batch.x, batch.label), batch.label)
+    assert reconstructions.shape == batch.x.shape
 
 
 @pytest.mark.parametrize("model", MODELS)

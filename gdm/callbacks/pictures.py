@@ -1,6 +1,7 @@
 """What is drawn of a model, during training and at its end."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from gdm.ranges import Count
 from gdm.runs import Run
 
 COLUMNS = 10  # with ten classes, a column a class for a conditional model
+PLOTS = ("confusion", "latent_map", "latent_map_samples")  # shown as large as they are drawn
 MAP_POINTS = 24  # sampled points that are numbered on a latent map
 
 
@@ -19,6 +21,7 @@ class Pictures:
     """Draws the same samples and reconstructions at every stage of a run.
 
     - `samples`: the images of the same latents;
+    - `confusion`, of a classifier: which classes it takes for which;
     - `reconstructions`, where the model has codes: validation images above what became of them;
     - `latent_map`, `latent_map_samples`, `latent_samples`, where codes have two dimensions: the
       codes of the validation images, points sampled over them, and what these decode to.
@@ -39,23 +42,31 @@ class Pictures:
         run: Run,
         loggers: Iterable,
         stage: str,
+        record: dict[str, Any],
     ) -> None:
         """Draw into the run's `samples` and the loggers, within `model.evaluating()`.
 
         Args:
             model, data, run, loggers: what to draw, and where.
             stage: the name of the moment in the files, such as the number of images seen.
+            record: the figures of this moment.
         """
-        for name, picture in self.drawn(model, data):
+        for name, picture in self.drawn(model, data, record):
             file = f"{stage}.png" if name == "samples" else f"{name}-{stage}.png"
-            scale = 1 if name.startswith("latent_map") else 2
+            scale = 1 if name in PLOTS else 2
             run.keep(lambda: pictures.save(picture, run.samples / file, scale))  # noqa: B023
             for logger in loggers:
                 logger.log_picture(name, picture, model.images_seen)
 
-    def drawn(self, model: GenerativeModel, data: ImageDataModule) -> Iterable[tuple[str, Tensor]]:
+    def drawn(
+        self, model: GenerativeModel, data: ImageDataModule, record: dict[str, Any]
+    ) -> Iterable[tuple[str, Tensor]]:
         """Yield each picture that the model allows with its name: 8-bit values, (C, H, W)."""
-        yield "samples", pictures.grid(model.sample(range(self.num_samples)), COLUMNS)
+        if "confusion" in record:
+            shares = torch.tensor(record["confusion"])
+            yield "confusion", pictures.confusion_matrix(shares, data.class_names)
+        if model.makes_images:
+            yield "samples", pictures.grid(model.sample(range(self.num_samples)), COLUMNS)
         if model.latent_dim is None:
             return
         batch = next(iter(data.batches("validation", self.num_reconstructions, model.device)))

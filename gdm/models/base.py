@@ -34,6 +34,7 @@ class GenerativeModel(LightningModule):
     headline: tuple[str, ...] = ("loss",)  # the figures that the progress bar shows
     conditional: bool = False  # whether samples can be asked for by label
     latent_dim: int | None = None  # size of a code; None where a model has no codes
+    network_evaluations: int = 1  # passes through a network that one sample takes
 
     def __init__(
         self,
@@ -81,6 +82,11 @@ class GenerativeModel(LightningModule):
     def report(self, moments: dict[str, Moments]) -> dict[str, float | list[float]]:
         """Turn the moments of `figures` over a split into the figures that are reported."""
         return {name: float(moment.mean) for name, moment in moments.items()}
+
+    @property
+    def makes_images(self) -> bool:
+        """Whether there is anything to sample; a classifier has nothing."""
+        return type(self).sample is not GenerativeModel.sample
 
     # Labels ------------------------------------------------------------------------------------
 

@@ -1,0 +1,126 @@
+"""The discriminative model p(class | x), which judges the samples of the generative ones."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy, one_hot, pad, softmax
+
+from gdm.ema import EMA
+from gdm.learning_rates import LearningRate
+from gdm.models.base import GenerativeModel
+from gdm.moments import Moments
+from gdm.networks.classifier import ConvolutionalClassifier
+from gdm.ranges import Count, Natural, Positive, Share
+
+NUM_BINS = 15  # of confidence (Guo et al. 2017, section 3)
+IMAGES_IN_CACHE = 64  # a CPU is slower by a third where the maps of a batch leave its cache
+
+
+class Classifier(GenerativeModel):
+    """Minimises -log p(label | x), a convolutional network's cross-entropy.
+
+    The discriminative counterpart of the other models: it samples nothing and has no codes. Its
+    last hidden layer is the space in which sets of images are compared.
+
+    Args:
+        width: channels of the network at half the resolution.
+        num_features: size of the last hidden layer.
+        dropout: share of the features that are left out in training.
+        label_smoothing: share of the target that is spread over all classes (Szegedy et al.
+            2016, section 7).
+        flip: mirror half of the training images, left to right.
+        shift: move each training image by up to so many pixels along either axis.
+        (the rest as in `GenerativeModel`)
+    """
+
+    headline = ("loss", "accuracy")
+
+    def __init__(
+        self,
+        channels: Count,
+        resolution: Count,
+        native_resolution: Count,
+        num_classes: Count,
+        width: Count,
+        num_features: Count,
+        dropout: Share,
+        label_smoothing: Share,
+        flip: bool,
+        shift: Natural,
+        optimizer: Callable,
+        learning_rate: LearningRate,
+        ema: EMA | None,
+        max_gradient_norm: Positive | None,
+    ) -> None:
+        super().__init__(
+            channels, resolution, native_resolution, num_classes,
+            optimizer, learning_rate, ema, max_gradient_norm,
+        )  # fmt: skip
+        self.label_smoothing = label_smoothing
+        self.flip = flip
+        self.shift = shift
+        self.network = ConvolutionalClassifier(
+            channels, resolution, num_classes, width, num_features, dropout
+        )
+        self.average(self.network)
+
+    def training_step(self, batch, batch_idx: int) -> dict[str, Tensor]:
+        logits = self.network(self.augment(self.pad(batch.x))).float()
+        loss = cross_entropy(logits, batch.label, label_smoothing=self.label_smoothing)
+        return {"loss": loss, "accuracy": (logits.argmax(1) == batch.label).float().mean()}
+
+    def augment(self, x: Tensor) -> Tensor:
+        """Mirror and move each padded image by itself; what moves in is black: (N, C, R, R)."""
+        count, channels, side, _ = x.shape
+        steps = torch.arange(side, device=x.device)
+        moves = torch.randint(2 * self.shift + 1, (2, count, 1), device=x.device)
+        row, column = moves + steps  # (N, R), in a picture that is larger by the shift
+        if self.flip:
+            is_mirrored = torch.rand(count, 1, device=x.device) < 0.5
+            column = torch.where(is_mirrored, column.flip(1), column)
+        larger = pad(x, [self.shift] * 4, value=-1.0)
+        image = torch.arange(count, device=x.device)[:, None, None, None]
+        channel = torch.arange(channels, device=x.device)[:, None, None]
+        return larger[image, channel, row[:, None, :, None], column[:, None, None, :]]
+
+    def features(self, x: Tensor) -> Tensor:
+        """Return the last hidden layer: (N, C, H, W) in [-1, 1] -> (N, F), none below 0."""
+        return self.features_and_probabilities(x)[0]
+
+    def probabilities(self, x: Tensor) -> Tensor:
+        """Return p(class | x): (N, C, H, W) in [-1, 1] -> (N, K)."""
+        return self.features_and_probabilities(x)[1]
+
+    @torch.no_grad()
+    def features_and_probabilities(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return both in one pass: (N, C, H, W) in [-1, 1] -> (N, F), (N, K)."""
+        parts = x.split(IMAGES_IN_CACHE) if x.device.type == "cpu" else [x]
+        features = torch.cat([self.network.features(self.pad(part)) for part in parts])
+        return features.float(), softmax(self.network.head(features).float(), 1)
+
+    def figures(self, x: Tensor, label: Tensor, index: Sequence[int]) -> dict[str, Tensor]:
+        probabilities = self.probabilities(x)
+        confidence, answer = probabilities.max(1)
+        accuracy = (answer == label).float()
+        gap = (confidence - accuracy).unsqueeze(1)
+        bins = (confidence * NUM_BINS).long().clamp_max(NUM_BINS - 1)
+        truth, answer = (one_hot(each, self.num_classes) for each in (label, answer))
+        likelihood = probabilities.gather(1, label.unsqueeze(1)).squeeze(1)
+        return {
+            "cross_entropy": -likelihood.clamp_min(torch.finfo(likelihood.dtype).tiny).log(),
+            "accuracy": accuracy,
+            "overconfidence": gap * one_hot(bins, NUM_BINS),  # (N, M): in the bin of confidence
+            "joint": truth.unsqueeze(2) * answer.unsqueeze(1),  # (N, K, K)
+        }
+
+    def report(self, moments: dict[str, Moments]) -> dict[str, float | list[float]]:
+        joint = moments["joint"].mean
+        of_class = joint.sum(1, keepdim=True).clamp_min(1e-12)  # a class may be missing
+        return {
+            "cross_entropy": float(moments["cross_entropy"].mean),
+            "accuracy": float(moments["accuracy"].mean),
+            # Guo et al. 2017, equation 3: sum over bins of |B| / n * |accuracy - confidence|
+            "calibration_error": float(moments["overconfidence"].mean.abs().sum()),
+            "confusion": (joint / of_class).tolist(),
+        }
