@@ -36,6 +36,11 @@ def durable_replacement(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def cache_folder() -> Path:
+    """Return where downloads and what is computed once are kept: `$GDM_DATA` or `~/.cache/gdm`."""
+    return Path(os.environ.get("GDM_DATA") or "~/.cache/gdm").expanduser()
+
+
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold a lock that ends with the process at the latest.

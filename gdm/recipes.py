@@ -57,9 +57,19 @@ THIRD_PARTY = {
     },
 }
 # The rooms whose classes a recipe may name. Others write files, or act on recipes.
-ROOMS = ("priors", "ema", "networks", "samplers", "models", "data", "features", "callbacks")
+ROOMS = (
+    "priors",
+    "ema",
+    "networks",
+    "samplers",
+    "models",
+    "data",
+    "features",
+    "inception",
+    "callbacks",
+)
 # Those whose functions it may name too: whatever they are called with, nothing is changed.
-FUNCTION_ROOMS = ("schedules", "learning_rates", "losses", "distances", "latent")
+FUNCTION_ROOMS = ("schedules", "learning_rates", "losses", "latent")
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -112,8 +112,7 @@ class ImageDataModule(LightningDataModule):
     @property
     def identity(self) -> str:
         """Letters that change when the images or their processing do, however they are split."""
-        facts = (self.source.fingerprint, self.binarize)
-        return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+        return identity(self.source, self.binarize)
 
     def batches(
         self,
@@ -171,6 +170,12 @@ class ImageDataModule(LightningDataModule):
             return images
         black_and_white = images.images.gt(127).to(torch.uint8).mul_(255)
         return Images(black_and_white, images.labels, images.class_names)
+
+
+def identity(source: Source, binarize: bool) -> str:
+    """Return letters that change when the images of a source or their processing do."""
+    facts = (source.fingerprint, binarize)
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
 
 def order_of_holding_out(images: Images) -> Tensor:

@@ -5,7 +5,6 @@ import hashlib
 import io
 import logging
 import math
-import os
 import zlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ import torch
 from torch import Tensor
 
 from gdm.errors import UserError
-from gdm.files import download, durable_replacement
+from gdm.files import cache_folder, download, durable_replacement
 
 log = logging.getLogger(__name__)
 
@@ -47,8 +46,9 @@ class Images:
 
 
 class Source(ABC):
-    """A data set with a `train` and a `test` split."""
+    """A data set with a `train` and a `test` split, by the name of its option of `dataset=`."""
 
+    name: str
     class_names: tuple[str, ...]
 
     @property
@@ -127,15 +127,13 @@ class IdxSource(Source):
             `~/.cache/gdm/<name>`.
     """
 
-    name: str
     files: dict[str, tuple[IdxFile, IdxFile]]  # split -> images, labels
     addresses: tuple[str, ...]  # each ends in a slash
     system_folder: Path | None = None  # where the system's package puts the files
     system_package: str | None = None
 
     def __init__(self, folder: str | None) -> None:
-        root = Path(os.environ.get("GDM_DATA") or "~/.cache/gdm").expanduser()
-        self.folder = Path(folder).expanduser() if folder else root / self.name
+        self.folder = Path(folder).expanduser() if folder else cache_folder() / self.name
 
     @property
     def fingerprint(self) -> str:
@@ -251,6 +249,7 @@ class FashionMNISTMini(Source):
     They come with the package (MIT licence, Zalando SE) and need no network.
     """
 
+    name = "fashion_mnist_mini"
     class_names = FashionMNIST.class_names
     path = Path(__file__).with_name("fashion_mnist_mini.npz")
     sha256 = "01d68a4610f8d001e969bbfbf22d8b8fbce010ca11ffdaded522055c5d45b534"

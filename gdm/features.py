@@ -1,0 +1,239 @@
+"""Images -> features: the extractors that distances stand on."""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+import yaml
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from gdm import checkpoints, runs
+from gdm.data.datamodule import ImageDataModule, identity, order_of_holding_out
+from gdm.data.sources import FashionMNIST, FashionMNISTMini
+from gdm.errors import UserError
+from gdm.files import durable_replacement
+from gdm.models.classifier import Classifier
+from gdm.recipes import build
+
+SHIPPED = Path(__file__).with_name("fashion_mnist_classifier.safetensors")
+
+
+class Features(NamedTuple):
+    """What an extractor finds in N images: float32 features (N, D), and the probabilities of its
+    classes (N, K), or None if it does not classify.
+    """
+
+    features: Tensor
+    probabilities: Tensor | None
+
+
+class Extractor(ABC):
+    """Images -> features; without gradients, the same for an image in any batch.
+
+    Attributes:
+        name: the option of `extractor=` that it is.
+        checksum: 16 letters that change when a weight does.
+        dimension: D.
+        class_names: names of the classes of its probabilities; None if they are not the data's.
+    """
+
+    name: str
+    checksum: str
+    dimension: int
+    class_names: tuple[str, ...] | None = None
+
+    @abstractmethod
+    def __call__(self, x: Tensor) -> Features:
+        """Return the features of images, (N, C, H, W) in [-1, 1] in their native resolution, on
+        whatever device."""
+
+    @abstractmethod
+    def to(self, device: torch.device | str) -> "Extractor":
+        """Move to a device, and return the extractor."""
+
+
+class NoClassifier(UserError):
+    """There is no classifier that could judge the images."""
+
+
+class ClassifierFeatures(Extractor):
+    """The last hidden layer of a classifier of the same data set.
+
+    Small grey images are judged by what tells their own classes apart, where a network trained on
+    photographs sees little.
+
+    Args:
+        weights: the classifier: a run of `model=classifier` or a file that
+            scripts/export_classifier.py wrote. None for the one that comes with gdm, or else the
+            newest finished run trained on the same images.
+        data: the images that are judged.
+        outputs: the folder of all runs.
+
+    Raises:
+        NoClassifier: if there is none for these images, with the command that trains one.
+        UserError: if `weights` is none, or was trained on other images, or on some of those
+            that are held out.
+    """
+
+    name = "classifier"
+
+    def __init__(self, weights: str | None, data: ImageDataModule, outputs: Path) -> None:
+        model = _opened(weights, data) if weights else _found(data, outputs)
+        self.model = model.eval()
+        self.checksum = checkpoints.digest(model.network.state_dict())[:16]
+        self.class_names = data.class_names
+        with torch.no_grad():
+            size = (1, model.channels, model.native_resolution, model.native_resolution)
+            self.dimension = model.features(torch.zeros(size)).shape[1]
+
+    @torch.no_grad()
+    def __call__(self, x: Tensor) -> Features:
+        return Features(*self.model.features_and_probabilities(x.to(self.model.device)))
+
+    def to(self, device: torch.device | str) -> "ClassifierFeatures":
+        self.model.to(device)
+        return self
+
+
+def read_classifier(path: Path) -> tuple[Classifier, dict[str, int]]:
+    """Return the classifier in a file, and of which images it has seen none.
+
+    The latter are, for each data set by its identity, so many of its first images in
+    `order_of_holding_out`.
+
+    Raises:
+        UserError: if the file is not one that scripts/export_classifier.py writes.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            facts = file.metadata()
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        model = build(json.loads(facts["model"]), "model")
+        model.network.load_state_dict(weights)
+        return model, json.loads(facts["held_out"])
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise UserError(
+            f"extractor.weights={path}: is no classifier that scripts/export_classifier.py "
+            f"wrote ({error})"
+        ) from error
+
+
+def load_classifier(run: runs.Run, checkpoint: str = "last") -> Classifier:
+    """Return the classifier of a run.
+
+    Raises:
+        UserError: if the run is of another model.
+    """
+    model = runs.load(run, checkpoint)
+    if not isinstance(model, Classifier):
+        raise UserError(f"{run}: is no run of model=classifier")
+    return model
+
+
+def layout(run: str | None, outputs: str, checkpoint: str, to: str | None) -> None:
+    """The keys of configs/export_classifier.yaml, and what each holds."""
+
+
+def export(run: runs.Run, checkpoint: str, path: Path) -> dict[str, str]:
+    """Write the classifier of a run as a file, and return the facts that the file states.
+
+    Raises:
+        UserError: if the run is of another model.
+    """
+    recipe = run.recipe()
+    model, data = load_classifier(run, checkpoint), build(recipe["dataset"], "dataset")
+    with model.evaluating(averaged=False):
+        right = [
+            (model.features_and_probabilities(batch.x)[1].argmax(1) == batch.label).float()
+            for batch in data.batches("test")
+        ]
+    overrides = yaml.safe_load((run.path / ".hydra" / "overrides.yaml").read_text())
+    facts = {
+        "model": json.dumps(recipe["model"]),
+        "class_names": json.dumps(data.class_names),
+        "held_out": json.dumps(_held_out(data)),
+        "command": " ".join(["python scripts/train.py", *overrides]),
+        "test_accuracy": f"{float(torch.cat(right).mean()):.4f}",
+    }
+    with durable_replacement(path) as temporary:
+        save_file(model.network.state_dict(), temporary, facts)
+    return facts
+
+
+def _held_out(data: ImageDataModule) -> dict[str, int]:
+    """Return how many images of a data set were held out, and of the bundled part of it."""
+    held_out = {data.identity: data.validation_size}
+    if isinstance(data.source, FashionMNIST) and not data.binarize:
+        seen = set(map(bytes, data.split("train").images.numpy()))
+        part = FashionMNISTMini()
+        images = part.load("train")
+        ordered = images.select(order_of_holding_out(images)).images.numpy()
+        unseen = next(place for place, image in enumerate(ordered) if bytes(image) in seen)
+        held_out[identity(part, data.binarize)] = unseen
+    return held_out
+
+
+def _opened(weights: str, data: ImageDataModule) -> Classifier:
+    """Return the classifier that the user names."""
+    path = Path(weights)
+    if path.is_file():
+        model, held_out = read_classifier(path)
+    elif path.is_dir():
+        model, held_out = _from_run(runs.Run(path))
+    else:
+        raise UserError(f"extractor.weights={weights}: there is no such file or run")
+    if data.identity not in held_out:
+        raise UserError(
+            f"extractor.weights={weights}: this classifier was trained on other images than "
+            f"dataset={data.source.name}; leave extractor.weights out, or train one: "
+            f"{_command(data)}"
+        )
+    if held_out[data.identity] < data.validation_size:
+        raise UserError(
+            f"extractor.weights={weights}: this classifier was trained on some of the images that "
+            f"dataset.validation_size={data.validation_size} holds out: it has left out "
+            f"{held_out[data.identity]:,}; train one that leaves out as many: {_command(data)}"
+        )
+    return model
+
+
+def _found(data: ImageDataModule, outputs: Path) -> Classifier:
+    """Return the first classifier that knows these images and none that are held out."""
+    for model, held_out in _candidates(outputs):
+        if held_out.get(data.identity, -1) >= data.validation_size:
+            return model
+    raise NoClassifier(
+        f"there is no classifier of dataset={data.source.name}, with "
+        f"dataset.validation_size={data.validation_size}, to judge images by; train one: "
+        f"{_command(data)}"
+    )
+
+
+def _candidates(outputs: Path) -> Iterator[tuple[Classifier, dict[str, int]]]:
+    """Yield the classifier that comes with gdm, and those of finished runs, the newest first."""
+    yield read_classifier(SHIPPED)
+    name = f"{Classifier.__module__}.{Classifier.__qualname__}"
+    for run in reversed(runs.listed(outputs)):
+        is_finished = run.manifest().get("status") == "finished"
+        if is_finished and name in (run.path / ".hydra" / "config.yaml").read_text():
+            with suppress(UserError):  # of another model, or of a data set from a plugin
+                yield _from_run(run)
+
+
+def _from_run(run: runs.Run) -> tuple[Classifier, dict[str, int]]:
+    data = build(run.recipe()["dataset"], "dataset")
+    return load_classifier(run), {data.identity: data.validation_size}
+
+
+def _command(data: ImageDataModule) -> str:
+    binarized = " dataset.binarize=true" if data.binarize else ""
+    return (
+        f"python scripts/train.py model=classifier dataset={data.source.name}{binarized} "
+        f"dataset.validation_size={data.validation_size}"
+    )

@@ -1,0 +1,215 @@
+"""The classifier: it learns, it says how sure it may be, and the one that is shipped is good."""
+
+import json
+from collections import defaultdict
+
+import pytest
+import torch
+from conftest import composed, short, trained
+from safetensors import safe_open
+
+from gdm import evaluation, features, runs
+from gdm.data.datamodule import order_of_holding_out
+from gdm.data.sources import FashionMNIST
+from gdm.errors import UserError
+from gdm.features import export, read_classifier
+from gdm.models.classifier import NUM_BINS
+from gdm.moments import Moments
+from gdm.recipes import build
+
+
+def classifier(*overrides: str):
+    torch.manual_seed(0)
+    return build(composed("model=classifier", "model.width=8", *overrides)["model"], "model")
+
+
+@pytest.fixture(scope="module")
+def data():
+    return build(composed()["dataset"], "dataset")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    recipe = short("classifier")
+    recipe["budget"]["images"] = 3000
+    return trained(recipe, tmp_path_factory.mktemp("classifier"))
+
+
+def report(model, confidence: torch.Tensor, right: torch.Tensor) -> dict:
+    """Return the report on predictions of class 0 with these confidences."""
+    others = (1 - confidence) / (model.num_classes - 1)
+    probabilities = others.unsqueeze(1).repeat(1, model.num_classes)
+    probabilities[:, 0] = confidence
+    model.features_and_probabilities = lambda x: (None, probabilities)
+    figures = model.figures(None, torch.where(right, 0, 1), range(len(right)))
+    moments = {name: Moments() for name in figures}
+    for name, values in figures.items():
+        moments[name].update(values)
+    return model.report(moments)
+
+
+def test_it_learns_real_clothes(run):
+    record = run.records()[-1]
+    assert record["accuracy"] > 0.4  # after a third of an epoch
+    assert len(record["confusion"]) == 10
+    assert all(sum(row) == pytest.approx(1) for row in record["confusion"])
+    diagonal = [record["confusion"][k][k] for k in range(10)]
+    assert sum(diagonal) / 10 == pytest.approx(record["accuracy"], abs=0.05)
+
+
+def test_confidence_that_is_kept_is_calibrated_and_boasting_is_not():
+    confidence = torch.linspace(0.2, 0.98, 40_000)
+    right = torch.rand(40_000, generator=torch.Generator().manual_seed(0)) < confidence
+    assert report(classifier(), confidence, right)["calibration_error"] < 0.02
+    confidence = torch.full((1000,), 0.9)
+    right = torch.arange(1000) < 600
+    found = report(classifier(), confidence, right)
+    assert found["calibration_error"] == pytest.approx(0.3, abs=1e-4)
+    assert found["accuracy"] == pytest.approx(0.6)
+    assert found["confusion"][0][0] == found["confusion"][1][0] == 1
+
+
+def test_the_calibration_error_is_that_of_a_sum_over_bins():
+    generator = torch.Generator().manual_seed(1)
+    confidence = 0.15 + 0.8 * torch.rand(2000, generator=generator)
+    right = torch.rand(2000, generator=generator) < 0.5
+    expected = 0.0
+    for number in range(NUM_BINS):
+        inside = (confidence >= number / NUM_BINS) & (confidence < (number + 1) / NUM_BINS)
+        if inside.any():
+            gap = right[inside].double().mean() - confidence[inside].double().mean()
+            expected += float(inside.double().mean() * gap.abs())
+    found = report(classifier(), confidence, right)["calibration_error"]
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
+def test_augmentation_moves_and_mirrors_each_image_by_itself():
+    x = torch.full((256, 2, 32, 32), -1.0)
+    x[:, 1, 10, 12] = 1
+    torch.manual_seed(0)
+    moved = classifier("model.shift=2").augment(x)
+    assert moved.shape == x.shape
+    assert (moved[:, 0] == -1).all()
+    assert (moved == 1).sum((1, 2, 3)).tolist() == [1] * 256
+    rows, columns = (moved[:, 1] == 1).nonzero()[:, 1:].unbind(1)
+    assert set(rows.tolist()) == set(range(8, 13))
+    assert set(columns.tolist()) == set(range(10, 15)) | set(range(17, 22))  # 31 - 12 = 19
+    torch.manual_seed(0)
+    assert torch.equal(classifier("model.shift=2").augment(x), moved)
+    still = classifier("model.shift=0", "model.flip=false")
+    assert torch.equal(still.augment(x), x)
+
+
+@pytest.mark.parametrize(("native", "resolution", "channels"), [(13, 16, 1), (60, 64, 3)])
+def test_other_kinds_of_images_are_padded_by_the_classifier(native, resolution, channels):
+    model = classifier(
+        f"dataset.native_resolution={native}", f"dataset.resolution={resolution}",
+        f"dataset.channels={channels}", "dataset.num_classes=7", "model.num_features=24",
+    ).eval()  # fmt: skip
+    x = torch.rand(5, channels, native, native) * 2 - 1
+    found, probabilities = model.features_and_probabilities(x)
+    assert found.shape == (5, 24)
+    assert probabilities.shape == (5, 7)
+    assert torch.equal(found, model.features(x))
+    assert torch.equal(probabilities, model.probabilities(x))
+
+
+def test_an_image_has_the_same_features_in_any_batch(run, data):
+    model = runs.load(run)
+    x = next(data.batches("validation", 64)).x
+    whole, probabilities = model.features_and_probabilities(x)
+    alone = torch.cat([model.features(x[i : i + 1]) for i in range(5)])
+    torch.testing.assert_close(whole[:5], alone, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(probabilities.sum(1), torch.ones(64))
+
+
+def test_the_report_does_not_depend_on_the_batches_of_the_stream(run, data):
+    model = runs.load(run)
+    batch = next(data.batches("validation", 90))
+    reports = []
+    for size in (90, 7):
+        streams = defaultdict(Moments)
+        for index in torch.arange(90).split(size):
+            figures = model.figures(batch.x[index], batch.label[index], index.tolist())
+            for name, values in figures.items():
+                streams[name].update(values)
+        reports.append(model.report(streams))
+    whole, parts = reports
+    torch.testing.assert_close(whole.pop("confusion"), parts.pop("confusion"))
+    assert whole == pytest.approx(parts, rel=1e-4, abs=1e-5)
+    probability = model.probabilities(batch.x)[torch.arange(90), batch.label]
+    assert whole["cross_entropy"] == pytest.approx(float(-probability.log().mean()), rel=1e-4)
+
+
+def test_a_run_becomes_a_file_and_the_file_the_same_classifier(run, data, tmp_path, short_vae):
+    path = tmp_path / "mine.safetensors"
+    facts = export(run, "last", path)
+    assert float(facts["test_accuracy"]) > 0.4
+    model, held_out = read_classifier(path)
+    assert held_out == {data.identity: 1000}
+    x = next(data.batches("validation", 64)).x
+    assert torch.equal(model.eval().features(x), runs.load(run).features(x))
+    with pytest.raises(UserError, match=r"is no run of model=classifier"):
+        export(short_vae, "last", path)
+
+
+# The one that comes with gdm -----------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return read_classifier(features.SHIPPED)
+
+
+def test_the_shipped_file_is_small_and_says_how_it_was_made():
+    assert features.SHIPPED.stat().st_size <= 2_000_000
+    with safe_open(features.SHIPPED, "pt") as file:
+        facts = file.metadata()
+    assert facts["command"].startswith("python scripts/train.py model=classifier dataset=fashion_")
+    assert float(facts["test_accuracy"]) >= 0.93
+    assert tuple(json.loads(facts["class_names"])) == FashionMNIST.class_names
+
+
+def test_the_shipped_classifier_is_accurate_and_its_features_are_alive(shipped, data):
+    model = shipped[0].eval()
+    with torch.no_grad():
+        record = evaluation.evaluate(model, data, "test")
+    assert record["num_images"] == 2000
+    assert record["accuracy"] > 0.92
+    assert record["calibration_error"] < 0.05
+    found = torch.cat([model.features(batch.x) for batch in data.batches("test")])
+    assert found.shape[1] >= 64
+    active = (found > 0).float().mean(0)
+    assert (active > 0.02).float().mean() > 0.9  # not dead
+    assert (found.std(0) > 0.1 * found.mean(0)).float().mean() > 0.9  # and not constant
+    spectrum = torch.linalg.eigvalsh(torch.cov(found.T.double()))
+    assert spectrum.sum() ** 2 / spectrum.square().sum() > 5  # they do not lie on one line
+
+
+def test_the_shipped_classifier_has_not_seen_what_the_data_sets_hold_out(shipped, data):
+    held_out = shipped[1]
+    full = build(composed("dataset=fashion_mnist")["dataset"], "dataset")
+    assert held_out[data.identity] >= data.validation_size
+    assert held_out[full.identity] >= full.validation_size
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not FashionMNIST.system_folder.exists(), reason="all of Fashion-MNIST: dataset-fashion-mnist"
+)
+def test_the_shipped_classifier_keeps_its_promises_on_all_of_fashion_mnist(shipped, data):
+    model, held_out = shipped
+    full = build(composed("dataset=fashion_mnist")["dataset"], "dataset")
+    with torch.no_grad():
+        assert evaluation.evaluate(model.eval(), full, "test")["accuracy"] >= 0.93
+    full = build(
+        composed("dataset=fashion_mnist", f"dataset.validation_size={held_out[full.identity]}")[
+            "dataset"
+        ],
+        "dataset",
+    )
+    seen = set(map(bytes, full.split("train").images.numpy()))
+    images = data.source.load("train")
+    ordered = images.images[order_of_holding_out(images)].numpy()
+    is_seen = [bytes(image) in seen for image in ordered]
+    assert is_seen.index(True) == held_out[data.identity]
