@@ -16,8 +16,12 @@ log = logging.getLogger(__name__)
 NUMBERS = (signal.SIGTERM, signal.SIGINT)
 
 
-class Interrupted(Exception):
-    """The run was asked to stop; while it trained, it has been saved where the disk allowed it."""
+class Interrupted(BaseException):
+    """The run was asked to stop; while it trained, it has been saved where the disk allowed it.
+
+    Like Ctrl-C itself it is no Exception: it may come anywhere, and a library that catches what
+    goes wrong in its own work must not take it for that.
+    """
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
