@@ -16,7 +16,7 @@ from gdm.files import durable_replacement, flush_to_disk
 
 log = logging.getLogger(__name__)
 
-LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
+LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
 DIGEST = "digest"
 
 
@@ -37,8 +37,9 @@ def write(checkpoint: dict[str, Any], path: Path) -> None:
     """Write a checkpoint so that a crash at any moment leaves a whole one.
 
     The bytes go to a temporary file in the same folder, are flushed to the disk, read back and
-    verified; only then does the file that has been there become `previous.ckpt` and the new one
-    take its place. A failure before that, such as a full disk, changes nothing.
+    verified; only then does the new file take the place of the one that has been there, of which
+    `last.ckpt` is kept as `previous.ckpt`. A failure before that, such as a full disk, changes
+    nothing.
 
     Raises:
         OSError: if the checkpoint could not be written; the earlier ones are as they were.
@@ -49,7 +50,7 @@ def write(checkpoint: dict[str, Any], path: Path) -> None:
         problem = damage(temporary)
         if problem:
             raise OSError(f"what was written to {path.parent} reads back damaged: {problem}")
-        if path.exists() and not damage(path):
+        if path.name == LAST and path.exists() and not damage(path):
             _keep_as(path, path.with_name(PREVIOUS))
 
 

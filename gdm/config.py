@@ -36,7 +36,7 @@ HYDRA = "1.3"  # the behaviour that Hydra promises to keep
 REFERENCES = ("rerun", "resume", "run")  # each names a run, whose recipe is then the configuration
 NOT_IN_RECIPES = ("rerun", "resume", "plugins")
 # What may change while a run goes on.
-SURROUNDINGS = ("budget", "trainer", "callbacks", "logger")
+SURROUNDINGS = ("budget", "trainer", "callbacks", "logger", "extractor")
 UNITS = ("epochs", "images", "minutes")
 MAX_NAME = 80  # letters of a job's name: file systems allow 255 bytes
 COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError)
@@ -168,8 +168,11 @@ def _recipe(config: DictConfig) -> dict[str, Any]:
         recipe = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         raise UserError(_one_line(error)) from error
-    if "run" in recipe:
-        raise UserError("run= is missing: name a run's directory, an ending of it, or last")
+    if "run" in recipe and not recipe.get("samples"):
+        or_samples = ", or samples=FILE.npz" if "samples" in recipe else ""
+        raise UserError(
+            f"run= is missing: name a run's directory, an ending of it, or last{or_samples}"
+        )
     return {key: value for key, value in recipe.items() if key not in NOT_IN_RECIPES}
 
 
@@ -235,7 +238,7 @@ def _apply(
 ) -> None:
     """Change an earlier run's recipe as one override says."""
     text, key = override.input_line, override.key_or_group
-    if text.startswith("~") and key in ("callbacks", "logger"):
+    if text.startswith("~") and key in ("callbacks", "logger", "extractor"):
         recipe[key] = None
         return
     if override.type != OverrideType.CHANGE or override.is_sweep_override():
@@ -250,7 +253,7 @@ def _apply(
     else:
         raise UserError(
             f"{text}: {kind}= keeps what was trained; it takes single keys, and the groups "
-            "trainer, callbacks and logger"
+            "trainer, callbacks, logger and extractor"
         )
 
 

@@ -44,7 +44,7 @@ def logging_to(path: Path) -> Iterator[None]:
 def report(run: Run, record: dict[str, Any], plugins: Sequence[str] = ()) -> None:
     """Print the final figures of a run, and what its user may type next."""
     table = Table()
-    table.add_column(f"on {record['n']:,} {record['split']} images")
+    table.add_column(f"on {record['num_images']:,} {record['split']} images")
     table.add_column("value", justify="right")
     for name, value in evaluation.numbers(record).items():
         table.add_row(name, f"{value:,.4f}")
@@ -58,7 +58,35 @@ def report(run: Run, record: dict[str, Any], plugins: Sequence[str] = ()) -> Non
     if run.tensorboard.exists():
         print(f"  tensorboard --logdir {run.path}")
     print(f"  {run.command('sample', plugins)} num_samples=100")
+    print(f"  {run.command('evaluate', plugins)}")
     print(f"  {run.command('train', plugins)} budget.images={2 * manifest['images_seen']}")
+
+
+def report_judgement(record: dict[str, Any], class_names: Sequence[str]) -> None:
+    """Print the figures of a judgement beside those of as many real images."""
+    real = record.get("real", {})
+    table = Table()
+    table.add_column(_title(record))
+    table.add_column("value", justify="right")
+    if real:
+        table.add_column(f"{real['n']:,} real images", justify="right")
+    for name, value in evaluation.numbers(record).items():
+        cells = [f"{value:,.4f}"]
+        cells += [f"{real[name]:,.4f}" if name in real else ""] if real else []
+        table.add_row(name, *cells)
+    for number, share in enumerate(record.get("class_histogram", [])):
+        of_real = f"{real['class_histogram'][number]:.3f}"
+        table.add_row(f"share of {class_names[number]}", f"{share:.3f}", of_real)
+    Console().print(table)
+
+
+def _title(record: dict[str, Any]) -> str:
+    if "n" not in record:
+        return f"on {record['num_images']:,} {record['split']} images"
+    return (
+        f"{record['n']:,} samples, {record['num_reference']:,} {record['split']} images,\n"
+        f"{record['extractor']} {record['extractor_checksum']}"
+    )
 
 
 def report_interruption(run: Run, plugins: Sequence[str] = ()) -> None:

@@ -1,19 +1,161 @@
-"""The one protocol: a model and a split -> a record; used by callbacks and scripts alike."""
+"""The one protocol, in its parts: what is measured of samples and of a model, for callbacks and
+scripts alike.
 
+Samples are 8-bit images in their native resolution, as a file would hold them; a set of them is
+compared with all images of a split in the features of an extractor.
+"""
+
+import logging
 from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
-from gdm.data.datamodule import ImageDataModule
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.nn.functional import one_hot
+from torchmetrics.functional.image import structural_similarity_index_measure
+
+from gdm import distances
+from gdm.data.batches import to_float
+from gdm.data.datamodule import EVALUATION_BATCH, ImageDataModule
+from gdm.features import Extractor, Features
+from gdm.files import cache_folder, durable_replacement
 from gdm.models.base import GenerativeModel
-from gdm.moments import Moments
+from gdm.moments import JointMoments, Moments
+from gdm.pictures import to_bytes
+
+log = logging.getLogger(__name__)
 
 DENSITY_IMAGES = 20_000  # codes of that many training images settle a density of few dimensions
+CONFIDENT = 0.8  # a classifier names an image that it gives at least this probability
+NEIGHBOURS = 5  # k of precision, recall, density and coverage (Naeem et al. 2020)
+FEWEST = NEIGHBOURS + 2  # images below which these are not defined
+
+
+class FeatureSet:
+    """What is kept of the features of a set of images, which come a batch at a time.
+
+    Args:
+        pairwise: keep the features themselves too, for the figures that compare all pairs;
+            without, the memory does not grow with the number of images.
+    """
+
+    def __init__(self, pairwise: bool = True) -> None:
+        self.joint = JointMoments()
+        self.probabilities, self.log, self.named = Moments(), Moments(), Moments()
+        self._features: list[Tensor] | None = [] if pairwise else None
+
+    def __len__(self) -> int:
+        return self.joint.count
+
+    @property
+    def features(self) -> Tensor:
+        """The features, (N, D); of a pairwise set."""
+        return torch.cat(self._features)
+
+    def add(self, found: Features) -> None:
+        """Take in a batch."""
+        self.joint.update(found.features)
+        if self._features is not None:
+            self._features.append(found.features.float().cpu())
+        if found.probabilities is None:
+            return
+        p = found.probabilities.double()
+        self.probabilities.update(p)
+        self.log.update(torch.special.xlogy(p, p).sum(1))
+        confidence, label = p.max(1)
+        confident = (confidence >= CONFIDENT).unsqueeze(1)
+        self.named.update(torch.cat([one_hot(label, p.shape[1]), confident], 1))  # (N, K + 1)
+
+
+def features_of(
+    batches: Iterable[Tensor], extractor: Extractor, pairwise: bool = True
+) -> FeatureSet:
+    """Return what an extractor finds in 8-bit images, batches of (N, C, H, W)."""
+    found = FeatureSet(pairwise)
+    for batch in batches:
+        found.add(extractor(to_float(batch)))
+    return found
+
+
+def features_of_split(
+    extractor: Extractor,
+    data: ImageDataModule,
+    split: str,
+    limit: int | None = None,
+    pairwise: bool = True,
+) -> FeatureSet:
+    """Return what an extractor finds in a split, or in its first `limit` images.
+
+    The features are computed once and kept on the disk, under the fingerprint of the data, the
+    split, the images' size and the extractor's checksum.
+    """
+    path = cache_folder() / "features" / _cache_name(extractor, data, split)
+    try:
+        kept = load_file(path)
+    except (OSError, SafetensorError):  # not there yet, or damaged
+        kept = _computed(extractor, data, split)
+        _keep(kept, path)
+    found = FeatureSet(pairwise)
+    count = len(kept["features"]) if limit is None else limit
+    for index in torch.arange(len(kept["features"]))[:count].split(EVALUATION_BATCH):
+        probabilities = kept["probabilities"][index] if "probabilities" in kept else None
+        found.add(Features(kept["features"][index], probabilities))
+    return found
+
+
+def is_kept(extractor: Extractor, data: ImageDataModule, split: str) -> bool:
+    """Whether the features of a split lie on the disk."""
+    return (cache_folder() / "features" / _cache_name(extractor, data, split)).exists()
+
+
+def compare(samples: FeatureSet, reference: FeatureSet, extractor: Extractor) -> dict[str, Any]:
+    """Return the figures of a set of samples: how far it is from the reference, and what is in it.
+
+    `frechet_distance`; of pairwise sets also `kernel_distance` with its standard error,
+    `precision`, `recall`, `density` and `coverage`; where the extractor classifies also the
+    `inception_score`, and where it knows the data's own classes the share that is `confident`
+    and the `class_histogram`.
+    """
+    record: dict[str, Any] = {
+        "frechet_distance": distances.frechet_distance(samples.joint, reference.joint)
+    }
+    if samples._features is not None and reference._features is not None:
+        x, y = samples.features, reference.features
+        kernel, error = distances.kernel_distance(x, y)
+        record |= {"kernel_distance": kernel, "kernel_distance_error": error}
+        record |= distances.precision_recall(x, y, NEIGHBOURS)
+    if samples.probabilities.count:
+        record["inception_score"] = distances.inception_score(
+            samples.probabilities.mean, float(samples.log.mean)
+        )
+    if extractor.class_names is not None:
+        *histogram, confident = samples.named.mean.tolist()
+        record |= {"confident": confident, "class_histogram": histogram}
+    return record
+
+
+def real_against_real(
+    count: int, reference: FeatureSet, extractor: Extractor, data: ImageDataModule
+) -> dict[str, Any]:
+    """Return what real images score: the first images of the validation split, which neither the
+    models nor the classifier have seen, as many as there are samples or as the split has.
+    """
+    pairwise = reference._features is not None
+    real = features_of_split(extractor, data, "validation", count, pairwise)
+    return {"n": len(real)} | compare(real, reference, extractor)
+
+
+# The model's own figures -------------------------------------------------------------------------
 
 
 def evaluate(
     model: GenerativeModel, data: ImageDataModule, split: str, limit: int | None = None
 ) -> dict[str, Any]:
-    """Return the model's figures, averaged over the images of a split, as a record.
+    """Return the model's own figures, averaged over the images of a split.
 
     Call it inside `model.evaluating()`, which also settles which weights are judged.
 
@@ -29,7 +171,51 @@ def evaluate(
         num_images += len(batch.x)
         for name, values in model.figures(batch.x, batch.label, batch.index.tolist()).items():
             moments[name].update(values)
-    return {"split": split, "n": num_images} | model.report(dict(moments))
+    return {"split": split, "num_images": num_images} | model.report(dict(moments))
+
+
+def reconstruction(
+    model: GenerativeModel, data: ImageDataModule, split: str, limit: int
+) -> dict[str, float]:
+    """Return how well 8-bit images come back from their codes: PSNR in dB and SSIM.
+
+    Args:
+        model: a model with codes.
+        data: the data set.
+        split: the split.
+        limit: number of images, the first of the split.
+    """
+    psnr, ssim = Moments(), Moments()
+    for batch in data.batches(split, device=model.device, limit=limit):
+        decoded = model.decode(model.encode(batch.x, batch.label), batch.label)
+        back = to_float(to_bytes(decoded).to(batch.x.device))
+        psnr.update(peak_signal_to_noise_ratio(back, batch.x))
+        ssim.update(
+            structural_similarity_index_measure(
+                back, batch.x, data_range=(-1.0, 1.0), reduction="none"
+            )
+        )
+    return {"psnr": float(psnr.mean), "ssim": float(ssim.mean)}
+
+
+def peak_signal_to_noise_ratio(x: Tensor, y: Tensor) -> Tensor:
+    """Return 10 log10(range^2 / mean squared error) of images in [-1, 1] in dB: (N, ...) -> (N,).
+
+    Equal images have an error of half a grey level put in the place of none.
+    """
+    error = (x - y).square().flatten(1).mean(1).clamp_min((0.5 / 127.5) ** 2)
+    return 10 * torch.log10(4 / error)
+
+
+def importance_weighted_bound(
+    model: GenerativeModel, data: ImageDataModule, split: str, num_importance_samples: int
+) -> dict[str, float]:
+    """Return the bound on log p(x) of Burda et al. 2016 (equation 8), the mean in nats."""
+    bound = Moments()
+    for batch in data.batches(split, device=model.device):
+        index = batch.index.tolist()
+        bound.update(model.log_likelihood(batch.x, batch.label, index, num_importance_samples))
+    return {"importance_weighted_bound": float(bound.mean)}
 
 
 def prepare_sampling(model: GenerativeModel, data: ImageDataModule) -> None:
@@ -37,6 +223,47 @@ def prepare_sampling(model: GenerativeModel, data: ImageDataModule) -> None:
     model.prepare_sampling(data.batches("train", device=model.device, limit=DENSITY_IMAGES))
 
 
+def nearest_training_images(
+    samples: Tensor, data: ImageDataModule, k: int
+) -> tuple[Tensor, Tensor]:
+    """Return distances, in grey levels a pixel, and positions of the nearest training images.
+
+    Args:
+        samples: (N, C, H, W) 8-bit values.
+        data: the data set.
+        k: how many.
+
+    Returns:
+        (N, k) root mean squared differences, ascending, and (N, k) positions in the split.
+    """
+    train = data.split("train").images
+    parts = (part.flatten(1).float() for part in train.split(10 * EVALUATION_BATCH))
+    found, index = distances.nearest(samples.flatten(1).float(), parts, k)
+    return found / samples[0].numel() ** 0.5, index
+
+
 def numbers(record: dict[str, Any]) -> dict[str, float]:
     """Return the single numbers of a record, without its counts and lists."""
     return {name: value for name, value in record.items() if isinstance(value, float)}
+
+
+def _cache_name(extractor: Extractor, data: ImageDataModule, split: str) -> str:
+    parts = (extractor.name, extractor.checksum, data.fingerprint, split, data.native_resolution)
+    return "-".join(map(str, parts)) + ".safetensors"
+
+
+def _keep(features: dict[str, Tensor], path: Path) -> None:
+    try:
+        with durable_replacement(path) as temporary:
+            save_file(features, temporary)
+    except (OSError, SafetensorError) as error:
+        log.warning("could not keep features in %s (%s); they are computed again", path, error)
+
+
+def _computed(extractor: Extractor, data: ImageDataModule, split: str) -> dict[str, Tensor]:
+    images: Sequence[Tensor] = data.split(split).images.split(EVALUATION_BATCH)
+    found = [extractor(to_float(part)) for part in images]
+    computed = {"features": torch.cat([each.features.float().cpu() for each in found])}
+    if found[0].probabilities is not None:
+        computed["probabilities"] = torch.cat([each.probabilities.cpu() for each in found])
+    return computed

@@ -23,6 +23,10 @@ class Prior(nn.Module, ABC):
         self.num_labels = num_labels
 
     @abstractmethod
+    def log_prob(self, z: Tensor, label: Tensor) -> Tensor:
+        """Return log p(z | label) in nats: (N, D), (N,) -> (N,)."""
+
+    @abstractmethod
     def divergence(self, z: Tensor, mean: Tensor, log_variance: Tensor, label: Tensor) -> Tensor:
         """Return the KL divergence of N(mean, diag(exp(log_variance))) from p in nats, or an
         unbiased estimate of it from one sample z: three times (N, D), and (N,) -> (N,)."""
@@ -44,6 +48,9 @@ class Prior(nn.Module, ABC):
 
 class StandardNormal(Prior):
     """N(0, I), with the KL in closed form (Kingma and Welling 2014)."""
+
+    def log_prob(self, z: Tensor, label: Tensor) -> Tensor:
+        return -0.5 * (z.square() + LOG_TWO_PI).sum(1)
 
     def divergence(self, z: Tensor, mean: Tensor, log_variance: Tensor, label: Tensor) -> Tensor:
         return gaussian_kl_per_unit(mean, log_variance).sum(1)
@@ -105,7 +112,6 @@ class Mixture(Prior):
         return (self.rate_multiplier * self.scaled_logits).log_softmax(1)[index]
 
     def log_prob(self, z: Tensor, label: Tensor) -> Tensor:
-        """Return log p(z | label) in nats: (N, D), (N,) -> (N,)."""
         precision = (-self.log_variance).exp()  # (K, D)
         # the square is multiplied out, so that no (N, K, D) arises
         squared = z.square() @ precision.T - 2 * z @ (self.mean * precision).T

@@ -51,8 +51,9 @@ class Run:
         return os.path.relpath(self.path) if inside else str(self.path)
 
     def command(self, script: str, plugins: Iterable[str] = ()) -> str:
-        """Return what to type to go on with the run (`train`) or to sample from it (`sample`)."""
-        asked = {"sample": "run", "train": "resume"}[script]
+        """Return what to type to go on with the run (`train`), to sample from it (`sample`) or
+        to judge it (`evaluate`)."""
+        asked = "resume" if script == "train" else "run"
         allowed = f" plugins=[{','.join(plugins)}]" if plugins else ""
         return f"python scripts/{script}.py {asked}={self.path}{allowed}"
 
@@ -122,17 +123,19 @@ class Run:
 
     def records(self) -> list[dict[str, Any]]:
         """Return the records of all evaluations so far, in their order."""
-        if not self.metrics.exists():
+        try:
+            lines = self.metrics.read_text().splitlines()
+        except OSError:  # nothing has been written, or nothing could be
             return []
         records = []
-        for line in self.metrics.read_text().splitlines():
+        for line in lines:
             with contextlib.suppress(json.JSONDecodeError):  # a crash may have cut one short
                 records.append(json.loads(line))
         return records
 
     def forget_after(self, images_seen: int) -> None:
         """Drop the records of evaluations that a resumed run will repeat."""
-        kept = [r for r in self.records() if r["images"] <= images_seen and r["split"] != "test"]
+        kept = [record for record in self.records() if record["images"] <= images_seen]
         write_text(self.metrics, "".join(json.dumps(record) + "\n" for record in kept))
 
 
@@ -213,19 +216,25 @@ def find(reference: str, outputs: Path) -> Run:
     """
     if (Path(reference) / ".hydra" / "config.yaml").is_file():
         return Run(Path(reference))
-    runs = sorted(path.parent.parent for path in outputs.glob("**/.hydra/config.yaml"))
+    runs = listed(outputs)
     if reference == "last" and runs:
-        return Run(max(runs, key=_created))
+        return runs[-1]
     ending = reference.rstrip("/")
-    matches = [path for path in runs if str(path).endswith(ending)] if ending else []
+    matches = [run for run in runs if str(run.path).endswith(ending)] if ending else []
     if len(matches) == 1:
-        return Run(matches[0])
+        return matches[0]
     if matches:
-        listed = "\n  ".join(map(str, matches[:8]))
-        raise UserError(f"{len(matches)} runs end in '{reference}'; name more of it:\n  {listed}")
-    known = "\n  ".join(map(str, sorted(runs, key=_created)[-5:]))
+        some = "\n  ".join(str(run.path) for run in matches[:8])
+        raise UserError(f"{len(matches)} runs end in '{reference}'; name more of it:\n  {some}")
+    known = "\n  ".join(str(run.path) for run in runs[-5:])
     hint = f"the newest there:\n  {known}" if runs else "there are none yet"
     raise UserError(f"no run '{reference}' in {outputs}; {hint}")
+
+
+def listed(outputs: Path) -> list[Run]:
+    """Return all runs in the folder of runs, the newest last."""
+    paths = (path.parent.parent for path in outputs.glob("**/.hydra/config.yaml"))
+    return [Run(path) for path in sorted(paths, key=_created)]
 
 
 def load(
@@ -236,6 +245,8 @@ def load(
     plugins: Iterable[str] = (),
 ) -> "GenerativeModel":
     """Return a run's model with its trained weights, on the CPU, in evaluation mode.
+
+    Its `images_seen` are those that the weights have been trained on.
 
     Args:
         run: a run, its path, or what `find` finds in the folder `outputs`.
@@ -249,9 +260,14 @@ def load(
     """
     run = run if isinstance(run, Run) else find(str(run), Path("outputs"))
     path = checkpoint_path(run, checkpoint)
-    model = build((recipe or run.recipe())["model"], "model", plugins)
+    recipe = recipe or run.recipe()
+    model, saved = build(recipe["model"], "model", plugins), checkpoints.read(path)
+    batches_seen = saved["batches_seen"]
+    model.place_in_run(
+        recipe["seed"], recipe["dataset"]["batch_size"], max(1, batches_seen), batches_seen
+    )
     try:
-        model.load_state_dict(checkpoints.read(path)["state_dict"])
+        model.load_state_dict(saved["state_dict"])
     except RuntimeError as error:
         raise UserError(f"the weights in {path} do not fit the model: {error}") from error
     if averaged and model.ema is not None:

@@ -1,9 +1,13 @@
 """Samples of a trained model, into files."""
 
+import math
 import time
+import zipfile
+import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 import numpy as np
 import torch
@@ -12,6 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from torch import Tensor
 
 from gdm import pictures
+from gdm.data.datamodule import ImageDataModule
 from gdm.errors import UserError
 from gdm.files import durable_replacement
 from gdm.models.base import GenerativeModel
@@ -93,11 +98,12 @@ def destination(options: dict[str, Any], run: Run) -> Path:
     return run.samples / f"samples-{name}{ending}"
 
 
-def write(batches: Iterator[Tensor], kind: str, path: Path) -> None:
+def write(batches: Iterator[Tensor], count: int, kind: str, path: Path) -> None:
     """Write batches of 8-bit samples, (N, C, H, W).
 
     Args:
         batches: the samples.
+        count: how many there are in all.
         kind: `png` for a file an image in a folder, `npz` for the field's layout (`arr_0`,
             uint8, N x H x W x C), `grid` for one picture.
         path: the file or folder.
@@ -107,13 +113,95 @@ def write(batches: Iterator[Tensor], kind: str, path: Path) -> None:
         for number, image in enumerate(images):
             pictures.save(image, path / f"{number:06d}.png")
         return
-    samples = torch.cat(list(batches))
     with durable_replacement(path) as temporary:
         if kind == "npz":
-            with temporary.open("wb") as file:
-                np.savez(file, arr_0=samples.permute(0, 2, 3, 1).numpy())
+            write_npz(batches, count, temporary)
         else:
-            pictures.save(pictures.grid(samples, COLUMNS), temporary, scale=2)
+            pictures.save(pictures.grid(torch.cat(list(batches)), COLUMNS), temporary, scale=2)
+
+
+def write_npz(batches: Iterator[Tensor], count: int, path: Path) -> None:
+    """Write batches of 8-bit samples as the array `arr_0`, N x H x W x C, one after another."""
+    with (
+        zipfile.ZipFile(path, "w") as file,
+        file.open("arr_0.npy", "w", force_zip64=True) as array,
+    ):
+        for number, batch in enumerate(batches):
+            images = batch.permute(0, 2, 3, 1).contiguous().numpy()  # (B, H, W, C)
+            if number == 0:
+                shape = (count, *images.shape[1:])
+                header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+                np.lib.format.write_array_header_2_0(array, header)
+            array.write(images.tobytes())
+
+
+class SampleFile:
+    """Samples of any origin in the field's layout: an .npz with `arr_0`, uint8, N x H x W x C.
+
+    Args:
+        path: the file.
+        data: the data set that they are compared with; their size is its native resolution, or
+            the padded one, whose border is then cropped.
+
+    Raises:
+        UserError: if it is no such file, or holds images of another kind.
+    """
+
+    def __init__(self, path: Path, data: ImageDataModule) -> None:
+        self.path = path
+        self.data = data
+        with self._opened() as file:
+            self.shape = self._checked_shape(file)
+        brightest = max(int(batch.max()) for batch in self.batches())
+        if brightest <= 1:
+            raise UserError(f"samples={path}: no value is above {brightest}; 255 is white")
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def batches(self, batch_size: int = 500) -> Iterator[Tensor]:
+        """Yield batches of 8-bit values in the native resolution, (B, C, H, W)."""
+        before = (self.shape[1] - self.data.native_resolution) // 2
+        inside = slice(before, before + self.data.native_resolution)
+        with self._opened() as file:
+            self._checked_shape(file)  # leaves the file at its first value
+            for start in range(0, len(self), batch_size):
+                shape = (min(batch_size, len(self) - start), *self.shape[1:])
+                content = file.read(math.prod(shape))
+                if len(content) < math.prod(shape):
+                    raise UserError(f"samples={self.path}: is cut short")
+                images = np.frombuffer(content, np.uint8).reshape(shape).copy()
+                yield torch.from_numpy(images).permute(0, 3, 1, 2)[..., inside, inside]
+
+    @contextmanager
+    def _opened(self) -> Iterator[IO[bytes]]:
+        try:
+            with zipfile.ZipFile(self.path) as archive, archive.open("arr_0.npy") as file:
+                yield file
+        except (OSError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise UserError(
+                f"samples={self.path}: is no readable .npz with an array arr_0 ({error})"
+            ) from error
+
+    def _checked_shape(self, file: IO[bytes]) -> tuple[int, ...]:
+        """Read the header of the array, and return its shape if it is one of such images."""
+        try:
+            version = np.lib.format.read_magic(file)
+            read = {(1, 0): np.lib.format.read_array_header_1_0}
+            header = read.get(version, np.lib.format.read_array_header_2_0)
+            shape, is_fortran, dtype = header(file)
+        except ValueError as error:
+            raise UserError(f"samples={self.path}: arr_0 is no array ({error})") from error
+        data = self.data
+        sides = sorted({data.native_resolution, data.resolution})
+        allowed = [(side, side, data.channels) for side in sides]
+        if dtype != np.uint8 or is_fortran:
+            raise UserError(f"samples={self.path}: holds {dtype}; write 8-bit values, 0 to 255")
+        if len(shape) != 4 or shape[1:] not in allowed or shape[0] == 0:
+            expected = " or ".join(f"N x {h} x {w} x {c}" for h, w, c in allowed)
+            found = " x ".join(map(str, shape))
+            raise UserError(f"samples={self.path}: holds {found}; must be {expected}")
+        return shape
 
 
 def with_progress(batches: Iterator[Tensor], num_samples: int) -> Iterator[Tensor]:

@@ -23,6 +23,7 @@ from gdm.callbacks.validation import Validation
 from gdm.console import logging_to
 from gdm.data.datamodule import ImageDataModule
 from gdm.errors import UserError
+from gdm.features import Extractor, NoClassifier
 from gdm.files import locked
 from gdm.models.base import GenerativeModel
 from gdm.randomness import seed_default_generators
@@ -33,7 +34,7 @@ from gdm.runs import Run, surroundings
 log = logging.getLogger(__name__)
 
 MEASURED_SHARE = 0.05  # of a budget in minutes goes, at most, into measuring
-FINAL_LOOKS = 3  # the first look, and the final one at about twice as many images
+FINAL_LOOKS = 2  # the first look, and the pictures at the end
 
 
 class Training:
@@ -62,6 +63,7 @@ class Training:
         self.model = self._new_model()
         self.data: ImageDataModule = self._build("dataset")
         self.data.prepare()
+        self._judge_samples()
 
     def settle_budget(self, resume: bool = False) -> None:
         """Turn a budget in minutes into images, in the recipe too, so that it is final.
@@ -185,16 +187,36 @@ class Training:
         device = device_name(trainer.strategy.root_device)
         run.keep(lambda: run.describe(device=device))
         with model.evaluating():
-            record = evaluation.evaluate(model, self.data, "test")
+            record = self._final_record(run)
             validation = first_of(self.callbacks.values(), Validation)
             if validation is not None and validation.pictures is not None:
-                validation.pictures.draw(model, self.data, run, trainer.loggers, "final")
-        run.record(model.images_seen, record)
+                validation.pictures.draw(model, self.data, run, trainer.loggers, "final", record)
         final = {f"final/{name}": value for name, value in evaluation.numbers(record).items()}
         for logger in trainer.loggers:
             logger.log_result(flat(self.recipe), final, model.images_seen)
             logger.finalize("success")
         return record
+
+    def _final_record(self, run: Run) -> dict[str, Any]:
+        """Return the record of the last look, or, if there was none, of one at all images."""
+        for record in reversed(run.records()):
+            if record["images"] == self.model.images_seen and record["split"] == "validation":
+                return record
+        record = evaluation.evaluate(self.model, self.data, "validation")
+        run.record(self.model.images_seen, record)
+        return record
+
+    def _judge_samples(self) -> None:
+        """Let the looks at the model compare its samples, if anything can judge such images."""
+        validation = first_of(self.callbacks.values(), Validation)
+        quality = validation.quality if validation else None
+        if quality is None or self.recipe["extractor"] is None or not self.model.makes_images:
+            return
+        outputs = Path(self.recipe["outputs"])
+        try:
+            quality.extractor = self._build("extractor")(data=self.data, outputs=outputs)
+        except NoClassifier as reason:
+            log.warning("samples are not judged during training: %s", reason)
 
     def _trainer(self, run: Run, callbacks: list[Callback], loggers: list) -> Trainer:
         return self._build(
@@ -254,6 +276,7 @@ def layout(
     dataset: ImageDataModule,
     callbacks: dict[str, Callback | None] | None,
     logger: Callable[..., TensorBoard] | None,
+    extractor: Callable[..., Extractor] | None,
     trainer: Trainer,
 ) -> None:
     """The outermost keys of a recipe, and what each of them builds."""

@@ -23,7 +23,7 @@ def sample(recipe: dict[str, Any], origin: Origin) -> None:
     count, kind = options["num_samples"], options["format"]
     path = sampling.destination(options, origin.run)
     batches = sampling.draw(model, count, label, options["seed"], options["batch_size"])
-    sampling.write(sampling.with_progress(batches, count), kind, path)
+    sampling.write(sampling.with_progress(batches, count), count, kind, path)
     print(path)
 
 

@@ -1,10 +1,12 @@
 """What the journeys share: recipes composed from configs/, and short runs made of them."""
 
 import os
+import tempfile
 from pathlib import Path
 
 for library in ("OMP", "OPENBLAS"):  # as many processes as cores, each with one thread
     os.environ[f"{library}_NUM_THREADS"] = "1"
+os.environ["GDM_DATA"] = tempfile.mkdtemp(prefix="gdm-")  # nothing cached is left from elsewhere
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -27,6 +29,7 @@ SHORT = (
     "model.width=8",
     "callbacks.validation.times=3",
     "callbacks.validation.limit=60",
+    "callbacks.validation.quality.num_samples=200",
     "callbacks.checkpoints.times=4",
     "callbacks.metrics.every_batches=2",
     "callbacks.validation.pictures.num_samples=10",

@@ -7,9 +7,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LEFT_TO_RIGHT = """
-    errors ranges files randomness schedules learning_rates losses distances moments latent
+    errors ranges files randomness schedules learning_rates losses moments distances latent
     priors ema pictures networks samplers models data recipes signatures checkpoints runs
-    features evaluation sampling callbacks console training config
+    features inception sampling evaluation protocol callbacks console training config
 """
 ROOMS = LEFT_TO_RIGHT.split()
 BLIND_TO = {  # to the left, and yet not imported

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 import torch
-from conftest import SHORT, composed, resumed, short, trained
+from conftest import ROOT, SHORT, composed, resumed, short, trained
 from pytorch_lightning import Callback
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -14,7 +14,7 @@ from gdm.callbacks.validation import Validation
 from gdm.errors import UserError
 from gdm.training import Training
 
-MODELS = ("autoencoder", "denoising_autoencoder", "vae", "beta_vae", "conditional_vae")
+MODELS = sorted(path.stem for path in (ROOT / "configs" / "model").glob("*.yaml"))
 
 
 class KilledError(BaseException):
@@ -111,7 +111,7 @@ MOMENTS = {
     "right after a save": last(KillAfter(6)),
     "on the last batch, before it is saved": first(KillAfter(12)),
     "on the last batch, after it is saved": last(KillAfter(12)),
-    "during validation": in_place_of("validation", KillInValidation, 3, 60, None),
+    "during validation": in_place_of("validation", KillInValidation, 3, 60, None, None),
     "during a save": in_place_of("checkpoints", KillInSave, 4, 5.0),
 }
 

@@ -52,11 +52,17 @@ def test_a_run_leaves_what_its_user_expects(short_vae):
         assert checkpoints.damage(short_vae.checkpoints / name) is None
 
 
-def test_the_test_split_is_touched_by_the_final_evaluation_alone(short_vae):
-    records = short_vae.records()
-    assert [record["split"] for record in records] == [*["validation"] * 4, "test"]
-    assert [record["images"] for record in records] == [0, 200, 400, 600, 600]
-    assert records[-1]["n"] == 2000
+def test_a_run_is_looked_at_before_the_first_step_and_at_even_distances(short_vae):
+    records = [record for record in short_vae.records() if record["split"] == "validation"]
+    assert [record["images"] for record in records] == [0, 200, 400, 600]
+    assert records[-1]["num_images"] == 60
+    assert short_vae.manifest()["final"] == records[-1]
+
+
+def test_a_run_that_was_not_looked_at_ends_with_figures_on_all_validation_images(tmp_path):
+    run = trained(composed(*SHORT, "callbacks.validation=null"), tmp_path)
+    (record,) = run.records()
+    assert (record["split"], record["num_images"]) == ("validation", 1000)
 
 
 def test_training_lowers_the_bound(short_vae):
@@ -157,7 +163,8 @@ def test_a_full_disk_costs_no_earlier_checkpoint_and_is_said(tmp_path, monkeypat
     monkeypatch.setattr(torch, "save", full)
     training.run(run)
     assert caplog.text.count("No space left on device") == 2
-    assert {path.name for path in run.checkpoints.iterdir()} == {"last.ckpt", "previous.ckpt"}
+    names = {path.name for path in run.checkpoints.iterdir()}
+    assert names - {checkpoints.BEST} == {checkpoints.LAST, checkpoints.PREVIOUS}
     assert checkpoints.read(run.checkpoints / checkpoints.PREVIOUS)["batches_seen"] == 3
 
 

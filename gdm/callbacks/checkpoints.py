@@ -43,12 +43,19 @@ class Checkpoints(Callback):
         if model.batches_seen == model.num_batches:  # what sampling needs is kept with the weights
             with model.evaluating():
                 evaluation.prepare_sampling(model, trainer.datamodule)
-        path = Run(trainer.default_root_dir).checkpoints / checkpoints.LAST
+        self.failure = self._write(trainer, checkpoints.LAST)
+        self._saved_at = time.monotonic()
+
+    def save_best(self, trainer, model) -> None:
+        """Keep the run as it is now as the best so far, beside the last."""
+        self._write(trainer, checkpoints.BEST)
+
+    def _write(self, trainer, name: str) -> OSError | None:
+        path = Run(trainer.default_root_dir).checkpoints / name
         try:
             trainer.save_checkpoint(path, weights_only=False)  # the optimizer's state too
-            self.failure = None
         except OSError as error:
-            self.failure = error
             log.error("could not save %s (%s); the checkpoints before it are as they were", path,
                       error)  # fmt: skip
-        self._saved_at = time.monotonic()
+            return error
+        return None

@@ -1,0 +1,43 @@
+"""The distance between samples and held-out images, during training."""
+
+from typing import Any
+
+from gdm import evaluation, sampling
+from gdm.data.datamodule import ImageDataModule
+from gdm.features import Extractor
+from gdm.models.base import GenerativeModel
+from gdm.ranges import Count
+
+BATCH_SIZE = 250  # samples at a time
+
+
+class Quality:
+    """Compares samples with all validation images, by the protocol that scripts/evaluate.py has.
+
+    The samples are the same at every stage: those of the first indices and seed 0. A small number
+    of them makes the distance larger for every model alike, so figures compare only at equal
+    numbers.
+
+    Args:
+        num_samples: how many samples.
+    """
+
+    def __init__(self, num_samples: Count) -> None:
+        self.num_samples = num_samples
+        self.extractor: Extractor | None = None  # given by whoever knows the data
+
+    def measure(self, model: GenerativeModel, data: ImageDataModule) -> dict[str, Any]:
+        """Return the record of the model as it is, within `model.evaluating()`."""
+        if self.extractor is None or not model.makes_images:
+            return {}
+        extractor = self.extractor.to(model.device)
+        samples = sampling.draw(model, self.num_samples, None, 0, BATCH_SIZE)
+        found = evaluation.features_of(samples, extractor)
+        reference = evaluation.features_of_split(extractor, data, "validation")
+        return {
+            "n": len(found),
+            "seed": 0,
+            "weights": "raw" if model.ema is None else "average",
+            "extractor": extractor.name,
+            "extractor_checksum": extractor.checksum,
+        } | evaluation.compare(found, reference, extractor)

@@ -1,0 +1,349 @@
+"""The one protocol, whole: a run or a file of samples -> one record, its cost said first."""
+
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gdm import distances, evaluation, pictures, sampling
+from gdm.data.datamodule import ImageDataModule
+from gdm.errors import UserError
+from gdm.features import Extractor
+from gdm.files import write_text
+from gdm.models.base import GenerativeModel
+from gdm.ranges import Count, Natural
+from gdm.runs import Run
+
+log = logging.getLogger(__name__)
+
+SPLIT = "test"  # the reference
+SHOWN, NEAREST = 10, 7  # samples in the picture of neighbours, and neighbours of each
+TIMED = 500  # images, or rows and columns of pairs, that an estimate of time is made from
+FIRST_TIMED, LONG_ENOUGH = 5, 0.2  # fewer, if these take so many seconds
+
+
+def layout(
+    run: str | None,
+    samples: str | None,
+    outputs: str,
+    num_samples: Count,
+    seed: Natural,
+    averaged: bool,
+    checkpoint: str,
+    extractor: Callable[..., Extractor],
+    pairwise: bool,
+    neighbours: Natural,
+    reconstructions: Natural,
+    importance_samples: Count | None,
+    batch_size: Count,
+    to: str | None,
+    dataset: ImageDataModule | None = None,
+) -> None:
+    """The keys of configs/evaluate.yaml, and what each holds."""
+
+
+@dataclass
+class Judgement:
+    """What has been found out.
+
+    Args:
+        record: the figures, with what they depend on.
+        neighbours: samples beside their nearest training images, a row each; None if not asked
+            for.
+    """
+
+    record: dict[str, Any]
+    neighbours: Tensor | None
+
+
+@dataclass
+class Judge:
+    """Judges samples of a data set, and models of it, by all its test images.
+
+    Args:
+        data: the data set.
+        extractor: what finds the features.
+        pairwise: also compare all pairs.
+        num_neighbours: how many samples' nearest training images are looked for.
+    """
+
+    data: ImageDataModule
+    extractor: Extractor
+    pairwise: bool = True
+    num_neighbours: int = 1000
+
+    def samples(self, batches: Iterator[Tensor], count: int) -> Judgement:
+        """Judge `count` samples, batches of 8-bit values, (B, C, H, W).
+
+        Raises:
+            UserError: if there are too few for the figures to be defined.
+        """
+        self._refuse_too_few(count)
+        extractor, data = self.extractor, self.data
+        reference = evaluation.features_of_split(extractor, data, SPLIT, None, self.pairwise)
+        first = _First(batches, self.num_neighbours)
+        found = evaluation.features_of(first, extractor, self.pairwise)
+        record = {
+            "split": SPLIT,
+            "n": len(found),
+            "num_reference": len(reference),
+            "extractor": extractor.name,
+            "extractor_checksum": extractor.checksum,
+            "data": data.fingerprint,
+        } | evaluation.compare(found, reference, extractor)
+        record["real"] = evaluation.real_against_real(count, reference, extractor, data)
+        picture = self._neighbours(first.images, record) if self.num_neighbours else None
+        return Judgement(record, picture)
+
+    def model(
+        self, model: GenerativeModel, num_reconstructions: int, importance_samples: int | None
+    ) -> dict[str, Any]:
+        """Return the model's own figures on the test images, within `model.evaluating()`."""
+        record = evaluation.evaluate(model, self.data, SPLIT)
+        if model.latent_dim is not None and num_reconstructions:
+            record |= evaluation.reconstruction(model, self.data, SPLIT, num_reconstructions)
+        if importance_samples is not None:
+            record |= evaluation.importance_weighted_bound(
+                model, self.data, SPLIT, importance_samples
+            )
+            record["importance_samples"] = importance_samples
+        return record
+
+    def seconds_for_samples(self, count: int) -> dict[str, float]:
+        """Return what judging `count` samples will take, besides making them."""
+        data, extractor = self.data, self.extractor
+        splits = {SPLIT: len(data.split(SPLIT)), "validation": len(data.split("validation"))}
+        unknown = sum(
+            size for name, size in splits.items() if not evaluation.is_kept(extractor, data, name)
+        )
+        size = (data.channels, data.native_resolution, data.native_resolution)
+        per_image = _seconds_each(lambda few: extractor(torch.zeros(few, *size)))
+        seconds = {"features": per_image * (count + unknown)}
+        if self.pairwise:
+            x, y = torch.rand(2, TIMED, extractor.dimension)
+            per_pair = _seconds(lambda: _all_pairs(x, y)) / (3 * TIMED**2)
+            reference, real = splits[SPLIT], min(count, splits["validation"])
+            pairs = sum(n**2 + reference**2 + n * reference for n in (count, real))
+            seconds["pairs"] = per_pair * pairs
+        if self.num_neighbours:
+            kept = torch.zeros(TIMED, *size, dtype=torch.uint8)
+            part = _seconds(lambda: evaluation.nearest_training_images(kept, data, NEAREST))
+            seconds["neighbours"] = 2 * part * min(count, self.num_neighbours) / TIMED
+        return seconds
+
+    def _refuse_too_few(self, count: int) -> None:
+        if count < evaluation.FEWEST:
+            raise UserError(
+                f"{count} samples are too few to compare; take {evaluation.FEWEST} or more"
+            )
+        if count <= self.extractor.dimension:
+            log.warning(
+                "%d samples are no more than the %d features: the Frechet distance is far too "
+                "large; compare it with that of as many real images, beside it",
+                count, self.extractor.dimension,
+            )  # fmt: skip
+
+    def _neighbours(self, samples: Tensor, record: dict[str, Any]) -> Tensor:
+        """Add the share of memorised samples to the record, and return the picture."""
+        data = self.data
+        far, index = evaluation.nearest_training_images(samples, data, NEAREST)
+        record["memorised"] = float(distances.memorised(far).double().mean())
+        held_out = data.split("validation").images[: len(samples)]
+        far, _ = evaluation.nearest_training_images(held_out, data, NEAREST)
+        record["real"]["memorised"] = float(distances.memorised(far).double().mean())
+        nearest = data.split("train").images[index[:SHOWN]]  # (SHOWN, NEAREST, C, H, W)
+        rows = torch.cat([samples[:SHOWN].unsqueeze(1), nearest], 1)
+        return pictures.grid(rows.flatten(0, 1), NEAREST + 1)
+
+
+class _First:
+    """Passes batches on and keeps the first images of them."""
+
+    def __init__(self, batches: Iterator[Tensor], count: int) -> None:
+        self.batches = batches
+        self.count = count
+        self._kept: list[Tensor] = []
+
+    @property
+    def images(self) -> Tensor:
+        return torch.cat(self._kept)[: self.count]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        missing = self.count
+        for batch in self.batches:
+            if missing > 0:
+                self._kept.append(batch[:missing])
+                missing -= len(batch)
+            yield batch
+
+
+def judge_run(
+    run: Run, model: GenerativeModel, judge: Judge, options: dict[str, Any]
+) -> Judgement:
+    """Sample from a run's model and judge it; what it takes is said first.
+
+    Args:
+        run: the run.
+        model: its model, on the device where it is to work.
+        judge: of the run's data set.
+        options: the keys of configs/evaluate.yaml.
+    """
+    count, seed, batch_size = (options[key] for key in ("num_samples", "seed", "batch_size"))
+    importance_samples = options["importance_samples"]
+    with model.evaluating(averaged=False):  # the weights are those that were asked for
+        own = {
+            "seed": seed,
+            "checkpoint": options["checkpoint"],
+            "weights": "average" if options["averaged"] and model.ema is not None else "raw",
+        }
+        _refuse_impossible_bound(model, judge.data, importance_samples)
+        seconds = _seconds_of_model(model, judge.data, options)
+        if not model.makes_images:
+            announce(seconds)
+            return Judgement(own | judge.model(model, 0, None), None)
+        announce(seconds | judge.seconds_for_samples(count))
+        clock = _Clock(sampling.draw(model, count, None, seed, batch_size))
+        judgement = judge.samples(sampling.with_progress(clock, count), count)
+        own |= {
+            "samples_per_second": count / clock.seconds,
+            "network_evaluations": model.network_evaluations,
+        }
+        own |= judge.model(model, options["reconstructions"], importance_samples)
+    return Judgement(judgement.record | own, judgement.neighbours)
+
+
+def judge_file(path: Path, judge: Judge) -> Judgement:
+    """Judge the samples in a file."""
+    file = sampling.SampleFile(path, judge.data)
+    announce(judge.seconds_for_samples(len(file)))
+    judgement = judge.samples(sampling.with_progress(file.batches(), len(file)), len(file))
+    judgement.record["samples"] = str(path)
+    return judgement
+
+
+def write(judgement: Judgement, path: Path) -> None:
+    """Write a record as JSON, and the picture of neighbours beside it."""
+    try:
+        write_text(path, json.dumps(judgement.record, indent=2) + "\n")
+        if judgement.neighbours is not None:
+            pictures.save(judgement.neighbours, neighbours_path(path), scale=2)
+    except OSError as error:
+        raise UserError(f"could not write {path} ({error}); to=FILE.json names another") from error
+
+
+def neighbours_path(path: Path) -> Path:
+    """Return where the picture of neighbours goes that belongs to a record."""
+    return path.with_name(f"{path.stem}-neighbours.png")
+
+
+def announce(seconds: dict[str, float]) -> None:
+    """Say what is ahead, and about how long each part of it will take."""
+    parts = ", ".join(f"{name} {part:.0f} s" for name, part in seconds.items() if part >= 0.5)
+    log.info("about %.0f seconds%s", sum(seconds.values()), f": {parts}" if parts else "")
+
+
+def refuse_contradictions(options: dict[str, Any], run: Run | None) -> None:
+    """Refuse options that exclude or miss one another."""
+    if run is not None and options["samples"]:
+        raise UserError("run= and samples=: name one of them, a run or a file")
+    if run is None and options.get("dataset") is None:
+        raise UserError(
+            f"samples={options['samples']}: say which images it is to be compared with, such as "
+            "dataset=fashion_mnist"
+        )
+
+
+def destination(options: dict[str, Any], run: Run | None) -> Path:
+    """Return the file that the record goes to: what `to` names, or one beside the samples whose
+    name tells apart what was asked for.
+
+    Raises:
+        UserError: if `to` is a folder.
+    """
+    if options["to"]:
+        path = Path(options["to"])
+        if path.is_dir():
+            raise UserError(f"to={path}: is a folder; name a file in it, such as record.json")
+        return path
+    if run is None:
+        return Path(options["samples"]).with_suffix(".json")
+    asked = (options["num_samples"], f"seed-{options['seed']}", options["checkpoint"],
+             None if options["averaged"] else "raw")  # fmt: skip
+    name = "-".join(str(part) for part in asked if part is not None)
+    return run.samples / f"evaluation-{name}.json"
+
+
+def _refuse_impossible_bound(
+    model: GenerativeModel, data: ImageDataModule, importance_samples: int | None
+) -> None:
+    if importance_samples is None:
+        return
+    if "bits_per_dim" not in evaluation.evaluate(model, data, SPLIT, limit=2):
+        raise UserError(
+            f"importance_samples={importance_samples}: this model has no likelihood of these "
+            "images, nor a bound on it; leave importance_samples out"
+        )
+
+
+def _seconds_of_model(
+    model: GenerativeModel, data: ImageDataModule, options: dict[str, Any]
+) -> dict[str, float]:
+    """Return what a model's samples and its own figures will take."""
+    count, batch_size = options["num_samples"], options["batch_size"]
+    test = len(data.split(SPLIT))
+    per_image = _seconds_each(lambda few: evaluation.evaluate(model, data, SPLIT, few))
+    seconds = {"figures of the model": per_image * test}
+    if model.makes_images:
+        seed, most = options["seed"], min(batch_size, count)
+        per_sample = _seconds_each(lambda few: model.sample(range(few), None, seed), most)
+        seconds |= {"samples": per_sample * count}
+    if model.latent_dim is not None and options["reconstructions"]:
+        each = _seconds_each(lambda few: evaluation.reconstruction(model, data, SPLIT, few))
+        seconds |= {"reconstructions": each * min(options["reconstructions"], test)}
+    if options["importance_samples"] is not None:
+        seconds["importance-weighted bound"] = per_image * test * options["importance_samples"]
+    return seconds
+
+
+def _all_pairs(x: Tensor, y: Tensor) -> None:
+    distances.kernel_distance(x, y)
+    distances.precision_recall(x, y, evaluation.NEIGHBOURS)
+
+
+class _Clock:
+    """Passes batches on and measures how long they take to make."""
+
+    def __init__(self, batches: Iterator[Tensor]) -> None:
+        self.batches = batches
+        self.seconds = 0.0
+
+    def __iter__(self) -> Iterator[Tensor]:
+        while True:
+            started = time.perf_counter()
+            batch = next(self.batches, None)
+            self.seconds += time.perf_counter() - started
+            if batch is None:
+                return
+            yield batch
+
+
+def _seconds_each(act: Callable[[int], Any], most: int = TIMED) -> float:
+    """Return what one image takes, from as many as take long enough to tell, at most `most`."""
+    few = min(FIRST_TIMED, most)
+    act(few)  # the first time allocates
+    while (seconds := _seconds(partial(act, few))) < LONG_ENOUGH and few < most:
+        few = min(4 * few, most)
+    return seconds / few
+
+
+def _seconds(act: Callable[[], Any]) -> float:
+    started = time.perf_counter()
+    act()
+    return time.perf_counter() - started

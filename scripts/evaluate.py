@@ -1,0 +1,42 @@
+"""Judge a trained model, or a file of samples: python scripts/evaluate.py --help."""
+
+from pathlib import Path
+from typing import Any
+
+from gdm.config import Origin, main
+
+
+def evaluate(recipe: dict[str, Any], origin: Origin) -> None:
+    """Judge the model of an earlier run, or a file of samples, and record what is found."""
+    import torch  # not for --help
+
+    from gdm import console, protocol, recipes, runs, signatures
+
+    console.log_to_console()
+    options = origin.options if origin.run else recipe
+    signatures.check(options, root=protocol.layout, trusted=origin.plugins)
+    if origin.run:
+        signatures.check(recipe, trusted=origin.plugins)
+    protocol.refuse_contradictions(options, origin.run)
+    path = protocol.destination(options, origin.run)
+    data = recipes.build(recipe["dataset"], "dataset", origin.plugins)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    extractor = recipes.build(options["extractor"], "extractor", origin.plugins)(
+        data=data, outputs=Path(options["outputs"])
+    )
+    judge = protocol.Judge(data, extractor.to(device), options["pairwise"], options["neighbours"])
+    if origin.run:
+        model = runs.load(
+            origin.run, options["checkpoint"], options["averaged"], recipe, origin.plugins
+        )
+        judgement = protocol.judge_run(origin.run, model.to(device), judge, options)
+        origin.run.record(model.images_seen, judgement.record)
+    else:
+        judgement = protocol.judge_file(Path(options["samples"]), judge)
+    console.report_judgement(judgement.record, data.class_names)
+    protocol.write(judgement, path)
+    print(path)
+
+
+if __name__ == "__main__":
+    main("evaluate", evaluate)

@@ -1,0 +1,374 @@
+"""The protocol: one figure however samples come, real images as the floor, and no surprises."""
+
+import json
+import math
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT, SHORT, composed, resumed, trained
+from torch.nn.functional import avg_pool2d
+
+from gdm import distances, evaluation, features, protocol, runs, sampling
+from gdm.callbacks.quality import Quality
+from gdm.data.batches import to_float
+from gdm.errors import UserError
+from gdm.features import ClassifierFeatures, Extractor, Features, NoClassifier
+from gdm.recipes import build
+from gdm.training import Training
+
+QUICK = ("pairwise=false", "neighbours=20", "reconstructions=40", "num_samples=60")
+
+
+class Blocks(Extractor):
+    """The mean grey of blocks of 4 x 4 pixels."""
+
+    name, checksum, dimension = "blocks", "0" * 16, 49
+
+    def __call__(self, x):
+        return Features(avg_pool2d(x, 4).flatten(1), None)
+
+    def to(self, device):
+        return self
+
+
+def data_of(*overrides: str):
+    return build(composed(*overrides)["dataset"], "dataset")
+
+
+@pytest.fixture(scope="module")
+def data():
+    return data_of()
+
+
+@pytest.fixture(scope="module")
+def classifier(data):
+    return ClassifierFeatures(None, data, Path("nowhere"))
+
+
+@pytest.fixture(scope="module")
+def judge(data, classifier):
+    return protocol.Judge(data, classifier, num_neighbours=100)
+
+
+def judged(judge, images, batch_size=100):
+    return judge.samples(iter(images.split(batch_size)), len(images)).record
+
+
+# What the figures mean ---------------------------------------------------------------------------
+
+
+def test_real_images_score_as_real_noise_terribly_and_one_repeated_image_has_no_recall(
+    judge, data
+):
+    held_out = data.split("validation").images
+    real = judged(judge, held_out)
+    for name in ("frechet_distance", "precision", "recall", "confident"):
+        assert real[name] == pytest.approx(real["real"][name])
+    assert real["memorised"] < 0.05
+    assert real["confident"] > 0.7
+    assert max(real["class_histogram"]) < 0.15
+
+    noise = torch.randint(256, held_out.shape, dtype=torch.uint8)
+    of_noise = judged(judge, noise)
+    assert of_noise["frechet_distance"] > 30 * real["frechet_distance"]
+    assert of_noise["kernel_distance"] > 10 * of_noise["kernel_distance_error"]
+    assert of_noise["recall"] < 0.05
+    assert of_noise["coverage"] < 0.05
+
+    repeated = judged(judge, held_out[:1].expand(500, -1, -1, -1))
+    assert repeated["recall"] == 0
+    assert repeated["inception_score"] == pytest.approx(1)
+    assert sorted(repeated["class_histogram"])[-1] == 1
+
+
+def test_training_images_are_found_to_be_memorised(judge, data):
+    record = judged(judge, data.split("train").images[:100])
+    assert record["memorised"] == 1
+    assert record["real"]["memorised"] < 0.05
+
+
+def test_order_and_batches_of_the_samples_change_no_figure(judge, data):
+    images = data.split("validation").images
+    first = judged(judge, images)
+    shuffled = images[torch.randperm(len(images), generator=torch.Generator().manual_seed(0))]
+    judge_without_neighbours = protocol.Judge(data, judge.extractor, num_neighbours=0)
+    again = judged(judge_without_neighbours, shuffled, batch_size=33)
+    for name, value in evaluation.numbers(again).items():
+        assert value == pytest.approx(first[name], rel=1e-6, abs=1e-9)
+    assert judged(judge, images) == first
+
+
+def test_what_is_streamed_keeps_no_features_and_gives_the_same(judge, data):
+    images = data.split("validation").images
+    streamed = protocol.Judge(data, judge.extractor, pairwise=False, num_neighbours=0)
+    whole, part = judged(judge, images), judged(streamed, images)
+    assert part["frechet_distance"] == pytest.approx(whole["frechet_distance"], rel=1e-9)
+    assert "kernel_distance" not in part
+    found = evaluation.features_of(iter(images.split(100)), judge.extractor, pairwise=False)
+    assert all(tensor.numel() <= judge.extractor.dimension**2 for tensor in tensors_in(found))
+
+
+def tensors_in(value, seen=None):
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif hasattr(value, "__dict__"):
+        for each in vars(value).values():
+            yield from tensors_in(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from tensors_in(each)
+
+
+def test_the_floor_has_as_many_images_as_there_are_samples_or_as_are_held_out(judge, data):
+    images = data.split("test").images
+    assert judged(judge, images[:300])["real"]["n"] == 300
+    assert judged(judge, images)["real"]["n"] == len(data.split("validation")) == 1000
+
+
+def test_too_few_samples_are_refused_and_few_are_warned_of(judge, data, caplog):
+    images = data.split("validation").images
+    with pytest.raises(UserError, match="3 samples are too few to compare; take 7"):
+        judged(judge, images[:3])
+    judged(judge, images[:20])
+    assert "20 samples are no more than" in caplog.text
+
+
+def test_equal_images_have_the_psnr_of_rounding_and_noise_that_of_its_strength():
+    x = torch.rand(4, 1, 8, 8) * 2 - 1
+    noise = 0.1 * torch.ones_like(x)
+    assert evaluation.peak_signal_to_noise_ratio(x, x).min() > 50
+    expected = 10 * math.log10(4 / 0.01)
+    found = evaluation.peak_signal_to_noise_ratio(x + noise, x)
+    assert found.tolist() == pytest.approx([expected] * 4, rel=1e-4)
+
+
+# Kept features -----------------------------------------------------------------------------------
+
+
+def test_features_of_a_split_are_computed_once(data, tmp_path, monkeypatch):
+    monkeypatch.setenv("GDM_DATA", str(tmp_path))
+    extractor, calls = Blocks(), []
+    monkeypatch.setattr(
+        Blocks, "__call__", lambda self, x, find=Blocks.__call__: calls.append(1) or find(self, x)
+    )
+    first = evaluation.features_of_split(extractor, data, "test")
+    assert len(calls) > 0
+    number = len(calls)
+    again = evaluation.features_of_split(extractor, data, "test")
+    assert len(calls) == number
+    assert torch.equal(first.features, again.features)
+
+    other = data_of("dataset.validation_size=900")
+    evaluation.features_of_split(extractor, other, "test")
+    assert len(calls) == 2 * number
+
+    for path in (tmp_path / "features").iterdir():
+        path.write_bytes(path.read_bytes()[:-100])
+    repaired = evaluation.features_of_split(extractor, data, "test")
+    assert torch.equal(first.features, repaired.features)
+
+
+def test_a_cache_that_cannot_be_written_only_costs_time(data, tmp_path, monkeypatch, caplog):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("GDM_DATA", str(tmp_path / "file"))
+    found = evaluation.features_of_split(Blocks(), data, "validation")
+    assert len(found) == 1000
+    assert "computed again" in caplog.text
+
+
+# Which classifier --------------------------------------------------------------------------------
+
+
+def test_the_classifier_that_comes_with_gdm_has_seen_no_held_out_image(data):
+    assert ClassifierFeatures(None, data, Path("nowhere")).class_names == data.class_names
+    more = data_of("dataset.validation_size=5000")
+    with pytest.raises(NoClassifier, match=r"with dataset\.validation_size=5000, to judge"):
+        ClassifierFeatures(None, more, Path("nowhere"))
+    with pytest.raises(UserError, match=r"was trained on some of the images that dataset\.valid"):
+        ClassifierFeatures(str(features.SHIPPED), more, Path("nowhere"))
+
+
+def test_for_other_images_the_command_is_named_and_what_it_trains_is_found(tmp_path, caplog):
+    other = data_of("dataset.binarize=true")
+    with pytest.raises(
+        UserError,
+        match=r"train one: python scripts/train\.py model=classifier dataset=fashion_mnist_mini "
+        r"dataset\.binarize=true",
+    ):
+        ClassifierFeatures(None, other, tmp_path)
+    recipe = composed("model=classifier", *SHORT, "dataset.binarize=true")
+    run = trained(recipe, tmp_path)
+    found = ClassifierFeatures(None, other, tmp_path)
+    assert found.checksum == ClassifierFeatures(str(run.path), other, Path("nowhere")).checksum
+    with pytest.raises(UserError, match="was trained on other images than dataset=fashion_mnist_"):
+        ClassifierFeatures(str(run.path), data_of(), tmp_path)
+    assert (run.samples / "confusion-final.png").exists()
+    assert not (run.samples / "final.png").exists()
+    assert "accuracy" in run.records()[-1]
+
+    vae = trained(composed(*SHORT, "dataset.binarize=true", "budget.images=50"), tmp_path)
+    assert vae.records()[-1]["extractor_checksum"] == found.checksum
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ("nothing.safetensors", "there is no such file or run"),
+        ("README.md", "is no classifier that scripts/export_classifier.py wrote"),
+    ],
+)
+def test_what_is_no_classifier_is_refused(weights, message, data, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(UserError, match=rf"extractor\.weights={weights}: {message}"):
+        ClassifierFeatures(weights, data, Path("nowhere"))
+
+
+def test_a_run_of_another_model_is_no_classifier(short_vae, data):
+    with pytest.raises(UserError, match=r"is no run of model=classifier"):
+        ClassifierFeatures(str(short_vae.path), data, Path("nowhere"))
+
+
+# During training ---------------------------------------------------------------------------------
+
+
+def test_looks_judge_samples_and_the_best_checkpoint_is_the_one_they_liked_best(short_vae, caplog):
+    looks = [record for record in short_vae.records() if record["split"] == "validation"]
+    assert all(record["n"] == 200 for record in looks)
+    assert {"extractor", "extractor_checksum", "weights", "seed"} <= looks[0].keys()
+    best = min(looks[1:], key=lambda record: record["frechet_distance"])
+    model = runs.load(short_vae, "best")
+    assert model.images_seen == best["images"]
+
+    data = build(short_vae.recipe()["dataset"], "dataset")
+    quality = Quality(200)
+    quality.extractor = ClassifierFeatures(None, data, Path("nowhere"))
+    with model.evaluating(averaged=False):
+        assert quality.measure(model, data)["frechet_distance"] == pytest.approx(
+            best["frechet_distance"], rel=1e-4
+        )
+
+
+def test_the_test_images_are_not_read_in_training(tmp_path, monkeypatch):
+    from gdm.data.sources import FashionMNISTMini
+
+    load = FashionMNISTMini.load
+    asked = []
+    monkeypatch.setattr(
+        FashionMNISTMini, "load", lambda self, split: asked.append(split) or load(self, split)
+    )
+    trained(composed(*SHORT), tmp_path)
+    assert set(asked) == {"train"}
+
+
+def test_judging_can_be_switched_off(tmp_path):
+    for off in ("callbacks.validation.quality=null", "~extractor"):
+        run = trained(composed(*SHORT, off) | {"extractor": None}, tmp_path / off)
+        assert "frechet_distance" not in run.records()[-1]
+        assert not (run.checkpoints / "best.ckpt").exists()
+        with pytest.raises(UserError, match="has no checkpoint 'best'"):
+            runs.load(run, "best")
+
+
+def test_a_resumed_run_finds_the_same_best(short_vae, tmp_path):
+    training = Training(short_vae.recipe() | {"outputs": str(tmp_path)})
+    run = runs.create(training.recipe)
+    half = training.recipe | {"budget": training.recipe["budget"] | {"images": 300}}
+    half["model"] = half["model"] | {"learning_rate": constant(half)}
+    whole = training.recipe | {"model": half["model"]}
+    run.write_recipe(half, [])
+    Training(half).run(run)
+    resumed(run, whole)
+    uninterrupted = trained(whole, tmp_path / "whole")
+    best = runs.load(run, "best")
+    assert best.images_seen == runs.load(uninterrupted, "best").images_seen
+
+
+def constant(recipe) -> dict:
+    return composed(*SHORT, "learning_rate=constant")["model"]["learning_rate"]
+
+
+# The script --------------------------------------------------------------------------------------
+
+
+def evaluate(*arguments: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, str(ROOT / "scripts" / "evaluate.py"), *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_a_run_and_a_file_of_its_samples_get_the_same_figures(short_vae, tmp_path):
+    path, run = tmp_path / "record.json", runs.Run(tmp_path / "run")
+    shutil.copytree(short_vae.path, run.path)
+    done = evaluate(f"run={run.path}", *QUICK, "importance_samples=2", f"to={path}")
+    assert done.returncode == 0, done.stderr
+    assert "about" in done.stderr
+    assert "frechet_distance" in done.stdout
+    record = json.loads(path.read_text())
+    assert record == {key: value for key, value in run.records()[-1].items()
+                      if key != "images"}  # fmt: skip
+    facts = {"n": 60, "seed": 0, "checkpoint": "last", "weights": "average", "split": "test"}
+    assert facts.items() <= record.items()
+    assert {"extractor_checksum", "elbo", "psnr", "ssim", "samples_per_second"} <= record.keys()
+    assert record["importance_weighted_bound"] < 0
+    assert (tmp_path / "record-neighbours.png").exists()
+
+    data = build(short_vae.recipe()["dataset"], "dataset")
+    model = runs.load(short_vae)
+    file = tmp_path / "samples.npz"
+    sampling.write(sampling.draw(model, 60, None, 0, 250), 60, "npz", file)
+    judge = protocol.Judge(
+        data, ClassifierFeatures(None, data, Path("nowhere")), pairwise=False, num_neighbours=20
+    )
+    again = protocol.judge_file(file, judge).record
+    for name, value in evaluation.numbers(again).items():
+        assert value == pytest.approx(record[name], rel=1e-6)
+
+
+MISTAKES = [
+    ((), "run= is missing: name a run's directory, an ending of it, or last, or samples=FILE.npz"),
+    (("samples=a.npz",), "samples=a.npz: say which images it is to be compared with"),
+    (("samples=a.npz", "dataset=fashion_mnist_mini"), "samples=a.npz: is no readable .npz"),
+    (("run=nowhere", "outputs=nowhere"), "no run 'nowhere'"),
+    (("run=nowhere", "extractor=clasifier"), "extractor=clasifier: extractor has no such option"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), MISTAKES)
+def test_a_mistake_is_one_clear_line(arguments, message):
+    done = evaluate(*arguments)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(f"error: {message}")
+    assert "Traceback" not in done.stderr
+
+
+def test_what_an_option_cannot_be_is_said_before_anything_is_computed(short_vae, data):
+    options = composed_options("importance_samples=4")
+    judge = protocol.Judge(data, Blocks())
+    model = runs.load(short_vae)
+    model.report = lambda moments: {"reconstruction": 1.0}
+    with pytest.raises(UserError, match="importance_samples=4: this model has no likelihood"):
+        protocol.judge_run(short_vae, model, judge, options)
+    with pytest.raises(UserError, match="name one of them"):
+        protocol.refuse_contradictions({"samples": "a.npz"}, short_vae)
+
+
+def composed_options(*overrides: str) -> dict:
+    from gdm.config import compose_config
+
+    return compose_config(ROOT / "configs", "evaluate", list(overrides))
+
+
+def test_distances_are_those_of_the_rooms_functions(judge, data):
+    images = data.split("validation").images[:200]
+    record = judged(judge, images)
+    reference = evaluation.features_of_split(judge.extractor, data, "test")
+    found = judge.extractor(to_float(images)).features
+    kernel, error = distances.kernel_distance(found, reference.features)
+    assert record["kernel_distance"] == pytest.approx(kernel)
+    assert record["kernel_distance_error"] == pytest.approx(error)
+    assert np.isfinite(error)
+    assert features.SHIPPED.stat().st_size <= 2 * 2**20

@@ -1,0 +1,86 @@
+"""Samples as files: what is written is what was drawn, and what is read is what it should be."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import composed
+from PIL import Image
+
+from gdm import sampling
+from gdm.errors import UserError
+from gdm.recipes import build
+
+
+@pytest.fixture(scope="module")
+def data():
+    return build(composed()["dataset"], "dataset")
+
+
+@pytest.fixture
+def images(data) -> torch.Tensor:
+    return data.split("test").images[:20]
+
+
+def saved(path, array):
+    np.savez(path, arr_0=array)
+    return path
+
+
+def test_an_npz_is_in_the_fields_layout_and_reads_back_as_it_was(images, data, tmp_path):
+    path = tmp_path / "samples.npz"
+    sampling.write(iter(images.split(7)), len(images), "npz", path)
+    with np.load(path) as arrays:
+        assert arrays["arr_0"].dtype == np.uint8
+        assert arrays["arr_0"].shape == (20, 28, 28, 1)
+        np.testing.assert_array_equal(arrays["arr_0"], images.permute(0, 2, 3, 1).numpy())
+    file = sampling.SampleFile(path, data)
+    assert len(file) == 20
+    assert torch.equal(torch.cat(list(file.batches(6))), images)
+
+
+def test_pictures_hold_the_same_pixels(images, tmp_path):
+    sampling.write(iter(images.split(7)), len(images), "png", tmp_path / "folder")
+    for number, image in enumerate(images):
+        read = np.array(Image.open(tmp_path / "folder" / f"{number:06d}.png"))
+        np.testing.assert_array_equal(read, image[0].numpy())
+
+
+def test_padded_and_compressed_samples_of_others_are_read_too(images, data, tmp_path):
+    padded = torch.nn.functional.pad(images, (2, 2, 2, 2)).permute(0, 2, 3, 1).numpy()
+    np.savez_compressed(tmp_path / "theirs.npz", arr_0=padded)
+    file = sampling.SampleFile(tmp_path / "theirs.npz", data)
+    assert torch.equal(torch.cat(list(file.batches())), images)
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.zeros((5, 28, 28, 3), np.uint8), "holds 5 x 28 x 28 x 3; must be N x 28 x 28 x 1 or"),
+        (np.zeros((5, 1, 28, 28), np.uint8), "holds 5 x 1 x 28 x 28; must be"),
+        (np.zeros((5, 28, 28), np.uint8), "holds 5 x 28 x 28; must be"),
+        (np.zeros((0, 28, 28, 1), np.uint8), "holds 0 x 28"),
+        (np.zeros((5, 28, 28, 1), np.float32), "holds float32; write 8-bit values, 0 to 255"),
+        (np.ones((5, 28, 28, 1), np.uint8), "no value is above 1; 255 is white"),
+        (np.array([None]), "holds object"),
+    ],
+)
+def test_samples_of_another_kind_are_refused(array, message, data, tmp_path):
+    path = saved(tmp_path / "samples.npz", array)
+    with pytest.raises(UserError, match=r"^samples=.*samples\.npz: " + message):
+        sampling.SampleFile(path, data)
+
+
+def test_files_that_are_no_samples_are_refused(data, images, tmp_path):
+    with pytest.raises(UserError, match=r"none\.npz: is no readable \.npz"):
+        sampling.SampleFile(tmp_path / "none.npz", data)
+    text = tmp_path / "text.npz"
+    text.write_text("nothing")
+    with pytest.raises(UserError, match=r"text\.npz: is no readable \.npz"):
+        sampling.SampleFile(text, data)
+    np.savez(tmp_path / "other.npz", x=images.numpy())
+    with pytest.raises(UserError, match=r"other\.npz: is no readable \.npz with an array arr_0"):
+        sampling.SampleFile(tmp_path / "other.npz", data)
+    path = saved(tmp_path / "short.npz", images.permute(0, 2, 3, 1).numpy())
+    path.write_bytes(path.read_bytes()[:4000])
+    with pytest.raises(UserError, match=r"short\.npz"):
+        sampling.SampleFile(path, data)
