@@ -245,7 +245,7 @@ def test_looks_judge_samples_and_the_best_checkpoint_is_the_one_they_liked_best(
     assert model.images_seen == best["images"]
 
     data = build(short_vae.recipe()["dataset"], "dataset")
-    quality = Quality(200)
+    quality = Quality(200, pairwise=False)
     quality.extractor = ClassifierFeatures(None, data, Path("nowhere"))
     with model.evaluating(averaged=False):
         assert quality.measure(model, data)["frechet_distance"] == pytest.approx(

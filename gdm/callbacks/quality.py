@@ -20,10 +20,12 @@ class Quality:
 
     Args:
         num_samples: how many samples.
+        pairwise: also compare all pairs, for precision, recall, density and coverage.
     """
 
-    def __init__(self, num_samples: Count) -> None:
+    def __init__(self, num_samples: Count, pairwise: bool) -> None:
         self.num_samples = num_samples
+        self.pairwise = pairwise
         self.extractor: Extractor | None = None  # given by whoever knows the data
 
     def measure(self, model: GenerativeModel, data: ImageDataModule) -> dict[str, Any]:
@@ -32,8 +34,10 @@ class Quality:
             return {}
         extractor = self.extractor.to(model.device)
         samples = sampling.draw(model, self.num_samples, None, 0, BATCH_SIZE)
-        found = evaluation.features_of(samples, extractor)
-        reference = evaluation.features_of_split(extractor, data, "validation")
+        found = evaluation.features_of(samples, extractor, self.pairwise)
+        reference = evaluation.features_of_split(
+            extractor, data, "validation", pairwise=self.pairwise
+        )
         return {
             "n": len(found),
             "seed": 0,
