@@ -1,6 +1,7 @@
 """Images -> features: the extractors that distances stand on."""
 
 import json
+import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import suppress
@@ -154,11 +155,12 @@ def export(run: runs.Run, checkpoint: str, path: Path) -> dict[str, str]:
             for batch in data.batches("test")
         ]
     overrides = yaml.safe_load((run.path / ".hydra" / "overrides.yaml").read_text())
+    overrides = [text for text in overrides if not text.startswith(("outputs=", "name="))]
     facts = {
         "model": json.dumps(recipe["model"]),
         "class_names": json.dumps(data.class_names),
         "held_out": json.dumps(_held_out(data)),
-        "command": " ".join(["python scripts/train.py", *overrides]),
+        "command": f"python scripts/train.py {shlex.join(overrides)}",
         "test_accuracy": f"{float(torch.cat(right).mean()):.4f}",
     }
     with durable_replacement(path) as temporary:

@@ -42,6 +42,8 @@ class Validation(Callback):
         self.pictures = pictures
 
     def on_train_start(self, trainer, model) -> None:
+        interval = max(1, model.num_batches // self.times) * model.batch_size
+        log.info("the model is looked at every %s images", f"{interval:,}")
         if model.batches_seen == 0:
             self.look(trainer, model)
 
