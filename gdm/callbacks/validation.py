@@ -43,7 +43,7 @@ class Validation(Callback):
 
     def on_train_start(self, trainer, model) -> None:
         interval = max(1, model.num_batches // self.times) * model.batch_size
-        log.info("the model is looked at every %s images", f"{interval:,}")
+        log.info("the model is looked at about every %s images", f"{interval:,}")
         if model.batches_seen == 0:
             self.look(trainer, model)
 
