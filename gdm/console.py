@@ -41,7 +41,9 @@ def logging_to(path: Path) -> Iterator[None]:
             handler.close()
 
 
-def report(run: Run, record: dict[str, Any], plugins: Sequence[str] = ()) -> None:
+def report(
+    run: Run, record: dict[str, Any], plugins: Sequence[str] = (), makes_images: bool = True
+) -> None:
     """Print the final figures of a run, and what its user may type next."""
     table = Table()
     table.add_column(f"on {record['num_images']:,} {record['split']} images")
@@ -57,7 +59,8 @@ def report(run: Run, record: dict[str, Any], plugins: Sequence[str] = ()) -> Non
     print(f"{minutes:.1f} minutes{asked}; {final if final.exists() else run.path}. Next:")
     if run.tensorboard.exists():
         print(f"  tensorboard --logdir {run.path}")
-    print(f"  {run.command('sample', plugins)} num_samples=100")
+    if makes_images:
+        print(f"  {run.command('sample', plugins)} num_samples=100")
     print(f"  {run.command('evaluate', plugins)}")
     print(f"  {run.command('train', plugins)} budget.images={2 * manifest['images_seen']}")
 

@@ -80,12 +80,7 @@ class Judge:
     num_neighbours: int = 1000
 
     def samples(self, batches: Iterator[Tensor], count: int) -> Judgement:
-        """Judge `count` samples, batches of 8-bit values, (B, C, H, W).
-
-        Raises:
-            UserError: if there are too few for the figures to be defined.
-        """
-        self._refuse_too_few(count)
+        """Judge `count` samples, batches of 8-bit values, (B, C, H, W)."""
         extractor, data = self.extractor, self.data
         reference = evaluation.features_of_split(extractor, data, SPLIT, None, self.pairwise)
         first = _First(batches, self.num_neighbours)
@@ -138,7 +133,12 @@ class Judge:
             seconds["neighbours"] = 2 * part * min(count, self.num_neighbours) / TIMED
         return seconds
 
-    def _refuse_too_few(self, count: int) -> None:
+    def refuse_too_few(self, count: int) -> None:
+        """Refuse so few samples that figures are not defined, and warn of few.
+
+        Raises:
+            UserError: naming the least number.
+        """
         if count < evaluation.FEWEST:
             raise UserError(
                 f"{count} samples are too few to compare; take {evaluation.FEWEST} or more"
@@ -203,6 +203,8 @@ def judge_run(
             "checkpoint": options["checkpoint"],
             "weights": "average" if options["averaged"] and model.ema is not None else "raw",
         }
+        if model.makes_images:
+            judge.refuse_too_few(count)
         _refuse_impossible_bound(model, judge.data, importance_samples)
         seconds = _seconds_of_model(model, judge.data, options)
         if not model.makes_images:
@@ -222,6 +224,7 @@ def judge_run(
 def judge_file(path: Path, judge: Judge) -> Judgement:
     """Judge the samples in a file."""
     file = sampling.SampleFile(path, judge.data)
+    judge.refuse_too_few(len(file))
     announce(judge.seconds_for_samples(len(file)))
     judgement = judge.samples(sampling.with_progress(file.batches(), len(file)), len(file))
     judgement.record["samples"] = str(path)
@@ -260,7 +263,7 @@ def refuse_contradictions(options: dict[str, Any], run: Run | None) -> None:
         )
 
 
-def destination(options: dict[str, Any], run: Run | None) -> Path:
+def destination(options: dict[str, Any], run: Run | None, extractor: Extractor) -> Path:
     """Return the file that the record goes to: what `to` names, or one beside the samples whose
     name tells apart what was asked for.
 
@@ -274,8 +277,8 @@ def destination(options: dict[str, Any], run: Run | None) -> Path:
         return path
     if run is None:
         return Path(options["samples"]).with_suffix(".json")
-    asked = (options["num_samples"], f"seed-{options['seed']}", options["checkpoint"],
-             None if options["averaged"] else "raw")  # fmt: skip
+    asked = (extractor.name, options["num_samples"], f"seed-{options['seed']}",
+             options["checkpoint"], None if options["averaged"] else "raw")  # fmt: skip
     name = "-".join(str(part) for part in asked if part is not None)
     return run.samples / f"evaluation-{name}.json"
 

@@ -60,6 +60,16 @@ def draw(
         yield pictures.to_bytes(model.sample(indices, labels, seed))
 
 
+def refuse_without_images(model: GenerativeModel, run: Run) -> None:
+    """Refuse a model that has nothing to sample.
+
+    Raises:
+        UserError: saying what it is.
+    """
+    if not model.makes_images:
+        raise UserError(f"{run} is a {type(model).__name__}, which makes no images to sample")
+
+
 def class_number(
     label: str | int | None, class_names: tuple[str, ...], model: GenerativeModel
 ) -> int | None:

@@ -18,12 +18,12 @@ def evaluate(recipe: dict[str, Any], origin: Origin) -> None:
     if origin.run:
         signatures.check(recipe, trusted=origin.plugins)
     protocol.refuse_contradictions(options, origin.run)
-    path = protocol.destination(options, origin.run)
     data = recipes.build(recipe["dataset"], "dataset", origin.plugins)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     extractor = recipes.build(options["extractor"], "extractor", origin.plugins)(
         data=data, outputs=Path(options["outputs"])
     )
+    path = protocol.destination(options, origin.run, extractor)
     judge = protocol.Judge(data, extractor.to(device), options["pairwise"], options["neighbours"])
     if origin.run:
         model = runs.load(

@@ -17,6 +17,7 @@ def sample(recipe: dict[str, Any], origin: Origin) -> None:
     model = runs.load(
         origin.run, options["checkpoint"], options["averaged"], recipe, origin.plugins
     )
+    sampling.refuse_without_images(model, origin.run)
     source = recipes.build(recipe["dataset"]["source"], "dataset.source", origin.plugins)
     label = sampling.class_number(options["label"], source.class_names, model)
     model.to("cuda" if torch.cuda.is_available() else "cpu")

@@ -33,7 +33,7 @@ def train(recipe: dict[str, Any], origin: Origin) -> None:
         if run is not None:
             console.report_interruption(run, origin.plugins)
         sys.exit(stop.exit_status)
-    console.report(run, record, origin.plugins)
+    console.report(run, record, origin.plugins, job.model.makes_images)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from PIL import Image
 from gdm import sampling
 from gdm.errors import UserError
 from gdm.recipes import build
+from gdm.runs import Run
 
 
 @pytest.fixture(scope="module")
@@ -84,3 +85,9 @@ def test_files_that_are_no_samples_are_refused(data, images, tmp_path):
     path.write_bytes(path.read_bytes()[:4000])
     with pytest.raises(UserError, match=r"short\.npz"):
         sampling.SampleFile(path, data)
+
+
+def test_a_model_that_makes_no_images_is_not_sampled(tmp_path):
+    model = build(composed("model=classifier", "model.width=8")["model"], "model")
+    with pytest.raises(UserError, match="is a Classifier, which makes no images to sample"):
+        sampling.refuse_without_images(model, Run(tmp_path))
