@@ -52,6 +52,11 @@ class FeatureSet:
         return self.joint.count
 
     @property
+    def is_pairwise(self) -> bool:
+        """Whether the features themselves are kept."""
+        return self._features is not None
+
+    @property
     def features(self) -> Tensor:
         """The features, (N, D); of a pairwise set."""
         return torch.cat(self._features)
@@ -59,7 +64,7 @@ class FeatureSet:
     def add(self, found: Features) -> None:
         """Take in a batch."""
         self.joint.update(found.features)
-        if self._features is not None:
+        if self.is_pairwise:
             self._features.append(found.features.float().cpu())
         if found.probabilities is None:
             return
@@ -93,15 +98,14 @@ def features_of_split(
     The features are computed once and kept on the disk, under the fingerprint of the data, the
     split, the images' size and the extractor's checksum.
     """
-    path = cache_folder() / "features" / _cache_name(extractor, data, split)
+    path = _cache_path(extractor, data, split)
     try:
         kept = load_file(path)
     except (OSError, SafetensorError):  # not there yet, or damaged
         kept = _computed(extractor, data, split)
         _keep(kept, path)
     found = FeatureSet(pairwise)
-    count = len(kept["features"]) if limit is None else limit
-    for index in torch.arange(len(kept["features"]))[:count].split(EVALUATION_BATCH):
+    for index in torch.arange(len(kept["features"]))[:limit].split(EVALUATION_BATCH):
         probabilities = kept["probabilities"][index] if "probabilities" in kept else None
         found.add(Features(kept["features"][index], probabilities))
     return found
@@ -109,21 +113,22 @@ def features_of_split(
 
 def is_kept(extractor: Extractor, data: ImageDataModule, split: str) -> bool:
     """Whether the features of a split lie on the disk."""
-    return (cache_folder() / "features" / _cache_name(extractor, data, split)).exists()
+    return _cache_path(extractor, data, split).exists()
 
 
 def compare(samples: FeatureSet, reference: FeatureSet, extractor: Extractor) -> dict[str, Any]:
     """Return the figures of a set of samples: how far it is from the reference, and what is in it.
 
-    `frechet_distance`; of pairwise sets also `kernel_distance` with its standard error,
-    `precision`, `recall`, `density` and `coverage`; where the extractor classifies also the
-    `inception_score`, and where it knows the data's own classes the share that is `confident`
-    and the `class_histogram`.
+    `n`, how many there are, and `frechet_distance`; of pairwise sets also `kernel_distance` with
+    its standard error, `precision`, `recall`, `density` and `coverage`; where the extractor
+    classifies also the `inception_score`, and where it knows the data's own classes the share
+    that is `confident` and the `class_histogram`.
     """
     record: dict[str, Any] = {
-        "frechet_distance": distances.frechet_distance(samples.joint, reference.joint)
+        "n": len(samples),
+        "frechet_distance": distances.frechet_distance(samples.joint, reference.joint),
     }
-    if samples._features is not None and reference._features is not None:
+    if samples.is_pairwise and reference.is_pairwise:
         x, y = samples.features, reference.features
         kernel, error = distances.kernel_distance(x, y)
         record |= {"kernel_distance": kernel, "kernel_distance_error": error}
@@ -144,9 +149,8 @@ def real_against_real(
     """Return what real images score: the first images of the validation split, which neither the
     models nor the classifier have seen, as many as there are samples or as the split has.
     """
-    pairwise = reference._features is not None
-    real = features_of_split(extractor, data, "validation", count, pairwise)
-    return {"n": len(real)} | compare(real, reference, extractor)
+    real = features_of_split(extractor, data, "validation", count, reference.is_pairwise)
+    return compare(real, reference, extractor)
 
 
 # The model's own figures -------------------------------------------------------------------------
@@ -247,9 +251,9 @@ def numbers(record: dict[str, Any]) -> dict[str, float]:
     return {name: value for name, value in record.items() if isinstance(value, float)}
 
 
-def _cache_name(extractor: Extractor, data: ImageDataModule, split: str) -> str:
+def _cache_path(extractor: Extractor, data: ImageDataModule, split: str) -> Path:
     parts = (extractor.name, extractor.checksum, data.fingerprint, split, data.native_resolution)
-    return "-".join(map(str, parts)) + ".safetensors"
+    return cache_folder() / "features" / ("-".join(map(str, parts)) + ".safetensors")
 
 
 def _keep(features: dict[str, Tensor], path: Path) -> None:

@@ -89,9 +89,7 @@ class ClassifierFeatures(Extractor):
         self.model = model.eval()
         self.checksum = checkpoints.digest(model.network.state_dict())[:16]
         self.class_names = data.class_names
-        with torch.no_grad():
-            size = (1, model.channels, model.native_resolution, model.native_resolution)
-            self.dimension = model.features(torch.zeros(size)).shape[1]
+        self.dimension = model.network.head.in_features
 
     @torch.no_grad()
     def __call__(self, x: Tensor) -> Features:

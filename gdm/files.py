@@ -41,6 +41,18 @@ def cache_folder() -> Path:
     return Path(os.environ.get("GDM_DATA") or "~/.cache/gdm").expanduser()
 
 
+def named_file(to: str, example: str) -> Path:
+    """Return the file that a user names by `to=`.
+
+    Raises:
+        UserError: if it is a folder; `example` is a name that a file in it could have.
+    """
+    path = Path(to)
+    if path.is_dir():
+        raise UserError(f"to={path}: is a folder; name a file in it, such as {example}")
+    return path
+
+
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold a lock that ends with the process at the latest.

@@ -116,7 +116,7 @@ def confusion_matrix(shares: Tensor, class_names: tuple[str, ...]) -> Tensor:
     figure = Figure(figsize=(2 + 0.7 * count, 1.5 + 0.6 * count), dpi=100, layout="constrained")
     axes = figure.add_subplot()
     axes.imshow(shares.numpy(), cmap="Greys", vmin=0, vmax=1, aspect="auto")
-    for row, column in torch.cartesian_prod(torch.arange(count), torch.arange(count)).tolist():
+    for row, column in np.ndindex(count, count):
         share = float(shares[row, column])
         colour = "white" if share > 0.5 else "black"
         axes.text(column, row, f"{share:.2f}", ha="center", va="center", color=colour)

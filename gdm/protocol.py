@@ -16,7 +16,7 @@ from gdm import distances, evaluation, pictures, sampling
 from gdm.data.datamodule import ImageDataModule
 from gdm.errors import UserError
 from gdm.features import Extractor
-from gdm.files import write_text
+from gdm.files import named_file, write_text
 from gdm.models.base import GenerativeModel
 from gdm.ranges import Count, Natural
 from gdm.runs import Run
@@ -83,18 +83,18 @@ class Judge:
         """Judge `count` samples, batches of 8-bit values, (B, C, H, W)."""
         extractor, data = self.extractor, self.data
         reference = evaluation.features_of_split(extractor, data, SPLIT, None, self.pairwise)
-        first = _First(batches, self.num_neighbours)
-        found = evaluation.features_of(first, extractor, self.pairwise)
+        first: list[Tensor] = []
+        kept = _keeping_first(batches, self.num_neighbours, first)
+        found = evaluation.features_of(kept, extractor, self.pairwise)
         record = {
             "split": SPLIT,
-            "n": len(found),
             "num_reference": len(reference),
             "extractor": extractor.name,
             "extractor_checksum": extractor.checksum,
             "data": data.fingerprint,
         } | evaluation.compare(found, reference, extractor)
         record["real"] = evaluation.real_against_real(count, reference, extractor, data)
-        picture = self._neighbours(first.images, record) if self.num_neighbours else None
+        picture = self._neighbours(torch.cat(first), record) if self.num_neighbours else None
         return Judgement(record, picture)
 
     def model(
@@ -163,25 +163,14 @@ class Judge:
         return pictures.grid(rows.flatten(0, 1), NEAREST + 1)
 
 
-class _First:
-    """Passes batches on and keeps the first images of them."""
-
-    def __init__(self, batches: Iterator[Tensor], count: int) -> None:
-        self.batches = batches
-        self.count = count
-        self._kept: list[Tensor] = []
-
-    @property
-    def images(self) -> Tensor:
-        return torch.cat(self._kept)[: self.count]
-
-    def __iter__(self) -> Iterator[Tensor]:
-        missing = self.count
-        for batch in self.batches:
-            if missing > 0:
-                self._kept.append(batch[:missing])
-                missing -= len(batch)
-            yield batch
+def _keeping_first(batches: Iterator[Tensor], count: int, kept: list[Tensor]) -> Iterator[Tensor]:
+    """Pass batches on, and put the first `count` images of them into `kept`."""
+    missing = count
+    for batch in batches:
+        if missing > 0:
+            kept.append(batch[:missing])
+            missing -= len(batch)
+        yield batch
 
 
 def judge_run(
@@ -236,14 +225,10 @@ def write(judgement: Judgement, path: Path) -> None:
     try:
         write_text(path, json.dumps(judgement.record, indent=2) + "\n")
         if judgement.neighbours is not None:
-            pictures.save(judgement.neighbours, neighbours_path(path), scale=2)
+            picture = path.with_name(f"{path.stem}-neighbours.png")
+            pictures.save(judgement.neighbours, picture, scale=2)
     except OSError as error:
         raise UserError(f"could not write {path} ({error}); to=FILE.json names another") from error
-
-
-def neighbours_path(path: Path) -> Path:
-    """Return where the picture of neighbours goes that belongs to a record."""
-    return path.with_name(f"{path.stem}-neighbours.png")
 
 
 def announce(seconds: dict[str, float]) -> None:
@@ -271,10 +256,7 @@ def destination(options: dict[str, Any], run: Run | None, extractor: Extractor) 
         UserError: if `to` is a folder.
     """
     if options["to"]:
-        path = Path(options["to"])
-        if path.is_dir():
-            raise UserError(f"to={path}: is a folder; name a file in it, such as record.json")
-        return path
+        return named_file(options["to"], "record.json")
     if run is None:
         return Path(options["samples"]).with_suffix(".json")
     asked = (extractor.name, options["num_samples"], f"seed-{options['seed']}",

@@ -18,7 +18,7 @@ from torch import Tensor
 from gdm import pictures
 from gdm.data.datamodule import ImageDataModule
 from gdm.errors import UserError
-from gdm.files import durable_replacement
+from gdm.files import durable_replacement, named_file
 from gdm.models.base import GenerativeModel
 from gdm.ranges import Count, Natural
 from gdm.runs import Run
@@ -98,10 +98,8 @@ def destination(options: dict[str, Any], run: Run) -> Path:
     """
     ending = ENDINGS[options["format"]]
     if options["to"]:
-        path = Path(options["to"])
-        if ending and path.is_dir():
-            raise UserError(f"to={path}: is a folder; name a file in it, such as samples{ending}")
-        return path
+        is_folder = not ending  # a file an image
+        return Path(options["to"]) if is_folder else named_file(options["to"], f"samples{ending}")
     asked = (options["num_samples"], f"seed-{options['seed']}", options["label"],
              options["checkpoint"], None if options["averaged"] else "raw")  # fmt: skip
     name = "-".join(str(part).replace("/", "-") for part in asked if part is not None)

@@ -27,6 +27,7 @@ class Quality:
         self.num_samples = num_samples
         self.pairwise = pairwise
         self.extractor: Extractor | None = None  # given by whoever knows the data
+        self._reference: evaluation.FeatureSet | None = None  # the same at every look
 
     def measure(self, model: GenerativeModel, data: ImageDataModule) -> dict[str, Any]:
         """Return the record of the model as it is, within `model.evaluating()`."""
@@ -35,13 +36,13 @@ class Quality:
         extractor = self.extractor.to(model.device)
         samples = sampling.draw(model, self.num_samples, None, 0, BATCH_SIZE)
         found = evaluation.features_of(samples, extractor, self.pairwise)
-        reference = evaluation.features_of_split(
-            extractor, data, "validation", pairwise=self.pairwise
-        )
+        if self._reference is None:
+            self._reference = evaluation.features_of_split(
+                extractor, data, "validation", pairwise=self.pairwise
+            )
         return {
-            "n": len(found),
             "seed": 0,
             "weights": "raw" if model.ema is None else "average",
             "extractor": extractor.name,
             "extractor_checksum": extractor.checksum,
-        } | evaluation.compare(found, reference, extractor)
+        } | evaluation.compare(found, self._reference, extractor)

@@ -181,9 +181,8 @@ def identity(source: Source, binarize: bool) -> str:
 def order_of_holding_out(images: Images) -> Tensor:
     """Return the order in which images are held out for validation: positions, (N,).
 
-    It is the order of the images' own digests. So an image that two data sets share, or that
-    occurs twice in one, is held out everywhere or nowhere, and whoever holds out more images
-    holds out all those that others do.
+    It is the order of the images' own digests. So whoever holds out more images of a data set
+    holds out all those that others do, and a part of it shares its order.
     """
     digests = [hashlib.blake2b(image, digest_size=8).digest() for image in images.images.numpy()]
     return torch.from_numpy(np.argsort(digests, kind="stable"))
