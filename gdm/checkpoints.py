@@ -100,12 +100,14 @@ def digest(values: Any) -> str:
 def newest_whole(folder: Path) -> Path | None:
     """Return the newest undamaged checkpoint of a run, or None if it has saved none.
 
-    A damaged one is named in the log, and the one before it is used.
+    A damaged or missing one is named in the log, and the one before it is used.
 
     Raises:
         UserError: if there are checkpoints but all are damaged.
     """
     candidates = [folder / name for name in (LAST, PREVIOUS) if (folder / name).exists()]
+    if candidates and candidates[0].name != LAST:
+        log.warning("%s is missing; taking %s", folder / LAST, candidates[0].name)
     for path in candidates:
         try:
             read(path)

@@ -76,11 +76,23 @@ def report_judgement(record: dict[str, Any], class_names: Sequence[str]) -> None
     for name, value in evaluation.numbers(record).items():
         cells = [f"{value:,.4f}"]
         cells += [f"{real[name]:,.4f}" if name in real else ""] if real else []
-        table.add_row(name, *cells)
+        table.add_row(f"{name}{_remark(name, record)}", *cells)
     for number, share in enumerate(record.get("class_histogram", [])):
         of_real = f"{real['class_histogram'][number]:.3f}"
         table.add_row(f"share of {class_names[number]}", f"{share:.3f}", of_real)
     Console().print(table)
+
+
+def _remark(name: str, record: dict[str, Any]) -> str:
+    """Return the unit of a figure, or how many it was made of, where they need to be said."""
+    remarks = {
+        "psnr": "dB, {num_reconstructions} images",
+        "ssim": "{num_reconstructions} images",
+        "memorised": "{num_neighbours} samples",
+        "importance_weighted_bound": "nats, K = {importance_samples}",
+        "elbo": "nats",
+    }
+    return f" ({remarks[name].format(**record)})" if name in remarks else ""
 
 
 def _title(record: dict[str, Any]) -> str:

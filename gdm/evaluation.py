@@ -189,7 +189,7 @@ def reconstruction(
         split: the split.
         limit: number of images, the first of the split.
     """
-    psnr, ssim = Moments(), Moments()
+    psnr, ssim = Moments(), Moments()  # of each image
     for batch in data.batches(split, device=model.device, limit=limit):
         decoded = model.decode(model.encode(batch.x, batch.label), batch.label)
         back = to_float(to_bytes(decoded).to(batch.x.device))
@@ -199,7 +199,11 @@ def reconstruction(
                 back, batch.x, data_range=(-1.0, 1.0), reduction="none"
             )
         )
-    return {"psnr": float(psnr.mean), "ssim": float(ssim.mean)}
+    return {
+        "psnr": float(psnr.mean),
+        "ssim": float(ssim.mean),
+        "num_reconstructions": int(psnr.count),
+    }
 
 
 def peak_signal_to_noise_ratio(x: Tensor, y: Tensor) -> Tensor:
@@ -219,7 +223,10 @@ def importance_weighted_bound(
     for batch in data.batches(split, device=model.device):
         index = batch.index.tolist()
         bound.update(model.log_likelihood(batch.x, batch.label, index, num_importance_samples))
-    return {"importance_weighted_bound": float(bound.mean)}
+    return {
+        "importance_weighted_bound": float(bound.mean),
+        "importance_samples": num_importance_samples,
+    }
 
 
 def prepare_sampling(model: GenerativeModel, data: ImageDataModule) -> None:

@@ -1,10 +1,10 @@
 """Images -> features: the extractors that distances stand on."""
 
 import json
+import logging
 import shlex
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +22,12 @@ from gdm.files import durable_replacement
 from gdm.models.classifier import Classifier
 from gdm.recipes import build
 
+log = logging.getLogger(__name__)
+
+UNREADABLE = (
+    UserError, OSError, SafetensorError,
+    KeyError, TypeError, ValueError, RuntimeError, AttributeError,  # facts of another kind
+)  # fmt: skip
 SHIPPED = Path(__file__).with_name("fashion_mnist_classifier.safetensors")
 
 
@@ -75,6 +81,7 @@ class ClassifierFeatures(Extractor):
             newest finished run trained on the same images.
         data: the images that are judged.
         outputs: the folder of all runs.
+        plugins: packages that a recipe may name besides gdm.
 
     Raises:
         NoClassifier: if there is none for these images, with the command that trains one.
@@ -84,8 +91,18 @@ class ClassifierFeatures(Extractor):
 
     name = "classifier"
 
-    def __init__(self, weights: str | None, data: ImageDataModule, outputs: Path) -> None:
-        model = _opened(weights, data) if weights else _found(data, outputs)
+    def __init__(
+        self,
+        weights: str | None,
+        data: ImageDataModule,
+        outputs: Path,
+        plugins: Sequence[str] = (),
+    ) -> None:
+        command = _command(data, outputs, plugins)
+        if weights:
+            model = _opened(weights, data, outputs, plugins, command)
+        else:
+            model = _found(data, outputs, plugins, command)
         self.model = model.eval()
         self.checksum = checkpoints.digest(model.network.state_dict())[:16]
         self.class_names = data.class_names
@@ -113,23 +130,31 @@ def read_classifier(path: Path) -> tuple[Classifier, dict[str, int]]:
         with safe_open(path, "pt") as file:
             facts = file.metadata()
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        model = build(json.loads(facts["model"]), "model")
+        model, held_out = build(json.loads(facts["model"]), "model"), json.loads(facts["held_out"])
+        if not isinstance(model, Classifier):
+            raise TypeError(f"its model is a {type(model).__name__}")
+        if not all(isinstance(count, int) for count in held_out.values()):
+            raise TypeError("what it has left out is no number of images")
+        if not all(bool(weight.isfinite().all()) for weight in weights.values()):
+            raise ValueError("some of its weights are not finite")
         model.network.load_state_dict(weights)
-        return model, json.loads(facts["held_out"])
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        return model, held_out
+    except UNREADABLE as error:
         raise UserError(
             f"extractor.weights={path}: is no classifier that scripts/export_classifier.py "
             f"wrote ({error})"
         ) from error
 
 
-def load_classifier(run: runs.Run, checkpoint: str = "last") -> Classifier:
+def load_classifier(
+    run: runs.Run, checkpoint: str = "last", plugins: Sequence[str] = ()
+) -> Classifier:
     """Return the classifier of a run.
 
     Raises:
         UserError: if the run is of another model.
     """
-    model = runs.load(run, checkpoint)
+    model = runs.load(run, checkpoint, plugins=plugins)
     if not isinstance(model, Classifier):
         raise UserError(f"{run}: is no run of model=classifier")
     return model
@@ -139,14 +164,17 @@ def layout(run: str | None, outputs: str, checkpoint: str, to: str | None) -> No
     """The keys of configs/export_classifier.yaml, and what each holds."""
 
 
-def export(run: runs.Run, checkpoint: str, path: Path) -> dict[str, str]:
+def export(
+    run: runs.Run, checkpoint: str, path: Path, plugins: Sequence[str] = ()
+) -> dict[str, str]:
     """Write the classifier of a run as a file, and return the facts that the file states.
 
     Raises:
         UserError: if the run is of another model.
     """
     recipe = run.recipe()
-    model, data = load_classifier(run, checkpoint), build(recipe["dataset"], "dataset")
+    model = load_classifier(run, checkpoint, plugins)
+    data = build(recipe["dataset"], "dataset", plugins)
     with model.evaluating(averaged=False):
         right = [
             (model.features_and_probabilities(batch.x)[1].argmax(1) == batch.label).float()
@@ -179,61 +207,78 @@ def _held_out(data: ImageDataModule) -> dict[str, int]:
     return held_out
 
 
-def _opened(weights: str, data: ImageDataModule) -> Classifier:
+def _opened(
+    weights: str, data: ImageDataModule, outputs: Path, plugins: Sequence[str], command: str
+) -> Classifier:
     """Return the classifier that the user names."""
-    path = Path(weights)
+    path = Path(weights).expanduser()
     if path.is_file():
         model, held_out = read_classifier(path)
-    elif path.is_dir():
-        model, held_out = _from_run(runs.Run(path))
     else:
-        raise UserError(f"extractor.weights={weights}: there is no such file or run")
+        try:
+            run = runs.find(str(path), outputs)
+        except UserError as error:
+            raise UserError(
+                f"extractor.weights={weights}: there is no such file, and {error}"
+            ) from error
+        model, held_out = load_classifier(run, plugins=plugins), _held_out_by(run, plugins)
     if data.identity not in held_out:
         raise UserError(
             f"extractor.weights={weights}: this classifier was trained on other images than "
-            f"dataset={data.source.name}; leave extractor.weights out, or train one: "
-            f"{_command(data)}"
+            f"dataset={data.source.name}; leave extractor.weights out, or train one: {command}"
         )
     if held_out[data.identity] < data.validation_size:
         raise UserError(
             f"extractor.weights={weights}: this classifier was trained on some of the images that "
             f"dataset.validation_size={data.validation_size} holds out: it has left out "
-            f"{held_out[data.identity]:,}; train one that leaves out as many: {_command(data)}"
+            f"{held_out[data.identity]:,}; train one that leaves out as many: {command}"
         )
     return model
 
 
-def _found(data: ImageDataModule, outputs: Path) -> Classifier:
-    """Return the first classifier that knows these images and none that are held out."""
-    for model, held_out in _candidates(outputs):
-        if held_out.get(data.identity, -1) >= data.validation_size:
-            return model
+def _found(
+    data: ImageDataModule, outputs: Path, plugins: Sequence[str], command: str
+) -> Classifier:
+    """Return the first classifier that knows these images and none that are held out: the one
+    that comes with gdm, or that of the newest finished run.
+    """
+    model, held_out = read_classifier(SHIPPED)
+    if held_out.get(data.identity, -1) >= data.validation_size:
+        return model
+    for run in reversed(runs.listed(outputs)):
+        try:
+            if _is_finished_classifier(run):
+                held_out = _held_out_by(run, plugins)
+                if held_out.get(data.identity, -1) >= data.validation_size:
+                    return load_classifier(run, plugins=plugins)
+        except UserError as error:  # it has lost a file, or needs a package that is not allowed
+            log.info("passing over the classifier of %s: %s", run, error)
     raise NoClassifier(
         f"there is no classifier of dataset={data.source.name}, with "
-        f"dataset.validation_size={data.validation_size}, to judge images by; train one: "
-        f"{_command(data)}"
+        f"dataset.validation_size={data.validation_size}, to judge images by; train one: {command}"
     )
 
 
-def _candidates(outputs: Path) -> Iterator[tuple[Classifier, dict[str, int]]]:
-    """Yield the classifier that comes with gdm, and those of finished runs, the newest first."""
-    yield read_classifier(SHIPPED)
+def _is_finished_classifier(run: runs.Run) -> bool:
+    if run.manifest().get("status") != "finished":
+        return False
+    model = run.recipe().get("model")
     name = f"{Classifier.__module__}.{Classifier.__qualname__}"
-    for run in reversed(runs.listed(outputs)):
-        is_finished = run.manifest().get("status") == "finished"
-        if is_finished and name in (run.path / ".hydra" / "config.yaml").read_text():
-            with suppress(UserError):  # of another model, or of a data set from a plugin
-                yield _from_run(run)
+    return isinstance(model, dict) and model.get("_target_") == name
 
 
-def _from_run(run: runs.Run) -> tuple[Classifier, dict[str, int]]:
-    data = build(run.recipe()["dataset"], "dataset")
-    return load_classifier(run), {data.identity: data.validation_size}
+def _held_out_by(run: runs.Run, plugins: Iterable[str]) -> dict[str, int]:
+    """Return how many images of which data set a run has held out."""
+    data = build(run.recipe()["dataset"], "dataset", plugins)
+    return {data.identity: data.validation_size}
 
 
-def _command(data: ImageDataModule) -> str:
-    binarized = " dataset.binarize=true" if data.binarize else ""
-    return (
-        f"python scripts/train.py model=classifier dataset={data.source.name}{binarized} "
-        f"dataset.validation_size={data.validation_size}"
-    )
+def _command(data: ImageDataModule, outputs: Path, plugins: Sequence[str]) -> str:
+    """Return what to type to train a classifier of a data set."""
+    words = ["model=classifier", f"dataset={data.source.name}"]
+    words += ["dataset.binarize=true"] if data.binarize else []
+    words += [f"dataset.validation_size={data.validation_size}"]
+    words += [] if data.source.mirrored_alike else ["model.flip=false"]
+    words += [f"outputs={outputs}"] if outputs != Path("outputs") else []
+    words += [f"plugins=[{','.join(plugins)}]"] if plugins else []
+    return f"python scripts/train.py {shlex.join(words)}"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from tempfile import NamedTemporaryFile, TemporaryFile
 from urllib.request import Request, urlopen
 
 from gdm.errors import UserError
@@ -41,16 +41,35 @@ def cache_folder() -> Path:
     return Path(os.environ.get("GDM_DATA") or "~/.cache/gdm").expanduser()
 
 
-def named_file(to: str, example: str) -> Path:
-    """Return the file that a user names by `to=`.
+def named_file(to: str | Path, example: str) -> Path:
+    """Return the file that is to be written, once it is clear that it can be.
+
+    Args:
+        to: the file, as a user names it by `to=`.
+        example: a name that a file in a folder could have.
 
     Raises:
-        UserError: if it is a folder; `example` is a name that a file in it could have.
+        UserError: if it is a folder, or its folder cannot be written to.
     """
     path = Path(to)
     if path.is_dir():
         raise UserError(f"to={path}: is a folder; name a file in it, such as {example}")
+    named_folder(path.parent, path)
     return path
+
+
+def named_folder(folder: Path, to: Path) -> Path:
+    """Make a folder that is to be written to, and return it.
+
+    Raises:
+        UserError: if `to`, what a user named by `to=`, cannot be written there.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        raise UserError(f"to={to}: cannot be written ({error}); name another place") from error
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import hashlib
 import io
 import logging
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -30,8 +31,7 @@ class Inception(Extractor):
 
     Args:
         weights: a file of the standard weights; None for torch-fidelity's, downloaded once.
-        data: the images that are judged, and
-        outputs: the folder of all runs, which every extractor is given; this one needs neither.
+        data, outputs, plugins: what every extractor is given; this one needs none of them.
 
     Raises:
         UserError: if torch-fidelity is not installed, or the weights cannot be had, or are none.
@@ -45,6 +45,7 @@ class Inception(Extractor):
         weights: str | None,
         data: ImageDataModule | None = None,
         outputs: Path | None = None,
+        plugins: Sequence[str] = (),
     ) -> None:
         _refuse_without_library()
         path = Path(weights).expanduser() if weights else _standard_weights()

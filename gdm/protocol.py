@@ -1,9 +1,10 @@
 """The one protocol, whole: a run or a file of samples -> one record, its cost said first."""
 
+import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,9 +25,14 @@ from gdm.runs import Run
 log = logging.getLogger(__name__)
 
 SPLIT = "test"  # the reference
+OF_A_RUN = (
+    "num_samples", "seed", "averaged", "checkpoint", "reconstructions", "importance_samples",
+    "batch_size",
+)  # options that say nothing of a file of samples  # fmt: skip
 SHOWN, NEAREST = 10, 7  # samples in the picture of neighbours, and neighbours of each
 TIMED = 500  # images, or rows and columns of pairs, that an estimate of time is made from
 FIRST_TIMED, LONG_ENOUGH = 5, 0.2  # fewer, if these take so many seconds
+REPEATED = 5  # times that a part is timed, at most
 
 
 def layout(
@@ -69,13 +75,13 @@ class Judge:
 
     Args:
         data: the data set.
-        extractor: what finds the features.
+        extractor: what finds the features; None for models that make no images.
         pairwise: also compare all pairs.
         num_neighbours: how many samples' nearest training images are looked for.
     """
 
     data: ImageDataModule
-    extractor: Extractor
+    extractor: Extractor | None
     pairwise: bool = True
     num_neighbours: int = 1000
 
@@ -108,7 +114,6 @@ class Judge:
             record |= evaluation.importance_weighted_bound(
                 model, self.data, SPLIT, importance_samples
             )
-            record["importance_samples"] = importance_samples
         return record
 
     def seconds_for_samples(self, count: int) -> dict[str, float]:
@@ -119,7 +124,7 @@ class Judge:
             size for name, size in splits.items() if not evaluation.is_kept(extractor, data, name)
         )
         size = (data.channels, data.native_resolution, data.native_resolution)
-        per_image = _seconds_each(lambda few: extractor(torch.zeros(few, *size)))
+        per_image = _seconds_each(lambda few: extractor(torch.zeros(few, *size)).features.cpu())
         seconds = {"features": per_image * (count + unknown)}
         if self.pairwise:
             x, y = torch.rand(2, TIMED, extractor.dimension)
@@ -128,13 +133,16 @@ class Judge:
             pairs = sum(n**2 + reference**2 + n * reference for n in (count, real))
             seconds["pairs"] = per_pair * pairs
         if self.num_neighbours:
-            kept = torch.zeros(TIMED, *size, dtype=torch.uint8)
-            part = _seconds(lambda: evaluation.nearest_training_images(kept, data, NEAREST))
-            seconds["neighbours"] = 2 * part * min(count, self.num_neighbours) / TIMED
+            kept = data.split("validation").images
+            per_sample = _seconds_each(
+                lambda few: evaluation.nearest_training_images(kept[:few], data, NEAREST),
+                min(TIMED, len(kept)),
+            )
+            seconds["neighbours"] = 2 * per_sample * min(count, self.num_neighbours)
         return seconds
 
     def refuse_too_few(self, count: int) -> None:
-        """Refuse so few samples that figures are not defined, and warn of few.
+        """Refuse so few images that figures are not defined, and warn of few.
 
         Raises:
             UserError: naming the least number.
@@ -143,11 +151,24 @@ class Judge:
             raise UserError(
                 f"{count} samples are too few to compare; take {evaluation.FEWEST} or more"
             )
+        held_out = len(self.data.split("validation"))
+        if held_out < evaluation.FEWEST:
+            raise UserError(
+                f"dataset.validation_size={held_out}: too few real images to stand beside the "
+                f"samples; {evaluation.FEWEST} or more are needed"
+            )
         if count <= self.extractor.dimension:
             log.warning(
                 "%d samples are no more than the %d features: the Frechet distance is far too "
-                "large; compare it with that of as many real images, beside it",
+                "large, as it is for so few real images",
                 count, self.extractor.dimension,
+            )  # fmt: skip
+        if count > held_out:
+            log.warning(
+                "only %s real images are held out to stand beside %s samples: fewer images have a "
+                "larger Frechet distance, and other recall and coverage; num_samples=%d compares "
+                "them at equal numbers",
+                f"{held_out:,}", f"{count:,}", held_out,
             )  # fmt: skip
 
     def _neighbours(self, samples: Tensor, record: dict[str, Any]) -> Tensor:
@@ -155,6 +176,7 @@ class Judge:
         data = self.data
         far, index = evaluation.nearest_training_images(samples, data, NEAREST)
         record["memorised"] = float(distances.memorised(far).double().mean())
+        record["num_neighbours"] = len(samples)
         held_out = data.split("validation").images[: len(samples)]
         far, _ = evaluation.nearest_training_images(held_out, data, NEAREST)
         record["real"]["memorised"] = float(distances.memorised(far).double().mean())
@@ -173,20 +195,18 @@ def _keeping_first(batches: Iterator[Tensor], count: int, kept: list[Tensor]) ->
         yield batch
 
 
-def judge_run(
-    run: Run, model: GenerativeModel, judge: Judge, options: dict[str, Any]
-) -> Judgement:
+def judge_run(model: GenerativeModel, judge: Judge, options: dict[str, Any]) -> Judgement:
     """Sample from a run's model and judge it; what it takes is said first.
 
     Args:
-        run: the run.
-        model: its model, on the device where it is to work.
+        model: the run's model, on the device where it is to work.
         judge: of the run's data set.
         options: the keys of configs/evaluate.yaml.
     """
     count, seed, batch_size = (options[key] for key in ("num_samples", "seed", "batch_size"))
     importance_samples = options["importance_samples"]
     with model.evaluating(averaged=False):  # the weights are those that were asked for
+        evaluation.prepare_sampling(model, judge.data)  # the codes' density, to these weights
         own = {
             "seed": seed,
             "checkpoint": options["checkpoint"],
@@ -220,49 +240,83 @@ def judge_file(path: Path, judge: Judge) -> Judgement:
     return judgement
 
 
-def write(judgement: Judgement, path: Path) -> None:
-    """Write a record as JSON, and the picture of neighbours beside it."""
+def write(judgement: Judgement, path: Path) -> list[Path]:
+    """Write a record as JSON, and the picture of neighbours beside it; return what is written."""
+    written = [path]
     try:
         write_text(path, json.dumps(judgement.record, indent=2) + "\n")
         if judgement.neighbours is not None:
-            picture = path.with_name(f"{path.stem}-neighbours.png")
-            pictures.save(judgement.neighbours, picture, scale=2)
+            written.append(path.with_name(f"{path.stem}-neighbours.png"))
+            pictures.save(judgement.neighbours, written[-1], scale=2)
     except OSError as error:
         raise UserError(f"could not write {path} ({error}); to=FILE.json names another") from error
+    return written
 
 
 def announce(seconds: dict[str, float]) -> None:
     """Say what is ahead, and about how long each part of it will take."""
     parts = ", ".join(f"{name} {part:.0f} s" for name, part in seconds.items() if part >= 0.5)
-    log.info("about %.0f seconds%s", sum(seconds.values()), f": {parts}" if parts else "")
+    log.info("about %.0f s%s", max(1, sum(seconds.values())), f": {parts}" if parts else "")
 
 
-def refuse_contradictions(options: dict[str, Any], run: Run | None) -> None:
-    """Refuse options that exclude or miss one another."""
+def refuse_contradictions(
+    options: dict[str, Any], run: Run | None, overrides: Sequence[str] = ()
+) -> None:
+    """Refuse options that exclude or miss one another.
+
+    Args:
+        options: the keys of configs/evaluate.yaml.
+        run: the run, if one is named.
+        overrides: what the user wrote on the command line.
+    """
     if run is not None and options["samples"]:
         raise UserError("run= and samples=: name one of them, a run or a file")
-    if run is None and options.get("dataset") is None:
+    if run is not None:
+        return
+    idle = [text for text in overrides if text.partition("=")[0] in OF_A_RUN]
+    if idle:
+        raise UserError(f"{' '.join(idle)}: is for run=; the samples of a file are as they are")
+    if options.get("dataset") is None:
         raise UserError(
             f"samples={options['samples']}: say which images it is to be compared with, such as "
             "dataset=fashion_mnist"
         )
 
 
-def destination(options: dict[str, Any], run: Run | None, extractor: Extractor) -> Path:
+def destination(
+    options: dict[str, Any], run: Run | None, data: ImageDataModule, extractor: Extractor | None
+) -> Path:
     """Return the file that the record goes to: what `to` names, or one beside the samples whose
     name tells apart what was asked for.
 
     Raises:
-        UserError: if `to` is a folder.
+        UserError: if it cannot be written.
     """
     if options["to"]:
         return named_file(options["to"], "record.json")
+    judged_by = (data.fingerprint, extractor.checksum) if extractor else ()
+    asked = [options[key] for key in (*OF_A_RUN, "pairwise", "neighbours")]
+    digest = hashlib.sha256(repr((judged_by, asked)).encode()).hexdigest()[:6]
+    name = f"{extractor.name if extractor else 'figures'}-{digest}.json"
     if run is None:
-        return Path(options["samples"]).with_suffix(".json")
-    asked = (extractor.name, options["num_samples"], f"seed-{options['seed']}",
-             options["checkpoint"], None if options["averaged"] else "raw")  # fmt: skip
-    name = "-".join(str(part) for part in asked if part is not None)
-    return run.samples / f"evaluation-{name}.json"
+        samples = Path(options["samples"])
+        return named_file(samples.with_name(f"{samples.stem}-{data.source.name}-{name}"), "")
+    count = f"{options['num_samples']}-" if extractor else ""
+    return named_file(run.samples / f"evaluation-{options['checkpoint']}-{count}{name}", "")
+
+
+def refuse_other_data(run: Run, data: ImageDataModule) -> None:
+    """Refuse to judge a run by other data than it was trained on.
+
+    Raises:
+        UserError: naming what has changed.
+    """
+    trained_on = run.manifest().get("data", data.fingerprint)
+    if trained_on != data.fingerprint:
+        raise UserError(
+            f"{run} was trained on other data than dataset.* gives now; leave dataset.* out, or "
+            "judge its samples as a file: scripts/sample.py run=... format=npz"
+        )
 
 
 def _refuse_impossible_bound(
@@ -322,13 +376,16 @@ class _Clock:
 def _seconds_each(act: Callable[[int], Any], most: int = TIMED) -> float:
     """Return what one image takes, from as many as take long enough to tell, at most `most`."""
     few = min(FIRST_TIMED, most)
-    act(few)  # the first time allocates
     while (seconds := _seconds(partial(act, few))) < LONG_ENOUGH and few < most:
         few = min(4 * few, most)
     return seconds / few
 
 
 def _seconds(act: Callable[[], Any]) -> float:
-    started = time.perf_counter()
-    act()
-    return time.perf_counter() - started
+    """Return the least of a few times: the first allocates, and a busy machine adds to others."""
+    found = []
+    while len(found) < 2 or (len(found) < REPEATED and sum(found) < LONG_ENOUGH):
+        started = time.perf_counter()
+        act()
+        found.append(time.perf_counter() - started)
+    return min(found)

@@ -45,6 +45,7 @@ class Run:
         self.tensorboard = self.path / "tensorboard"
         self.metrics = self.path / "metrics.jsonl"
         self.log = self.path / "train.log"
+        self._best_facts = self.checkpoints / "best.json"
 
     def __str__(self) -> str:
         inside = self.path.resolve().is_relative_to(Path.cwd())
@@ -109,7 +110,7 @@ class Run:
         try:
             write()
         except OSError as error:
-            log.warning("could not write into %s (%s); training goes on", self, error)
+            log.warning("could not write into %s (%s); going on without it", self, error)
 
     def record(self, images_seen: int, figures: dict[str, Any]) -> None:
         """Add the record of an evaluation to `metrics.jsonl`."""
@@ -133,10 +134,26 @@ class Run:
                 records.append(json.loads(line))
         return records
 
+    def best(self) -> dict[str, Any] | None:
+        """Return by what figures the best checkpoint was chosen; None if there is none."""
+        try:
+            return json.loads(self._best_facts.read_text())
+        except (OSError, json.JSONDecodeError):
+            return None
+
+    def describe_best(self, facts: dict[str, Any]) -> None:
+        """Write down by what figures the best checkpoint was chosen."""
+        write_text(self._best_facts, json.dumps(facts) + "\n")
+
     def forget_after(self, images_seen: int) -> None:
-        """Drop the records of evaluations that a resumed run will repeat."""
+        """Drop the records of evaluations that a resumed run will repeat, and a best checkpoint
+        that it has not reached yet."""
         kept = [record for record in self.records() if record["images"] <= images_seen]
         write_text(self.metrics, "".join(json.dumps(record) + "\n" for record in kept))
+        best = self.best()
+        if best is None or best["images"] > images_seen:
+            self._best_facts.unlink(missing_ok=True)
+            (self.checkpoints / checkpoints.BEST).unlink(missing_ok=True)
 
 
 def create(
@@ -263,9 +280,8 @@ def load(
     recipe = recipe or run.recipe()
     model, saved = build(recipe["model"], "model", plugins), checkpoints.read(path)
     batches_seen = saved["batches_seen"]
-    model.place_in_run(
-        recipe["seed"], recipe["dataset"]["batch_size"], max(1, batches_seen), batches_seen
-    )
+    batch_size = run.recipe()["dataset"]["batch_size"]  # the one that it was trained with
+    model.place_in_run(recipe["seed"], batch_size, max(1, batches_seen), batches_seen)
     try:
         model.load_state_dict(saved["state_dict"])
     except RuntimeError as error:
@@ -282,11 +298,16 @@ def checkpoint_path(run: Run, checkpoint: str = "last") -> Path:
     else:
         path = run.checkpoints / f"{checkpoint}.ckpt"
         path = path if path.is_file() else None
-    if path is None:
-        raise UserError(
-            f"{run} has no checkpoint '{checkpoint}'; train it with: {run.command('train')}"
-        )
-    return path
+    if path is not None:
+        return path
+    present = ", ".join(sorted(path.stem for path in run.checkpoints.glob("*.ckpt")))
+    if not present:
+        raise UserError(f"{run} has no checkpoint; train it with: {run.command('train')}")
+    kept = "; the best is kept where samples are judged during training"
+    raise UserError(
+        f"{run} has no checkpoint '{checkpoint}'{kept if checkpoint == 'best' else ''}; "
+        f"it has {present}"
+    )
 
 
 def _created(path: Path) -> tuple[str, str]:

@@ -18,13 +18,17 @@ from torch import Tensor
 from gdm import pictures
 from gdm.data.datamodule import ImageDataModule
 from gdm.errors import UserError
-from gdm.files import durable_replacement, named_file
+from gdm.files import durable_replacement, named_file, named_folder
 from gdm.models.base import GenerativeModel
 from gdm.ranges import Count, Natural
 from gdm.runs import Run
 
 COLUMNS = 10
-ENDINGS = {"png": "", "npz": ".npz", "grid": ".png"}
+ENDINGS = {"png": "", "npz": ".npz", "grid": ".png"}  # png: a folder with a file an image
+UNREADABLE = (
+    OSError, KeyError, EOFError, zipfile.BadZipFile, zlib.error,
+    RuntimeError, NotImplementedError,  # encrypted, or packed in an unknown way
+)  # fmt: skip
 
 
 def layout(
@@ -94,16 +98,19 @@ def destination(options: dict[str, Any], run: Run) -> Path:
     whose name tells apart what was asked for.
 
     Raises:
-        UserError: if a folder is named where a file is to be written.
+        UserError: if a folder is named where a file is to be written, or it cannot be.
     """
     ending = ENDINGS[options["format"]]
     if options["to"]:
-        is_folder = not ending  # a file an image
-        return Path(options["to"]) if is_folder else named_file(options["to"], f"samples{ending}")
+        return _checked(Path(options["to"]), ending)
     asked = (options["num_samples"], f"seed-{options['seed']}", options["label"],
              options["checkpoint"], None if options["averaged"] else "raw")  # fmt: skip
     name = "-".join(str(part).replace("/", "-") for part in asked if part is not None)
-    return run.samples / f"samples-{name}{ending}"
+    return _checked(run.samples / f"samples-{name}{ending}", ending)
+
+
+def _checked(path: Path, ending: str) -> Path:
+    return named_file(path, f"samples{ending}") if ending else named_folder(path, path)
 
 
 def write(batches: Iterator[Tensor], count: int, kind: str, path: Path) -> None:
@@ -186,7 +193,7 @@ class SampleFile:
         try:
             with zipfile.ZipFile(self.path) as archive, archive.open("arr_0.npy") as file:
                 yield file
-        except (OSError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        except UNREADABLE as error:
             raise UserError(
                 f"samples={self.path}: is no readable .npz with an array arr_0 ({error})"
             ) from error
@@ -198,14 +205,16 @@ class SampleFile:
             read = {(1, 0): np.lib.format.read_array_header_1_0}
             header = read.get(version, np.lib.format.read_array_header_2_0)
             shape, is_fortran, dtype = header(file)
-        except ValueError as error:
+        except Exception as error:  # whatever numpy makes of a malformed header
             raise UserError(f"samples={self.path}: arr_0 is no array ({error})") from error
         data = self.data
         sides = sorted({data.native_resolution, data.resolution})
         allowed = [(side, side, data.channels) for side in sides]
-        if dtype != np.uint8 or is_fortran:
+        if dtype != np.uint8:
             raise UserError(f"samples={self.path}: holds {dtype}; write 8-bit values, 0 to 255")
-        if len(shape) != 4 or shape[1:] not in allowed or shape[0] == 0:
+        if is_fortran:
+            raise UserError(f"samples={self.path}: is in Fortran's order; write numpy's own")
+        if len(shape) != 4 or shape[1:] not in allowed or shape[0] < 1:
             expected = " or ".join(f"N x {h} x {w} x {c}" for h, w, c in allowed)
             found = " x ".join(map(str, shape))
             raise UserError(f"samples={self.path}: holds {found}; must be {expected}")

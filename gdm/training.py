@@ -60,6 +60,7 @@ class Training:
         self.minutes = self.budget.minutes  # what was wished for, once it is turned into images
         self.callbacks: dict[str, Callback] = self._build("callbacks") or {}
         self.signals = Signals()
+        self.unjudged: str | None = None  # why samples are not judged during training
         self.model = self._new_model()
         self.data: ImageDataModule = self._build("dataset")
         self.data.prepare()
@@ -103,6 +104,8 @@ class Training:
     # The parts of a run ------------------------------------------------------------------------
 
     def _run(self, run: Run, resume: bool, overrides: Sequence[str]) -> dict[str, Any]:
+        if self.unjudged:
+            log.warning("%s", self.unjudged)
         before = run.manifest()
         if before.get("data", self.data.fingerprint) != self.data.fingerprint:
             raise UserError(f"{run} was trained on other data than dataset.* gives now")
@@ -213,10 +216,19 @@ class Training:
         if quality is None or self.recipe["extractor"] is None or not self.model.makes_images:
             return
         outputs = Path(self.recipe["outputs"])
+        few = min(quality.num_samples, self.data.validation_size)
+        if few < evaluation.FEWEST:
+            raise UserError(
+                f"samples cannot be judged by {few} images; let callbacks.validation.quality."
+                f"num_samples and dataset.validation_size be at least {evaluation.FEWEST}, or "
+                "switch it off: callbacks.validation.quality=null"
+            )
         try:
-            quality.extractor = self._build("extractor")(data=self.data, outputs=outputs)
+            quality.extractor = self._build("extractor")(
+                data=self.data, outputs=outputs, plugins=self.plugins
+            )
         except NoClassifier as reason:
-            log.warning("samples are not judged during training: %s", reason)
+            self.unjudged = f"samples are not judged during training: {reason}"
 
     def _trainer(self, run: Run, callbacks: list[Callback], loggers: list) -> Trainer:
         return self._build(
@@ -250,7 +262,9 @@ class Training:
             trainer.fit(copy, self.data)
         looks = validation.times + FINAL_LOOKS if validation else FINAL_LOOKS
         left = seconds - (time.monotonic() - self.started)
-        left -= looks * (stopwatch.look_seconds + stopwatch.save_seconds)
+        saving = first_of(self.callbacks.values(), Checkpoints)
+        saves = looks + (saving.times if saving else 0)  # each look may find the best so far
+        left -= looks * stopwatch.look_seconds + saves * stopwatch.save_seconds
         if left < stopwatch.step_seconds:
             raise UserError(
                 f"budget.minutes={self.minutes:g}: too short; start-up and evaluation alone take "

@@ -17,25 +17,30 @@ def evaluate(recipe: dict[str, Any], origin: Origin) -> None:
     signatures.check(options, root=protocol.layout, trusted=origin.plugins)
     if origin.run:
         signatures.check(recipe, trusted=origin.plugins)
-    protocol.refuse_contradictions(options, origin.run)
+    protocol.refuse_contradictions(options, origin.run, origin.overrides)
     data = recipes.build(recipe["dataset"], "dataset", origin.plugins)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    extractor = recipes.build(options["extractor"], "extractor", origin.plugins)(
-        data=data, outputs=Path(options["outputs"])
-    )
-    path = protocol.destination(options, origin.run, extractor)
-    judge = protocol.Judge(data, extractor.to(device), options["pairwise"], options["neighbours"])
+    model = None
     if origin.run:
+        protocol.refuse_other_data(origin.run, data)
+        options["checkpoint"] = runs.checkpoint_path(origin.run, options["checkpoint"]).stem
         model = runs.load(
             origin.run, options["checkpoint"], options["averaged"], recipe, origin.plugins
-        )
-        judgement = protocol.judge_run(origin.run, model.to(device), judge, options)
+        ).to(device)
+    extractor = None
+    if model is None or model.makes_images:
+        extractor = recipes.build(options["extractor"], "extractor", origin.plugins)(
+            data=data, outputs=Path(options["outputs"]), plugins=origin.plugins
+        ).to(device)
+    path = protocol.destination(options, origin.run, data, extractor)
+    judge = protocol.Judge(data, extractor, options["pairwise"], options["neighbours"])
+    if model is not None:
+        judgement = protocol.judge_run(model, judge, options)
         origin.run.record(model.images_seen, judgement.record)
     else:
         judgement = protocol.judge_file(Path(options["samples"]), judge)
     console.report_judgement(judgement.record, data.class_names)
-    protocol.write(judgement, path)
-    print(path)
+    print(*protocol.write(judgement, path), sep="\n")
 
 
 if __name__ == "__main__":

@@ -13,9 +13,9 @@ def export(recipe: dict[str, Any], origin: Origin) -> None:
     run, options = origin.run, origin.options
     signatures.check(options, root=features.layout)
     signatures.check(recipe, trusted=origin.plugins)
-    to = options["to"] or str(run.path / "classifier.safetensors")
+    to = options["to"] or run.path / "classifier.safetensors"
     path = named_file(to, "mine.safetensors")
-    facts = features.export(run, options["checkpoint"], path)
+    facts = features.export(run, options["checkpoint"], path, origin.plugins)
     print(f"{path}: right about {float(facts['test_accuracy']):.2%} of the test images")
 
 

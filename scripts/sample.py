@@ -9,7 +9,7 @@ def sample(recipe: dict[str, Any], origin: Origin) -> None:
     """Draw samples from the model of an earlier run and write them."""
     import torch  # not for --help
 
-    from gdm import recipes, runs, sampling, signatures
+    from gdm import evaluation, recipes, runs, sampling, signatures
 
     options = origin.options
     signatures.check(options, root=sampling.layout)
@@ -18,13 +18,15 @@ def sample(recipe: dict[str, Any], origin: Origin) -> None:
         origin.run, options["checkpoint"], options["averaged"], recipe, origin.plugins
     )
     sampling.refuse_without_images(model, origin.run)
-    source = recipes.build(recipe["dataset"]["source"], "dataset.source", origin.plugins)
-    label = sampling.class_number(options["label"], source.class_names, model)
+    data = recipes.build(recipe["dataset"], "dataset", origin.plugins)
+    label = sampling.class_number(options["label"], data.source.class_names, model)
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     count, kind = options["num_samples"], options["format"]
     path = sampling.destination(options, origin.run)
-    batches = sampling.draw(model, count, label, options["seed"], options["batch_size"])
-    sampling.write(sampling.with_progress(batches, count), count, kind, path)
+    with model.evaluating(averaged=False):  # the weights are those that were asked for
+        evaluation.prepare_sampling(model, data)
+        batches = sampling.draw(model, count, label, options["seed"], options["batch_size"])
+        sampling.write(sampling.with_progress(batches, count), count, kind, path)
     print(path)
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 for library in ("OMP", "OPENBLAS"):  # as many processes as cores, each with one thread
     os.environ[f"{library}_NUM_THREADS"] = "1"
-os.environ["GDM_DATA"] = tempfile.mkdtemp(prefix="gdm-")  # nothing cached is left from elsewhere
+cache = tempfile.TemporaryDirectory(prefix="gdm-")  # nothing cached is left from elsewhere
+os.environ["GDM_DATA"] = cache.name
 
 import pytest
 from hydra import compose, initialize_config_dir

@@ -14,6 +14,7 @@ from conftest import ROOT, SHORT, composed, resumed, trained
 from torch.nn.functional import avg_pool2d
 
 from gdm import distances, evaluation, features, protocol, runs, sampling
+from gdm.callbacks.checkpoints import Checkpoints
 from gdm.callbacks.quality import Quality
 from gdm.data.batches import to_float
 from gdm.errors import UserError
@@ -73,7 +74,8 @@ def test_real_images_score_as_real_noise_terribly_and_one_repeated_image_has_no_
     assert real["confident"] > 0.7
     assert max(real["class_histogram"]) < 0.15
 
-    noise = torch.randint(256, held_out.shape, dtype=torch.uint8)
+    random = torch.Generator().manual_seed(0)
+    noise = torch.randint(256, held_out.shape, dtype=torch.uint8, generator=random)
     of_noise = judged(judge, noise)
     assert of_noise["frechet_distance"] > 30 * real["frechet_distance"]
     assert of_noise["kernel_distance"] > 10 * of_noise["kernel_distance_error"]
@@ -134,13 +136,20 @@ def test_too_few_samples_are_refused_and_few_are_warned_of(judge, data, caplog):
     images = data.split("validation").images
     with pytest.raises(UserError, match="3 samples are too few to compare; take 7"):
         judge.refuse_too_few(3)
+    scarce = protocol.Judge(data_of("dataset.validation_size=5"), judge.extractor)
+    with pytest.raises(UserError, match=r"dataset\.validation_size=5: too few real images"):
+        scarce.refuse_too_few(1000)
+    with pytest.raises(UserError, match="samples cannot be judged by 5 images"):
+        Training(composed(*SHORT, "dataset.validation_size=5"))
+    judge.refuse_too_few(1001)
+    assert "only 1,000 real images are held out to stand beside 1,001 samples" in caplog.text
     judge.refuse_too_few(20)
     assert 0 <= judged(judge, images[:7])["recall"] <= 1
     assert "20 samples are no more than" in caplog.text
 
 
 def test_equal_images_have_the_psnr_of_rounding_and_noise_that_of_its_strength():
-    x = torch.rand(4, 1, 8, 8) * 2 - 1
+    x = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
     noise = 0.1 * torch.ones_like(x)
     assert evaluation.peak_signal_to_noise_ratio(x, x).min() > 50
     expected = 10 * math.log10(4 / 0.01)
@@ -219,7 +228,7 @@ def test_for_other_images_the_command_is_named_and_what_it_trains_is_found(tmp_p
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
-        ("nothing.safetensors", "there is no such file or run"),
+        ("nothing.safetensors", "there is no such file, and no run 'nothing.safetensors' in"),
         ("README.md", "is no classifier that scripts/export_classifier.py wrote"),
     ],
 )
@@ -252,6 +261,57 @@ def test_looks_judge_samples_and_the_best_checkpoint_is_the_one_they_liked_best(
         assert quality.measure(model, data)["frechet_distance"] == pytest.approx(
             best["frechet_distance"], rel=1e-4
         )
+
+
+def test_only_a_lower_figure_of_the_same_kind_replaces_the_best_checkpoint(tmp_path, monkeypatch):
+    recipe = composed(*SHORT, "callbacks.validation.quality=null")
+    run = trained(recipe, tmp_path)
+    saving, model = Checkpoints(1, 60.0), runs.load(run)
+    record = {"frechet_distance": 5.0, "n": 200, "num_reference": 60, "extractor_checksum": "a"}
+
+    class Trainer:
+        default_root_dir = run.path
+
+        def save_checkpoint(self, path, weights_only):
+            path.write_text("full" if full else str(record["frechet_distance"]))
+            if full:
+                path.unlink()
+                raise OSError("the disk is full")
+
+    def keeps(**changes) -> bool:
+        record.update(changes)
+        return saving.keep_if_best(Trainer(), model, record)
+
+    full = True
+    assert not keeps()
+    full = False
+    assert keeps(frechet_distance=7.0)  # a save that failed left nothing to beat
+    assert not keeps(frechet_distance=7.0)
+    assert not keeps(frechet_distance=9.0)
+    assert keeps(frechet_distance=6.0)
+    assert (run.checkpoints / "best.ckpt").read_text() == "6.0"
+    assert keeps(frechet_distance=8.0, extractor_checksum="b")  # another measure
+    assert not keeps(frechet_distance=8.5)
+
+    run.forget_after(model.images_seen)
+    assert (run.checkpoints / "best.ckpt").exists()
+    run.forget_after(model.images_seen - 1)
+    assert not (run.checkpoints / "best.ckpt").exists()
+    assert keeps(frechet_distance=8.5)
+
+
+def test_an_autoencoder_is_judged_with_a_density_of_the_codes_that_it_has_now(tmp_path, data):
+    run = trained(
+        composed("model=autoencoder", *SHORT, "model.density.num_components=2"), tmp_path
+    )
+    stale, fresh = runs.load(run), runs.load(run)
+    with torch.no_grad():
+        for tensor in stale.density.buffers():
+            tensor.add_(1)
+    judge = protocol.Judge(data, Blocks(), pairwise=False, num_neighbours=0)
+    options = composed_options("num_samples=50", "reconstructions=0")
+    found = [protocol.judge_run(model, judge, options).record for model in (stale, fresh)]
+    assert found[0]["frechet_distance"] == pytest.approx(found[1]["frechet_distance"], rel=1e-6)
 
 
 def test_the_test_images_are_not_read_in_training(tmp_path, monkeypatch):
@@ -329,7 +389,52 @@ def test_a_run_and_a_file_of_its_samples_get_the_same_figures(short_vae, tmp_pat
         assert value == pytest.approx(record[name], rel=1e-6)
 
 
+def test_a_run_is_judged_by_its_own_data_alone(short_vae):
+    with pytest.raises(UserError, match=r"was trained on other data than dataset\.\* gives now"):
+        protocol.refuse_other_data(short_vae, data_of("dataset.binarize=true"))
+    protocol.refuse_other_data(short_vae, data_of())
+
+
+def test_different_evaluations_have_different_files(short_vae, data, classifier, tmp_path):
+    def path(run=short_vae, extractor=classifier, **changes):
+        options = composed_options() | {"samples": str(tmp_path / "theirs.npz")} | changes
+        return protocol.destination(options, run, data, extractor)
+
+    others = [
+        path(extractor=Blocks()), path(pairwise=False), path(importance_samples=5), path(seed=1),
+        path(averaged=False), path(checkpoint="best"), path(num_samples=10), path(run=None),
+        path(run=None, extractor=Blocks()), path(extractor=None),
+    ]  # fmt: skip
+    assert len({path(), *others}) == len(others) + 1
+    assert path() == path()
+
+
+def test_a_run_that_lost_its_files_is_passed_over_when_a_classifier_is_looked_for(
+    tmp_path, caplog
+):
+    caplog.set_level("INFO")
+    binarized = data_of("dataset.binarize=true")
+    recipe = composed("model=classifier", *SHORT, "dataset.binarize=true", "budget.images=100")
+    whole, broken = trained(recipe, tmp_path), trained(recipe, tmp_path)
+    shutil.rmtree(broken.checkpoints)
+    found = ClassifierFeatures(None, binarized, tmp_path)
+    assert found.checksum == ClassifierFeatures(str(whole.path), binarized, tmp_path).checksum
+    assert f"passing over the classifier of {broken}" in caplog.text
+    ending = whole.path.name
+    assert found.checksum == ClassifierFeatures(ending, binarized, tmp_path).checksum
+
+
+def test_the_command_for_digits_does_not_mirror_them(tmp_path):
+    digits = data_of("dataset=mnist")
+    command = features._command(digits, tmp_path, ["mine"])
+    assert "model.flip=false" in command
+    assert f"outputs={tmp_path}" in command
+    assert "plugins=[mine]" in command
+    assert "flip" not in features._command(data_of(), Path("outputs"), [])
+
+
 MISTAKES = [
+    (("samples=a.npz", "dataset=fashion_mnist_mini", "seed=1"), "seed=1: is for run=; the sampl"),
     ((), "run= is missing: name a run's directory, an ending of it, or last, or samples=FILE.npz"),
     (("samples=a.npz",), "samples=a.npz: say which images it is to be compared with"),
     (("samples=a.npz", "dataset=fashion_mnist_mini"), "samples=a.npz: is no readable .npz"),
@@ -352,7 +457,7 @@ def test_what_an_option_cannot_be_is_said_before_anything_is_computed(short_vae,
     model = runs.load(short_vae)
     model.report = lambda moments: {"reconstruction": 1.0}
     with pytest.raises(UserError, match="importance_samples=4: this model has no likelihood"):
-        protocol.judge_run(short_vae, model, judge, options)
+        protocol.judge_run(model, judge, options)
     with pytest.raises(UserError, match="name one of them"):
         protocol.refuse_contradictions({"samples": "a.npz"}, short_vae)
 

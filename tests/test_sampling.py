@@ -1,5 +1,8 @@
 """Samples as files: what is written is what was drawn, and what is read is what it should be."""
 
+import zipfile
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -63,6 +66,7 @@ def test_padded_and_compressed_samples_of_others_are_read_too(images, data, tmp_
         (np.zeros((5, 28, 28, 1), np.float32), "holds float32; write 8-bit values, 0 to 255"),
         (np.ones((5, 28, 28, 1), np.uint8), "no value is above 1; 255 is white"),
         (np.array([None]), "holds object"),
+        (np.full((4, 28, 28, 1), 9, np.uint8, order="F"), "is in Fortran's order"),
     ],
 )
 def test_samples_of_another_kind_are_refused(array, message, data, tmp_path):
@@ -85,6 +89,31 @@ def test_files_that_are_no_samples_are_refused(data, images, tmp_path):
     path.write_bytes(path.read_bytes()[:4000])
     with pytest.raises(UserError, match=r"short\.npz"):
         sampling.SampleFile(path, data)
+
+
+def test_a_malformed_header_is_no_traceback(data, images, tmp_path):
+    whole = saved(tmp_path / "whole.npz", images.permute(0, 2, 3, 1).numpy())
+    for number, shape in enumerate(("(-5, 28, 28, 1)", "(5, 28, 28, ", "'five'", "5")):
+        path = tmp_path / f"{number}.npz"
+        with zipfile.ZipFile(whole) as file, zipfile.ZipFile(path, "w") as changed:
+            header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}}}\n".encode()
+            array = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+            changed.writestr("arr_0.npy", array + file.read("arr_0.npy")[128:])
+        with pytest.raises(UserError, match=rf"{number}\.npz: (holds|arr_0 is no array)"):
+            sampling.SampleFile(path, data)
+
+
+@pytest.mark.parametrize(("kind", "example"), [("npz", "samples.npz"), ("grid", "samples.png")])
+def test_what_cannot_be_written_is_said_before_anything_is_drawn(kind, example, tmp_path):
+    (tmp_path / "file").write_text("")
+    options = {"format": kind, "to": str(tmp_path)}
+    with pytest.raises(UserError, match=f"is a folder; name a file in it, such as {example}"):
+        sampling.destination(options, Run(tmp_path))
+    for to in (tmp_path / "file" / example, Path("/proc/nowhere") / example):
+        with pytest.raises(UserError, match="cannot be written"):
+            sampling.destination(options | {"to": str(to)}, Run(tmp_path))
+    with pytest.raises(UserError, match="cannot be written"):
+        sampling.destination({"format": "png", "to": str(tmp_path / "file")}, Run(tmp_path))
 
 
 def test_a_model_that_makes_no_images_is_not_sampled(tmp_path):

@@ -163,7 +163,7 @@ def test_a_full_disk_costs_no_earlier_checkpoint_and_is_said(tmp_path, monkeypat
     monkeypatch.setattr(torch, "save", full)
     training.run(run)
     assert caplog.text.count("No space left on device") == 2
-    names = {path.name for path in run.checkpoints.iterdir()}
+    names = {path.name for path in run.checkpoints.glob("*.ckpt")}
     assert names - {checkpoints.BEST} == {checkpoints.LAST, checkpoints.PREVIOUS}
     assert checkpoints.read(run.checkpoints / checkpoints.PREVIOUS)["batches_seen"] == 3
 

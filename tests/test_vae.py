@@ -76,14 +76,16 @@ def ppca():
     return model, MultivariateNormal(torch.zeros(PIXELS), covariance), weight
 
 
-def exact_and_bound(ppca) -> tuple[Tensor, Tensor]:
+def exact_and_bound(ppca, num_importance_samples: int = 1) -> tuple[Tensor, Tensor]:
     model, exact, _ = ppca
     torch.manual_seed(0)
     x = exact.sample((1,))
     draws = 4000
     repeated = x.view(1, 1, 16, 16).expand(draws, -1, -1, -1)
     with torch.no_grad():
-        bound = model.log_likelihood(repeated, torch.zeros(draws).long(), range(draws))
+        bound = model.log_likelihood(
+            repeated, torch.zeros(draws).long(), range(draws), num_importance_samples
+        )
     return exact.log_prob(x)[0] + losses.log_bin_volume(PIXELS), bound
 
 
@@ -100,6 +102,18 @@ def test_the_elbo_is_lower_by_the_divergence_of_a_wrong_posterior(ppca):
     # KL of N(m, e s^2) from N(m, s^2), unit by unit: (e - 1 - 1) / 2
     gap = LATENT_DIM * 0.5 * (torch.e - 2)
     assert float(exact - bound.mean()) == pytest.approx(gap, abs=5 * float(bound.std()) / 63)
+
+
+def test_the_importance_weighted_bound_rises_to_the_likelihood_and_its_weights_are_unbiased(ppca):
+    ppca[0].encoder.log_variance = ppca[0].encoder.log_variance + 1.0
+    gaps = []
+    for num_importance_samples in (1, 4, 16):
+        exact, bound = exact_and_bound(ppca, num_importance_samples)
+        weight = (bound - exact).exp()  # its mean is 1 for every number of samples
+        assert float(weight.mean()) == pytest.approx(1, abs=5 * float(weight.std()) / 63)
+        gaps.append(float(exact - bound.mean()))
+    assert gaps[0] > 2 * gaps[1] > 4 * gaps[2] > 0
+    assert gaps[2] < 0.06
 
 
 def test_the_objective_is_reconstruction_plus_beta_times_kl():

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from typing import Any
 
 from pytorch_lightning import Callback
 
@@ -12,6 +13,9 @@ from gdm.ranges import Count, Positive
 from gdm.runs import Run
 
 log = logging.getLogger(__name__)
+
+CHOSEN_BY = "frechet_distance"  # the checkpoint where it is lowest is kept as the best
+COMPARABLE = ("n", "num_reference", "extractor_checksum")  # other figures do not compare
 
 
 class Checkpoints(Callback):
@@ -46,9 +50,26 @@ class Checkpoints(Callback):
         self.failure = self._write(trainer, checkpoints.LAST)
         self._saved_at = time.monotonic()
 
-    def save_best(self, trainer, model) -> None:
-        """Keep the run as it is now as the best so far, beside the last."""
-        self._write(trainer, checkpoints.BEST)
+    def keep_if_best(self, trainer, model, record: dict[str, Any]) -> bool:
+        """Keep the run as it is now if no kept one has a lower figure, and say whether it has
+        been kept.
+
+        Args:
+            trainer, model: the run.
+            record: what was found out about the model as it is.
+        """
+        run = Run(trainer.default_root_dir)
+        best = run.best()
+        comparable = best is not None and all(best[fact] == record[fact] for fact in COMPARABLE)
+        if comparable and best[CHOSEN_BY] <= record[CHOSEN_BY]:
+            return False
+        if best is not None and not comparable:
+            log.warning("the best checkpoint was judged otherwise than now; it is chosen anew")
+        if self._write(trainer, checkpoints.BEST) is not None:
+            return False
+        facts = {fact: record[fact] for fact in (CHOSEN_BY, *COMPARABLE)}
+        run.keep(lambda: run.describe_best({"images": model.images_seen} | facts))
+        return True
 
     def _write(self, trainer, name: str) -> OSError | None:
         path = Run(trainer.default_root_dir).checkpoints / name

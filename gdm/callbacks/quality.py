@@ -41,6 +41,7 @@ class Quality:
                 extractor, data, "validation", pairwise=self.pairwise
             )
         return {
+            "num_reference": len(self._reference),
             "seed": 0,
             "weights": "raw" if model.ema is None else "average",
             "extractor": extractor.name,

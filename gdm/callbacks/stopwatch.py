@@ -36,8 +36,8 @@ class Stopwatch(Callback):
         steps = (after - before for before, after in pairwise(moments[WARM_UP_STEPS:]))
         self.step_seconds = median(steps)  # what else the machine does for a moment is left out
         if self.validation is not None:
-            self.validation.look(trainer, model)  # the first one imports and allocates
-            self.look_seconds = _seconds(lambda: self.validation.look(trainer, model))
+            self.validation.judge(trainer, model)  # the first one imports and allocates
+            self.look_seconds = _seconds(lambda: self.validation.judge(trainer, model))
         path = Run(trainer.default_root_dir).checkpoints / LAST
         self.save_seconds = _seconds(lambda: trainer.save_checkpoint(path, weights_only=False))
         trainer.should_stop = True

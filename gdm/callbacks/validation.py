@@ -8,7 +8,7 @@ from pytorch_lightning import Callback
 
 from gdm import evaluation
 from gdm.callbacks.budget import is_due
-from gdm.callbacks.checkpoints import Checkpoints
+from gdm.callbacks.checkpoints import CHOSEN_BY, Checkpoints
 from gdm.callbacks.metrics import TrainingMetrics, settle
 from gdm.callbacks.pictures import Pictures
 from gdm.callbacks.quality import Quality
@@ -17,9 +17,6 @@ from gdm.ranges import Count
 from gdm.runs import Run
 
 log = logging.getLogger(__name__)
-
-CHOSEN_BY = "frechet_distance"  # the checkpoint where it is lowest is kept as the best
-COMPARABLE = ("n", "num_images", "extractor_checksum")  # figures of other records do not compare
 
 
 class Validation(Callback):
@@ -55,6 +52,28 @@ class Validation(Callback):
         """Evaluate the model and draw, at this moment, and keep it if it is the best so far."""
         settle(trainer, model)
         started = time.perf_counter()
+        record = self.judge(trainer, model)
+        seconds = time.perf_counter() - started
+        if CHOSEN_BY in record:
+            saving = part_of(trainer, Checkpoints)
+            may_be_best = saving is not None and model.images_seen > 0
+            is_best = may_be_best and saving.keep_if_best(trainer, model, record)
+            log.info(
+                "%s images: Frechet distance %.2f of %d samples%s (%.1f s)",
+                f"{model.images_seen:,}", record[CHOSEN_BY], record["n"],
+                ", the best so far" if is_best else "", seconds,
+            )  # fmt: skip
+        Run(trainer.default_root_dir).record(model.images_seen, record)
+        figures = {f"validation/{name}": v for name, v in evaluation.numbers(record).items()}
+        figures["validation/seconds"] = seconds
+        for logger in trainer.loggers:
+            logger.log_metrics(figures, model.images_seen)
+        metrics = part_of(trainer, TrainingMetrics)
+        if metrics is not None:
+            metrics.pause()
+
+    def judge(self, trainer, model) -> dict[str, Any]:
+        """Evaluate the model and draw, at this moment, and return the record."""
         data, run = trainer.datamodule, Run(trainer.default_root_dir)
         with model.evaluating():
             evaluation.prepare_sampling(model, data)
@@ -64,34 +83,4 @@ class Validation(Callback):
             if self.pictures is not None:
                 stage = f"{model.images_seen:09d}"
                 self.pictures.draw(model, data, run, trainer.loggers, stage, record)
-        seconds = time.perf_counter() - started
-        if CHOSEN_BY in record:
-            self._compare_with_earlier(trainer, model, record, run, seconds)
-        run.record(model.images_seen, record)
-        figures = {f"validation/{name}": v for name, v in evaluation.numbers(record).items()}
-        figures["validation/seconds"] = seconds
-        for logger in trainer.loggers:
-            logger.log_metrics(figures, model.images_seen)
-        metrics = part_of(trainer, TrainingMetrics)
-        if metrics is not None:
-            metrics.pause()
-
-    def _compare_with_earlier(
-        self, trainer, model, record: dict[str, Any], run: Run, seconds: float
-    ) -> None:
-        earlier = [
-            each[CHOSEN_BY]
-            for each in run.records()
-            if each["images"] > 0
-            and each["split"] == "validation"
-            and all(each.get(fact) == record[fact] for fact in COMPARABLE)
-        ]
-        is_best = model.images_seen > 0 and record[CHOSEN_BY] < min(earlier, default=float("inf"))
-        log.info(
-            "%s images: Frechet distance %.2f of %d samples%s (%.1f s)",
-            f"{model.images_seen:,}", record[CHOSEN_BY], record["n"],
-            ", the best so far" if is_best else "", seconds,
-        )  # fmt: skip
-        saving = part_of(trainer, Checkpoints)
-        if is_best and saving is not None:
-            saving.save_best(trainer, model)
+        return record

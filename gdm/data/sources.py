@@ -46,10 +46,17 @@ class Images:
 
 
 class Source(ABC):
-    """A data set with a `train` and a `test` split, by the name of its option of `dataset=`."""
+    """A data set with a `train` and a `test` split, by the name of its option of `dataset=`.
+
+    Attributes:
+        name: the option.
+        class_names: the classes' names.
+        mirrored_alike: whether a mirrored image is one of the same class: a coat is, a digit not.
+    """
 
     name: str
     class_names: tuple[str, ...]
+    mirrored_alike: bool = True
 
     @property
     @abstractmethod
@@ -231,6 +238,7 @@ class MNIST(IdxSource):
 
     name = "mnist"
     class_names = tuple("0123456789")
+    mirrored_alike = False
     files = mnist_files(
         train_images="ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
         train_labels="65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
