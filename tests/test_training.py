@@ -405,7 +405,8 @@ def test_the_command_resumes_after_kill_9_anywhere(model, images, tmp_path):
 
 
 def test_the_command_saves_on_sigterm_and_exits_with_143(tmp_path):
-    run, status = killed_at(0, tmp_path, signal.SIGTERM, "budget.images=50000")
+    longer = ("budget.images=50000", "callbacks.validation.times=100")
+    run, status = killed_at(1, tmp_path, signal.SIGTERM, *longer)  # once training has begun
     assert status == 143
     assert run.manifest()["status"] == "interrupted"
     assert (run.checkpoints / checkpoints.LAST).exists()
