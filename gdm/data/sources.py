@@ -9,6 +9,7 @@ import zlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 from urllib.error import URLError
 
 import numpy as np
@@ -72,6 +73,92 @@ class Source(ABC):
         """
 
 
+class SourceFile(Protocol):
+    """A file of a data set, which knows what it must hold."""
+
+    name: str
+
+    def read(self, path: Path) -> np.ndarray:
+        """Return what it holds, once it is verified.
+
+        Raises:
+            ValueError: saying what is wrong with the file.
+        """
+
+
+class FileSource(Source):
+    """A data set of files that are looked for in folders, then downloaded.
+
+    A file that is there but damaged is named and left alone: it may be the user's own.
+
+    Args:
+        folder: where the files are, or go; None for `$GDM_DATA/<name>`, by default
+            `~/.cache/gdm/<name>`.
+    """
+
+    addresses: tuple[str, ...]  # each ends in a slash
+    system_folder: Path | None = None  # where the system's package puts the files
+    system_package: str | None = None
+
+    def __init__(self, folder: str | None) -> None:
+        self.folder = Path(folder).expanduser() if folder else cache_folder() / self.name
+
+    def _folders(self) -> list[Path]:
+        return [folder for folder in (self.folder, self.system_folder) if folder]
+
+    def _read(self, file: SourceFile) -> np.ndarray:
+        for folder in self._folders():
+            path = folder / file.name
+            if path.exists():
+                try:
+                    return file.read(path)
+                except ValueError as error:
+                    raise UserError(
+                        f"{path} is damaged: {error}. Replace it, or remove it to have it "
+                        "looked for elsewhere and downloaded"
+                    ) from error
+        return self._download(file)
+
+    def _download(self, file: SourceFile) -> np.ndarray:
+        failures = []
+        for address in self.addresses:
+            url = address + file.name
+            try:
+                return self._fetch(file, url)
+            except (OSError, ValueError) as error:
+                failures.append(f"{url}: {error}")
+        raise UserError(self._not_found(file, failures))
+
+    def _fetch(self, file: SourceFile, url: str) -> np.ndarray:
+        """Download a file, which gets its name once it is verified."""
+        for attempt in range(1, ATTEMPTS + 1):
+            log.info("downloading %s into %s", url, self.folder)
+            try:
+                with durable_replacement(self.folder / file.name) as temporary:
+                    download(url, temporary)
+                    return file.read(temporary)
+            except (OSError, ValueError) as error:
+                if isinstance(error, URLError) or attempt == ATTEMPTS:
+                    raise
+                log.warning("%s: %s; starting again", url, error)
+
+    def _not_found(self, file: SourceFile, failures: list[str]) -> str:
+        folders = " or ".join(map(str, self._folders()))
+        ways_out = [
+            "put the files into a folder of your own: dataset.source.folder=FOLDER",
+            "train on the bundled images: dataset=fashion_mnist_mini",
+        ]
+        if self.system_package:
+            ways_out.insert(0, f"install Debian's package: apt-get install {self.system_package}")
+        lines = [
+            f"{file.name} of {self.name} is not in {folders}, and no download succeeded:",
+            *(f"  {failure}" for failure in failures),
+            "Ways out:",
+            *(f"  {way}" for way in ways_out),
+        ]
+        return "\n".join(lines)
+
+
 @dataclass(frozen=True)
 class IdxFile:
     """A gzipped array of bytes in the format of MNIST.
@@ -124,23 +211,10 @@ def mnist_files(
     }
 
 
-class IdxSource(Source):
-    """MNIST and its relatives: four gzipped files, looked for in folders, then downloaded.
-
-    A file that is there but damaged is named and left alone: it may be the user's own.
-
-    Args:
-        folder: where the files are, or go; None for `$GDM_DATA/<name>`, by default
-            `~/.cache/gdm/<name>`.
-    """
+class IdxSource(FileSource):
+    """MNIST and its relatives: four gzipped files."""
 
     files: dict[str, tuple[IdxFile, IdxFile]]  # split -> images, labels
-    addresses: tuple[str, ...]  # each ends in a slash
-    system_folder: Path | None = None  # where the system's package puts the files
-    system_package: str | None = None
-
-    def __init__(self, folder: str | None) -> None:
-        self.folder = Path(folder).expanduser() if folder else cache_folder() / self.name
 
     @property
     def fingerprint(self) -> str:
@@ -154,61 +228,6 @@ class IdxSource(Source):
             torch.from_numpy(labels.astype(np.int64)),
             self.class_names,
         )
-
-    def _folders(self) -> list[Path]:
-        return [folder for folder in (self.folder, self.system_folder) if folder]
-
-    def _read(self, file: IdxFile) -> np.ndarray:
-        for folder in self._folders():
-            path = folder / file.name
-            if path.exists():
-                try:
-                    return file.read(path)
-                except ValueError as error:
-                    raise UserError(
-                        f"{path} is damaged: {error}. Replace it, or remove it to have it "
-                        "looked for elsewhere and downloaded"
-                    ) from error
-        return self._download(file)
-
-    def _download(self, file: IdxFile) -> np.ndarray:
-        failures = []
-        for address in self.addresses:
-            url = address + file.name
-            try:
-                return self._fetch(file, url)
-            except (OSError, ValueError) as error:
-                failures.append(f"{url}: {error}")
-        raise UserError(self._not_found(file, failures))
-
-    def _fetch(self, file: IdxFile, url: str) -> np.ndarray:
-        """Download a file, which gets its name once it is verified."""
-        for attempt in range(1, ATTEMPTS + 1):
-            log.info("downloading %s into %s", url, self.folder)
-            try:
-                with durable_replacement(self.folder / file.name) as temporary:
-                    download(url, temporary)
-                    return file.read(temporary)
-            except (OSError, ValueError) as error:
-                if isinstance(error, URLError) or attempt == ATTEMPTS:
-                    raise
-                log.warning("%s: %s; starting again", url, error)
-
-    def _not_found(self, file: IdxFile, failures: list[str]) -> str:
-        folders = " or ".join(map(str, self._folders()))
-        ways_out = [
-            "put the files into a folder of your own: dataset.source.folder=FOLDER",
-            "train on the bundled images: dataset=fashion_mnist_mini",
-        ]
-        if self.system_package:
-            ways_out.insert(0, f"install Debian's package: apt-get install {self.system_package}")
-        lines = [
-            f"{file.name} of {self.name} is not in {folders}, and no download succeeded:",
-            *(f"  {failure}" for failure in failures),
-            "Ways out:",
-            *(f"  {way}" for way in ways_out),
-        ]
-        return "\n".join(lines)
 
 
 class FashionMNIST(IdxSource):
