@@ -37,6 +37,7 @@ REFERENCES = ("rerun", "resume", "run")  # each names a run, whose recipe is the
 NOT_IN_RECIPES = ("rerun", "resume", "plugins")
 # What may change while a run goes on.
 SURROUNDINGS = ("budget", "trainer", "callbacks", "logger", "extractor")
+OF_SAMPLING = ("sampler",)  # groups of a model that its weights do not depend on
 UNITS = ("epochs", "images", "minutes")
 MAX_NAME = 80  # letters of a job's name: file systems allow 255 bytes
 COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError)
@@ -221,7 +222,8 @@ def _reopen(
     recipe = run.recipe()
     if "budget" in recipe and any(_room(each) == "budget" for each in overrides):
         recipe["budget"] |= dict.fromkeys(UNITS)  # a new length replaces the old in any unit
-    for override in overrides:
+    groups_first = sorted(overrides, key=lambda each: not _options(configs, each.key_or_group))
+    for override in groups_first:
         if override.input_line not in own and _room(override) != "plugins":
             _apply(override, recipe, kind, configs, of_script)
     if kind == "rerun":
@@ -248,12 +250,12 @@ def _apply(
         raise UserError(f"{text}: resume= goes on with the same training; it takes {allowed} only")
     if not _options(configs, key):
         assign(recipe, key, override.value(), also)
-    elif key in SURROUNDINGS:
+    elif key in SURROUNDINGS or (kind == "run" and key in OF_SAMPLING):
         _choose(key, override.value(), recipe, configs)
     else:
         raise UserError(
             f"{text}: {kind}= keeps what was trained; it takes single keys, and the groups "
-            "trainer, callbacks, logger and extractor"
+            "trainer, callbacks, logger and extractor, or, of run=, sampler"
         )
 
 
@@ -265,6 +267,11 @@ def _choose(group: str, option: Any, recipe: dict[str, Any], configs: Path) -> N
     composed = compose_config(
         configs, f"{group}/{option}", given={"dataset": recipe.get("dataset")}
     )
+    if group in OF_SAMPLING:
+        if group not in recipe["model"]:
+            raise UserError(f"{group}={option}: the model of this run takes no {group}")
+        recipe["model"][group] = composed["model"][group]
+        return
     recipe[group] = composed.pop(group)
     for key, value in composed.items():
         assign(recipe, key, value)

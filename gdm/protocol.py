@@ -108,7 +108,7 @@ class Judge:
     ) -> dict[str, Any]:
         """Return the model's own figures on the test images, within `model.evaluating()`."""
         record = evaluation.evaluate(model, self.data, SPLIT)
-        if model.latent_dim is not None and num_reconstructions:
+        if model.has_codes and num_reconstructions:
             record |= evaluation.reconstruction(model, self.data, SPLIT, num_reconstructions)
         if importance_samples is not None:
             record |= evaluation.importance_weighted_bound(
@@ -343,7 +343,7 @@ def _seconds_of_model(
         seed, most = options["seed"], min(batch_size, count)
         per_sample = _seconds_each(lambda few: model.sample(range(few), None, seed), most)
         seconds |= {"samples": per_sample * count}
-    if model.latent_dim is not None and options["reconstructions"]:
+    if model.has_codes and options["reconstructions"]:
         each = _seconds_each(lambda few: evaluation.reconstruction(model, data, SPLIT, few))
         seconds |= {"reconstructions": each * min(options["reconstructions"], test)}
     if options["importance_samples"] is not None:

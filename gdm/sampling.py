@@ -4,7 +4,7 @@ import math
 import time
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -64,6 +64,23 @@ def draw(
         yield pictures.to_bytes(model.sample(indices, labels, seed))
 
 
+def grid(x: Tensor, model: GenerativeModel, label: int | None) -> Tensor:
+    """Lay samples 0, 1, ... out as one picture: (N, C, H, W) -> (C, H', W').
+
+    Those of a conditional model, whose classes come in turn, get a row a class.
+
+    Args:
+        x: the samples, floats in [-1, 1] or 8-bit values.
+        model: what made them.
+        label: the class that was asked for; None for all.
+    """
+    if not model.conditional or label is not None or len(x) < model.num_classes:
+        return pictures.grid(x, COLUMNS)
+    columns = len(x) // model.num_classes
+    by_class = x[: columns * model.num_classes].unflatten(0, (columns, -1)).transpose(0, 1)
+    return pictures.grid(by_class.flatten(0, 1), columns)
+
+
 def refuse_without_images(model: GenerativeModel, run: Run) -> None:
     """Refuse a model that has nothing to sample.
 
@@ -113,7 +130,13 @@ def _checked(path: Path, ending: str) -> Path:
     return named_file(path, f"samples{ending}") if ending else named_folder(path, path)
 
 
-def write(batches: Iterator[Tensor], count: int, kind: str, path: Path) -> None:
+def write(
+    batches: Iterator[Tensor],
+    count: int,
+    kind: str,
+    path: Path,
+    lay_out: Callable[[Tensor], Tensor] = pictures.grid,
+) -> None:
     """Write batches of 8-bit samples, (N, C, H, W).
 
     Args:
@@ -122,6 +145,7 @@ def write(batches: Iterator[Tensor], count: int, kind: str, path: Path) -> None:
         kind: `png` for a file an image in a folder, `npz` for the field's layout (`arr_0`,
             uint8, N x H x W x C), `grid` for one picture.
         path: the file or folder.
+        lay_out: what makes one picture of all.
     """
     if kind == "png":
         images = (image for batch in batches for image in batch)
@@ -132,7 +156,7 @@ def write(batches: Iterator[Tensor], count: int, kind: str, path: Path) -> None:
         if kind == "npz":
             write_npz(batches, count, temporary)
         else:
-            pictures.save(pictures.grid(torch.cat(list(batches)), COLUMNS), temporary, scale=2)
+            pictures.save(lay_out(torch.cat(list(batches))), temporary, scale=2)
 
 
 def write_npz(batches: Iterator[Tensor], count: int, path: Path) -> None:

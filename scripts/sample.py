@@ -1,5 +1,6 @@
 """Draw samples from a trained model: python scripts/sample.py --help."""
 
+from functools import partial
 from typing import Any
 
 from gdm.config import Origin, main
@@ -26,7 +27,8 @@ def sample(recipe: dict[str, Any], origin: Origin) -> None:
     with model.evaluating(averaged=False):  # the weights are those that were asked for
         evaluation.prepare_sampling(model, data)
         batches = sampling.draw(model, count, label, options["seed"], options["batch_size"])
-        sampling.write(sampling.with_progress(batches, count), count, kind, path)
+        lay_out = partial(sampling.grid, model=model, label=label)
+        sampling.write(sampling.with_progress(batches, count), count, kind, path, lay_out)
     print(path)
 
 

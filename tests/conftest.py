@@ -22,12 +22,15 @@ ROOT = Path(__file__).parents[1]
 FEW_COMPONENTS = ("model.density.num_components=2",)
 SHORTER = {"autoencoder": FEW_COMPONENTS, "denoising_autoencoder": FEW_COMPONENTS}
 
-# A network so small, and a run so short, that the journey is what takes the time.
-SHORT = (
+# Networks so small, and a run so short, that the journey is what takes the time.
+SMALL = ("model.width=8",)
+SMALL_DIFFUSION = (
+    "model.network.widths=[8,8]", "model.sampler.num_steps=3", "model.inversion_steps=4",
+)  # fmt: skip
+BRIEF = (
     "trainer=cpu",
     "dataset.batch_size=50",
     "budget.images=600",
-    "model.width=8",
     "callbacks.validation.times=3",
     "callbacks.validation.limit=60",
     "callbacks.validation.quality.num_samples=200",
@@ -36,6 +39,7 @@ SHORT = (
     "callbacks.validation.pictures.num_samples=10",
     "callbacks.validation.pictures.num_reconstructions=10",
 )
+SHORT = (*SMALL, *BRIEF)
 
 
 def composed(*overrides: str) -> dict:
@@ -45,9 +49,15 @@ def composed(*overrides: str) -> dict:
     return {key: config[key] for key in config if key not in ("plugins", "rerun", "resume")}
 
 
+def small(model: str) -> tuple[str, ...]:
+    """Return the overrides that make a model's network small."""
+    is_diffusion = "sampler" in composed(f"model={model}")["model"]
+    return SMALL_DIFFUSION if is_diffusion else SMALL
+
+
 def short(model: str) -> dict:
     """Return the recipe of a short run of a model."""
-    return composed(f"model={model}", *SHORT, *SHORTER.get(model, ()))
+    return composed(f"model={model}", *small(model), *BRIEF, *SHORTER.get(model, ()))
 
 
 def trained(recipe: dict, folder: Path) -> runs.Run:

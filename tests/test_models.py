@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import ROOT, composed
+from conftest import ROOT, composed, small
 from sklearn.datasets import load_digits, load_sample_images
 
 from gdm.data.batches import Batch, to_float
@@ -39,14 +39,14 @@ KINDS = {
 def model_for(model: str, kind: str):
     """Return a small model for a kind of image, and a batch of these."""
     images, resolution = KINDS[kind]
-    recipe = composed(f"model={model}", "model.width=8")["model"]
-    if "latent_dim" in recipe:
-        recipe["latent_dim"] = 4
-    recipe |= {
+    recipe = composed(f"model={model}", *small(model))["model"]
+    facts = {
+        "latent_dim": 4,
         "channels": images.shape[1],
         "resolution": resolution,
         "native_resolution": images.shape[-1],
     }
+    recipe |= {name: fact for name, fact in facts.items() if name in recipe}
     torch.manual_seed(0)
     label = torch.arange(len(images)) % 10
     batch = Batch(to_float(images), label, torch.arange(len(images)))
@@ -78,7 +78,7 @@ def test_a_model_learns_samples_encodes_and_decodes(model, kind):
         samples = model.sample(range(5))
     assert samples.shape == (5, *batch.x.shape[1:])
     assert samples.abs().max() <= 1
-    if model.latent_dim is None:
+    if not model.has_codes:
         return
     with model.evaluating():
         reconstructions = model.decode(model.encode(batch.x, batch.label), batch.label)
@@ -89,10 +89,10 @@ def test_a_model_learns_samples_encodes_and_decodes(model, kind):
 def test_what_networks_see_is_the_padded_image_and_what_users_see_is_not(model):
     model, batch = model_for(model, "grey and padded")
     padded = model.pad(batch.x)
-    assert padded.shape[-1] == model.resolution
+    assert padded.shape[-1] == model.resolution > 13
     assert torch.equal(model.crop(padded), batch.x)
-    border = padded.clone()
-    border[..., 1:14, 1:14] = -1
+    border, before = padded.clone(), (model.resolution - 13) // 2
+    border[..., before : before + 13, before : before + 13] = -1
     assert (border == -1).all()
 
 

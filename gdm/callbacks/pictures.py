@@ -6,13 +6,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gdm import pictures
+from gdm import pictures, sampling
 from gdm.data.datamodule import ImageDataModule
 from gdm.models.base import GenerativeModel
 from gdm.ranges import Count
 from gdm.runs import Run
 
-COLUMNS = 10  # with ten classes, a column a class for a conditional model
+COLUMNS = 10
+STRIPS = 8  # images whose processes are shown
 PLOTS = ("confusion", "latent_map", "latent_map_samples")  # shown as large as they are drawn
 MAP_POINTS = 24  # sampled points that are numbered on a latent map
 
@@ -20,7 +21,8 @@ MAP_POINTS = 24  # sampled points that are numbered on a latent map
 class Pictures:
     """Draws the same samples and reconstructions at every stage of a run.
 
-    - `samples`: the images of the same latents;
+    - `samples`: the images of the same latents, of a conditional model with a row a class;
+    - what the family adds, such as the `forward` and the `backward` process of diffusion models;
     - `confusion`, of a classifier: which classes it takes for which;
     - `reconstructions`, where the model has codes: validation images above what became of them;
     - `latent_map`, `latent_map_samples`, `latent_samples`, where codes have two dimensions: the
@@ -66,7 +68,11 @@ class Pictures:
             shares = torch.tensor(record["confusion"])
             yield "confusion", pictures.confusion_matrix(shares, data.class_names)
         if model.makes_images:
-            yield "samples", pictures.grid(model.sample(range(self.num_samples)), COLUMNS)
+            samples = model.sample(range(self.num_samples))
+            yield "samples", sampling.grid(samples, model, None)
+        first = next(iter(data.batches("validation", STRIPS, model.device)))
+        for name, rows in model.strips(first.x, first.label).items():
+            yield name, pictures.grid(rows.flatten(0, 1), rows.shape[1])
         if model.latent_dim is None:
             return
         batch = next(iter(data.batches("validation", self.num_reconstructions, model.device)))

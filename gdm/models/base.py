@@ -79,9 +79,23 @@ class GenerativeModel(LightningModule):
         """Return figures of each image for the evaluation to average: {name: (N, ...)}."""
         return {}
 
+    def strips(self, x: Tensor, label: Tensor) -> dict[str, Tensor]:
+        """Return pictures of what the family does, by name: rows of K moments, (N, K, C, H, W).
+
+        Args:
+            x: N images.
+            label: their classes, (N,).
+        """
+        return {}
+
     def report(self, moments: dict[str, Moments]) -> dict[str, float | list[float]]:
         """Turn the moments of `figures` over a split into the figures that are reported."""
         return {name: float(moment.mean) for name, moment in moments.items()}
+
+    @property
+    def has_codes(self) -> bool:
+        """Whether it encodes images and decodes codes."""
+        return callable(getattr(self, "encode", None))
 
     @property
     def makes_images(self) -> bool:

@@ -1,0 +1,251 @@
+"""What diffusion models share: from noise to images, from images to noise, and labels."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from gdm.ema import EMA
+from gdm.learning_rates import LearningRate
+from gdm.models.base import GenerativeModel
+from gdm.moments import Moments
+from gdm.randomness import normal, uniform
+from gdm.ranges import Count, NonNegative, Positive, Share
+from gdm.samplers import Denoiser, Heun, Sampler
+from gdm.schedules import Schedule, TrainingTimes
+
+NOISE_LEVELS = 10  # parts of the training times whose loss is reported
+SHOWN = 10  # moments of a process in a picture
+
+
+class Diffusion(GenerativeModel):
+    """A network that finds the image in x_t = alpha_t x_0 + sigma_t epsilon, at every time t.
+
+    A model says in `prepared`, `target` and `estimate` what its network sees, what it is to
+    predict, and how an estimate of x_0 follows; all else is shared. Images are padded no more
+    than the network needs. Training times are spread evenly over a batch (Kingma et al. 2021,
+    appendix I.1).
+
+    Args:
+        network: channels, number of labels -> the network (x, time, label) -> prediction.
+        schedule: t -> (alpha_t, sigma_t).
+        sampler: how images are made of noise.
+        log_snr_mean, log_snr_deviation: of the normal distribution of log(alpha_t^2 / sigma_t^2)
+            in training; a deviation of None for uniform times.
+        conditional: tell the network the class.
+        label_dropout: share of the labels that are left out in training, so that the network
+            also learns images of no label (Ho and Salimans 2022).
+        guidance: how far samples are led towards their label: estimates are
+            no_label + guidance (label - no_label). 1 is the conditional model itself, 0 the
+            unconditional one; any other takes two passes through the network.
+        inversion_steps: Heun's steps from an image to its code, and back.
+        flip: mirror images at random in training.
+        (the rest as in `GenerativeModel`)
+    """
+
+    def __init__(
+        self,
+        channels: Count,
+        native_resolution: Count,
+        num_classes: Count,
+        network: Callable[..., nn.Module],
+        schedule: Schedule,
+        sampler: Sampler,
+        log_snr_mean: float,
+        log_snr_deviation: Positive | None,
+        conditional: bool,
+        label_dropout: Share,
+        guidance: NonNegative,
+        inversion_steps: Count,
+        flip: bool,
+        optimizer: Callable,
+        learning_rate: LearningRate,
+        ema: EMA | None,
+        max_gradient_norm: Positive | None,
+    ) -> None:
+        built = network(channels=channels, num_labels=num_classes if conditional else 0)
+        resolution = -(-native_resolution // built.multiple) * built.multiple
+        super().__init__(
+            channels, resolution, native_resolution, num_classes,
+            optimizer, learning_rate, ema, max_gradient_norm,
+        )  # fmt: skip
+        if guidance != 1 and not conditional:
+            raise ValueError(
+                f"guidance={guidance} leads towards labels; it needs conditional=true"
+            )
+        self.network = built
+        self.schedule = schedule
+        self.sampler = sampler
+        self.times = TrainingTimes(schedule, log_snr_mean, log_snr_deviation)
+        self.conditional = conditional
+        self.label_dropout = label_dropout
+        self.guidance = guidance
+        self.inversion_steps = inversion_steps
+        self.flip = flip
+        self.average(self.network)
+
+    # What a model defines -----------------------------------------------------------------------
+
+    def predicted(self, x_t: Tensor, t: Tensor, label: Tensor | None) -> Tensor:
+        """Return what the network predicts: (N, C, H, W), (N,) float64, (N,) -> (N, C, H, W)."""
+        raise NotImplementedError
+
+    def target(self, x_0: Tensor, epsilon: Tensor, t: Tensor) -> Tensor:
+        """Return what it should predict."""
+        raise NotImplementedError
+
+    def estimate(self, x_t: Tensor, prediction: Tensor, t: Tensor) -> Tensor:
+        """Return the estimate of x_0 that a prediction means."""
+        raise NotImplementedError
+
+    # Training -----------------------------------------------------------------------------------
+
+    def training_step(self, batch, batch_idx: int) -> dict[str, Tensor]:
+        x_0, label = self.pad(batch.x), batch.label
+        if self.flip:
+            mirrored = torch.rand(len(x_0), 1, 1, 1, device=x_0.device) < 0.5
+            x_0 = x_0.flip(3).where(mirrored, x_0)
+        places = torch.arange(len(x_0), dtype=torch.float64)
+        t = self.times((places + torch.rand(len(x_0), dtype=torch.float64)) / len(x_0))
+        left_out = torch.rand(len(x_0), device=x_0.device) < self.label_dropout
+        label = label.where(~left_out, self.num_classes)  # the number of no label
+        epsilon = torch.randn_like(x_0)
+        return {"loss": self.error(x_0, epsilon, t.to(x_0.device), label).mean()}
+
+    def error(self, x_0: Tensor, epsilon: Tensor, t: Tensor, label: Tensor) -> Tensor:
+        """Return the mean squared error of the prediction at x_t, (N,)."""
+        alpha_t, sigma_t = self.amounts(t)
+        x_t = alpha_t * x_0 + sigma_t * epsilon
+        prediction = self.predicted(x_t, t, label).float()
+        return (prediction - self.target(x_0, epsilon, t)).square().flatten(1).mean(1)
+
+    def amounts(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """Return alpha_t and sigma_t as factors of images: (N,) -> twice (N, 1, 1, 1) float32."""
+        alpha_t, sigma_t = self.schedule(t)
+        return alpha_t.float()[:, None, None, None], sigma_t.float()[:, None, None, None]
+
+    # Estimates of x_0 ---------------------------------------------------------------------------
+
+    def denoise(self, x_t: Tensor, t: Tensor, label: Tensor | None) -> Tensor:
+        """Return the estimate of x_0: (N, C, H, W), (N,) float64, (N,) -> (N, C, H, W)."""
+        return self.estimate(x_t, self.predicted(x_t, t, label).float(), t)
+
+    def denoiser(self, label: Tensor | None) -> Denoiser:
+        """Return (x_t, t) -> x_0 for samplers, led towards labels if there are any, (N,)."""
+
+        def towards(label: Tensor | None) -> Denoiser:
+            return lambda x_t, t: self.denoise(x_t, t.to(x_t.device).expand(len(x_t)), label)
+
+        if not self.conditional:
+            return towards(None)
+        no_label = torch.full_like(label, self.num_classes)
+        if self.guidance in (0, 1):
+            return towards(label if self.guidance == 1 else no_label)
+        return guided(towards(label), towards(no_label), self.guidance)
+
+    # Images -------------------------------------------------------------------------------------
+
+    @property
+    def network_evaluations(self) -> int:
+        return self.sampler.network_evaluations * (1 if self.guidance in (0, 1) else 2)
+
+    @torch.no_grad()
+    def sample(self, indices: Sequence[int], label: Tensor | None = None, seed: int = 0) -> Tensor:
+        *_, (_, x_0) = self.backward_process(indices, label, seed)
+        return self.crop(x_0).clamp(-1, 1)
+
+    def backward_process(self, indices: Sequence[int], label: Tensor | None = None, seed: int = 0):
+        """Yield (t, x_t) from the first noise to the image, padded; the rest as in `sample`."""
+        shape = (self.channels, self.resolution, self.resolution)
+
+        def noise(step: int | str) -> Tensor:
+            return normal(indices, shape, seed, f"noise {step}").to(self.device)
+
+        start = torch.ones(1, dtype=torch.float64)
+        x_1 = self.amounts(start)[1].to(self.device) * noise("at first")
+        yield start[0], x_1
+        denoiser = self.denoiser(self.labels_of(indices, label))
+        yield from self.sampler.path(denoiser, self.schedule, x_1, noise)
+
+    @torch.no_grad()
+    def encode(self, x: Tensor, label: Tensor | None = None) -> Tensor:
+        """Return the noise that the probability flow makes of images (the inversion of DDIM, Song
+        et al. 2021, section 4.3): (N, C, H, W) in [-1, 1] -> (N, C, R, R), about standard normal.
+        """
+        times = self._inversion_times().flip(0)
+        alpha, _ = self.amounts(times[:1].to(x.device))
+        x_1 = self._flow(alpha * self.pad(x), times, label)
+        return x_1 / self.amounts(times[-1:].to(x.device))[1]
+
+    @torch.no_grad()
+    def decode(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+        """Return the images of codes: (N, C, R, R) -> (N, C, H, W) in [-1, 1]."""
+        times = self._inversion_times()
+        x = self._flow(self.amounts(times[:1].to(z.device))[1] * z, times, label)
+        x_0 = self.denoiser(label)(x, times[-1])
+        return self.crop(x_0).clamp(-1, 1)
+
+    def _inversion_times(self) -> Tensor:
+        """Return times from 1 to a little above 0, where the image is all but there."""
+        return self.schedule.times(self.inversion_steps + 1)[:-1]
+
+    def _flow(self, x: Tensor, times: Tensor, label: Tensor | None) -> Tensor:
+        flow = Heun(num_steps=len(times) - 1, clip=False)
+        for _, x_t in flow.along(times, self.denoiser(label), self.schedule, x):  # noqa: B007
+            pass
+        return x_t
+
+    # Figures and pictures -----------------------------------------------------------------------
+
+    def figures(self, x: Tensor, label: Tensor, index: Sequence[int]) -> dict[str, Tensor]:
+        t, epsilon = self._drawn(index, "loss")
+        error = self.error(self.pad(x), epsilon.to(x.device), t.to(x.device), label)
+        return {"loss": error}
+
+    def _drawn(self, index: Sequence[int], purpose: str) -> tuple[Tensor, Tensor]:
+        """Return a training time and noise for each image that depend on its index alone."""
+        shape = (self.channels, self.resolution, self.resolution)
+        t = self.times(uniform(index, (), 0, f"time of {purpose}"))
+        return t, normal(index, shape, 0, f"noise of {purpose}")
+
+    def report(self, moments: dict[str, Moments]) -> dict[str, float | list[float]]:
+        return {name: float(moment.mean) for name, moment in moments.items()}
+
+    @torch.no_grad()
+    def strips(self, x: Tensor, label: Tensor) -> dict[str, Tensor]:
+        """Return the forward process of some images and the backward process of some samples:
+        rows of moments, each (N, SHOWN, C, H, W).
+        """
+        index = range(len(x))
+        shape = (self.channels, self.resolution, self.resolution)
+        epsilon = normal(index, shape, 0, "forward process").to(x.device)
+        forward = []
+        for t in torch.linspace(0, 1, SHOWN, dtype=torch.float64):
+            alpha_t, sigma_t = self.amounts(t.to(x.device).expand(len(x)))
+            forward.append(_shown(alpha_t * self.pad(x) + sigma_t * epsilon, alpha_t, sigma_t))
+        backward = []
+        for t, x_t in self.backward_process(index, label if self.conditional else None):
+            amounts = self.amounts(t.to(x.device).expand(len(x)))
+            backward.append(_shown(x_t, *amounts))
+        places = torch.linspace(0, len(backward) - 1, min(SHOWN, len(backward))).round().long()
+        return {
+            "forward": self.crop(torch.stack(forward, 1)),
+            "backward": self.crop(torch.stack([backward[place] for place in places], 1)),
+        }
+
+
+def guided(with_label: Denoiser, without: Denoiser, guidance: float) -> Denoiser:
+    """Return a denoiser that goes beyond one in its direction from another (Ho and Salimans 2022,
+    equation 6, with guidance = 1 + w).
+    """
+
+    def denoiser(x_t: Tensor, t: Tensor) -> Tensor:
+        start = without(x_t, t)
+        return start + guidance * (with_label(x_t, t) - start)
+
+    return denoiser
+
+
+def _shown(x_t: Tensor, alpha_t: Tensor, sigma_t: Tensor) -> Tensor:
+    """Return x_t in the range of images, whatever the schedule's own."""
+    return x_t / torch.sqrt(alpha_t**2 + sigma_t**2)

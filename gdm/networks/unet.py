@@ -1,0 +1,307 @@
+"""U-Nets: (noisy images, time, label) -> what a diffusion model predicts, of the same shape.
+
+Both take the time as a number between 0 and about 1000, whatever the model means by it, and work
+on images whose sides `multiple` divides.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import (
+    interpolate,
+    pixel_shuffle,
+    pixel_unshuffle,
+    scaled_dot_product_attention,
+    silu,
+)
+
+from gdm.ranges import Count, Natural, Share
+
+CHANNELS_PER_GROUP = 16  # of group normalisation in the small network
+NUM_GROUPS = 32  # of group normalisation in the paper
+LOWEST_FREQUENCY = 1e-4  # radians a unit of time; the highest is 1
+
+
+class SmallUNet(nn.Module):
+    """A U-Net for images of 28 to 64 pixels that trains in minutes on a CPU.
+
+    Blocks of pixels become channels, so that no layer works at the full resolution; each level
+    has one residual block on the way down and one on the way up.
+
+    Args:
+        channels: C.
+        num_labels: number of labels; 0 for none.
+        widths: channels of each level, from the highest resolution to the lowest.
+        patch_size: pixels a side of the blocks that become channels.
+        attention: whether the lowest level has self-attention.
+        dropout: share of a block's features that are left out in training.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        num_labels: int,
+        widths: list[Count],
+        patch_size: Count,
+        attention: bool,
+        dropout: Share,
+    ) -> None:
+        super().__init__()
+        self.patch_size = patch_size
+        self.multiple = patch_size * 2 ** (len(widths) - 1)
+        features = 4 * widths[0]
+        self.embedding = Embedding(2 * widths[0], features, num_labels)
+        pixels = channels * patch_size**2
+
+        def block(inside: int, outside: int) -> ResidualBlock:
+            return ResidualBlock(
+                inside, outside, features, dropout,
+                num_groups=(inside // CHANNELS_PER_GROUP or 1, outside // CHANNELS_PER_GROUP or 1),
+            )  # fmt: skip
+
+        self.first = nn.Conv2d(pixels, widths[0], 3, padding=1)
+        self.down = nn.ModuleList(block(width, width) for width in widths)
+        self.halving = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in pairwise(widths))
+        self.attention = Attention(widths[-1], 1) if attention else nn.Identity()
+        self.middle = block(widths[-1], widths[-1])
+        self.up = nn.ModuleList(block(2 * width, width) for width in reversed(widths))
+        # convolved before it is doubled: a quarter of the work
+        self.doubling = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in pairwise(widths))
+        self.last = nn.Sequential(
+            nn.GroupNorm(widths[0] // CHANNELS_PER_GROUP or 1, widths[0]),
+            nn.SiLU(),
+            _zeroed(nn.Conv2d(widths[0], pixels, 3, padding=1)),
+        )
+        self.to(memory_format=torch.channels_last)  # 1.5 times as fast on a CPU
+
+    def forward(self, x: Tensor, time: Tensor, label: Tensor | None = None) -> Tensor:
+        """(N, C, H, W), (N,), (N,) with `num_labels` for no label -> (N, C, H, W)."""
+        embedded = self.embedding(time, label)
+        blocks = pixel_unshuffle(x, self.patch_size)
+        h = self.first(blocks.contiguous(memory_format=torch.channels_last))
+        skips = []
+        for number, block in enumerate(self.down):
+            h = block(h if number == 0 else self.halving[number - 1](h), embedded)
+            skips.append(h)
+        h = self.middle(self.attention(h), embedded)
+        for number, block in enumerate(self.up):
+            if number > 0:
+                h = interpolate(self.doubling[-number](h), scale_factor=2.0, mode="nearest")
+            h = block(torch.cat([h, skips.pop()], 1), embedded)
+        return pixel_shuffle(self.last(h), self.patch_size)
+
+
+class UNet(nn.Module):
+    """The U-Net of Ho et al. 2020 (appendix B), without its parts for other data sets.
+
+    Args:
+        channels: C.
+        num_labels: number of labels; 0 for none.
+        width: channels of the first level.
+        multipliers: channels of each level, as multiples of the width.
+        num_blocks: residual blocks a level on the way down; one more on the way up.
+        attention_levels: levels with self-attention after each block; 0 is the full resolution.
+        dropout: share of a block's features that are left out in training.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        num_labels: int,
+        width: Count,
+        multipliers: list[Count],
+        num_blocks: Count,
+        attention_levels: list[Natural],
+        dropout: Share,
+    ) -> None:
+        super().__init__()
+        self.multiple = 2 ** (len(multipliers) - 1)
+        features = 4 * width
+        self.embedding = Embedding(width, features, num_labels)
+        self.first = nn.Conv2d(channels, width, 3, padding=1)
+        here, skips = width, [width]
+
+        def block(inside: int, outside: int, level: int) -> nn.ModuleList:
+            attention = Attention(outside, NUM_GROUPS) if level in attention_levels else None
+            residual = ResidualBlock(
+                inside, outside, features, dropout, (NUM_GROUPS, NUM_GROUPS), scales=False
+            )
+            return nn.ModuleList([residual] if attention is None else [residual, attention])
+
+        self.down, self.up = nn.ModuleList(), nn.ModuleList()
+        for level, multiplier in enumerate(multipliers):
+            for _ in range(num_blocks):
+                self.down.append(block(here, multiplier * width, level))
+                here = multiplier * width
+                skips.append(here)
+            if level < len(multipliers) - 1:
+                self.down.append(nn.Conv2d(here, here, 3, stride=2, padding=1))
+                skips.append(here)
+        self.middle = nn.ModuleList(
+            [*block(here, here, -1), Attention(here, NUM_GROUPS), *block(here, here, -1)]
+        )
+        for level, multiplier in reversed(list(enumerate(multipliers))):
+            for _ in range(num_blocks + 1):
+                self.up.append(block(here + skips.pop(), multiplier * width, level))
+                here = multiplier * width
+            if level > 0:
+                self.up.append(
+                    nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(here, here, 3, padding=1))
+                )
+        self.last = nn.Sequential(
+            nn.GroupNorm(NUM_GROUPS, here),
+            nn.SiLU(),
+            _zeroed(nn.Conv2d(here, channels, 3, padding=1)),
+        )
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, x: Tensor, time: Tensor, label: Tensor | None = None) -> Tensor:
+        """(N, C, H, W), (N,), (N,) with `num_labels` for no label -> (N, C, H, W)."""
+        embedded = self.embedding(time, label)
+        h = self.first(x.contiguous(memory_format=torch.channels_last))
+        skips = [h]
+        for part in self.down:
+            h = part(h) if isinstance(part, nn.Conv2d) else _through(part, h, embedded)
+            skips.append(h)
+        h = _through(self.middle, h, embedded)
+        for part in self.up:
+            if isinstance(part, nn.Sequential):
+                h = part(h)
+            else:
+                h = _through(part, torch.cat([h, skips.pop()], 1), embedded)
+        return self.last(h)
+
+
+class Embedding(nn.Module):
+    """Time and label -> features: sines and cosines of the time, then two layers.
+
+    Args:
+        num_waves: number of sines and cosines together.
+        num_features: F.
+        num_labels: K; 0 for none.
+    """
+
+    def __init__(self, num_waves: int, num_features: int, num_labels: int) -> None:
+        super().__init__()
+        exponents = torch.linspace(0, 1, num_waves // 2)
+        self.register_buffer("frequencies", LOWEST_FREQUENCY**exponents, persistent=False)
+        self.label = nn.Embedding(num_labels + 1, num_features) if num_labels else None
+        self.layers = nn.Sequential(
+            nn.Linear(num_waves // 2 * 2, num_features),
+            nn.SiLU(),
+            nn.Linear(num_features, num_features),
+        )
+
+    def forward(self, time: Tensor, label: Tensor | None) -> Tensor:
+        """(N,), (N,) with K for no label -> (N, F), through a last SiLU."""
+        angles = time[:, None].float() * self.frequencies
+        features = self.layers(torch.cat([angles.sin(), angles.cos()], 1))
+        if self.label is not None:
+            features = features + self.label(label)
+        return silu(features)
+
+
+class ResidualBlock(nn.Module):
+    """x + convolution(dropout(convolution(x))), told the time between the two.
+
+    Args:
+        inside, outside: channels before and after.
+        num_features: size of the time's embedding.
+        dropout: share of the features that are left out.
+        num_groups: of the two normalisations.
+        scales: the time shifts and scales the features, not only shifts them.
+    """
+
+    def __init__(
+        self,
+        inside: int,
+        outside: int,
+        num_features: int,
+        dropout: float,
+        num_groups: tuple[int, int],
+        scales: bool = True,
+    ) -> None:
+        super().__init__()
+        self.scales = scales
+        self.before = nn.Sequential(
+            nn.GroupNorm(num_groups[0], inside),
+            nn.SiLU(),
+            nn.Conv2d(inside, outside, 3, padding=1),
+        )
+        self.norm = nn.GroupNorm(num_groups[1], outside)
+        self.time = nn.Linear(num_features, 2 * outside if scales else outside)
+        if scales:
+            _zeroed(self.time)
+        self.after = nn.Sequential(
+            nn.SiLU(), nn.Dropout(dropout), _zeroed(nn.Conv2d(outside, outside, 3, padding=1))
+        )
+        self.skip = nn.Identity() if inside == outside else nn.Conv2d(inside, outside, 1)
+
+    def forward(self, x: Tensor, embedded: Tensor) -> Tensor:
+        """(N, inside, H, W), (N, F) -> (N, outside, H, W)."""
+        h = self.before(x)
+        told = self.time(embedded)[:, :, None, None]
+        if self.scales:
+            scale, shift = told.chunk(2, 1)
+            h = torch.addcmul(shift, self.norm(h), 1 + scale)
+        else:
+            h = self.norm(h + told)
+        return self.skip(x) + self.after(h)
+
+
+class Attention(nn.Module):
+    """x + self-attention over all places, with one head.
+
+    Args:
+        channels: C.
+        num_groups: of the normalisation before it.
+    """
+
+    def __init__(self, channels: int, num_groups: int) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(num_groups, channels)
+        self.query_key_value = nn.Conv2d(channels, 3 * channels, 1)
+        self.out = _zeroed(nn.Conv2d(channels, channels, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> the same."""
+        parts = self.query_key_value(self.norm(x)).flatten(2).mT.chunk(3, 2)  # (N, H W, C) each
+        found = scaled_dot_product_attention(*(part.contiguous() for part in parts))
+        return x + self.out(found.mT.reshape(x.shape))
+
+
+def num_multiply_adds(network: nn.Module, *inputs: Tensor) -> int:
+    """Return the multiplications, each with an addition, of convolutions and linear layers for
+    one image.
+
+    Args:
+        network: the network.
+        inputs: what it takes, for one image.
+    """
+    counts = []
+
+    def count(layer: nn.Module, _, output: Tensor) -> None:
+        counts.append(layer.weight[0].numel() * output.numel())
+
+    layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    hooks = [layer.register_forward_hook(count) for layer in layers]
+    with torch.no_grad():
+        network(*inputs)
+    for hook in hooks:
+        hook.remove()
+    return sum(counts)
+
+
+def _through(parts: Sequence[nn.Module], h: Tensor, embedded: Tensor) -> Tensor:
+    for part in parts:
+        h = part(h, embedded) if isinstance(part, ResidualBlock) else part(h)
+    return h
+
+
+def _zeroed(layer: nn.Module) -> nn.Module:
+    """Let a layer begin as zero, so that what it is added to begins as it is."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+    return layer
