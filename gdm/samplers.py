@@ -183,8 +183,8 @@ class Heun(Sampler):
         if s == 0:
             return x_s
         x_0 = estimated(x_s, s)
-        if alpha_t == 0:  # u is infinite: the same in x / sigma and alpha / sigma, at pure noise
-            return x_s + alpha_s / 2 * (x_0 - now.x_0)
+        if alpha_t == 0 or alpha_s == 0:  # u is infinite: the same in x / sigma and alpha / sigma
+            return x_s + sigma_s * (alpha_s / sigma_s - alpha_t / sigma_t) / 2 * (x_0 - now.x_0)
         slope_at_s = (x_s - alpha_s * x_0) / sigma_s
         u_t, u_s = sigma_t / alpha_t, sigma_s / alpha_s
         return x_s + alpha_s * (u_s - u_t) / 2 * (slope_at_s - slope)

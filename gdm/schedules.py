@@ -62,7 +62,7 @@ class TrainingTimes:
         if self.share is not None:
             above = torch.searchsorted(self.share, t, right=True).clamp(1, NUM_QUANTILES - 1)
             low, high = self.share[above - 1], self.share[above]
-            weight = (t - low) / (high - low)
+            weight = ((t - low) / (high - low)).nan_to_num(1.0)  # far in a tail, both are 1
             t = torch.lerp(self.times[above - 1], self.times[above], weight)
         if self.num_steps is not None:
             t = ((t * self.num_steps).floor() + 1).clamp(max=self.num_steps) / self.num_steps

@@ -1,0 +1,339 @@
+"""Diffusion models: what networks learn to predict, guidance, the bound, codes, and the U-Nets."""
+
+import math
+
+import pytest
+import torch
+from conftest import ROOT, composed, short, small, trained
+from torch.distributions import Normal
+
+from gdm import evaluation, losses, runs, sampling
+from gdm.data.batches import to_float
+from gdm.models.diffusion import guided
+from gdm.networks.unet import SmallUNet, UNet, num_multiply_adds
+from gdm.recipes import build
+from gdm.samplers import DDIM
+from gdm.signatures import check
+from gdm.training import layout
+
+DIFFUSION = ("ddpm", "edm", "flow_matching")
+
+
+def built(model: str, *overrides: str):
+    torch.manual_seed(0)
+    return build(composed(f"model={model}", *small(model), *overrides)["model"], "model")
+
+
+@pytest.fixture(scope="module")
+def images() -> torch.Tensor:
+    data = build(composed()["dataset"], "dataset")
+    return to_float(data.split("validation").images[:64])
+
+
+# Predictions and estimates -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("model", "overrides"),
+    [
+        ("ddpm", ("model.prediction=epsilon",)),
+        ("ddpm", ("model.prediction=x_0",)),
+        ("ddpm", ("model.prediction=v",)),
+        ("ddpm", ("schedule=linear",)),
+        ("edm", ()),
+        ("flow_matching", ()),
+    ],
+)
+def test_a_perfect_prediction_gives_the_image_back(model, overrides, images):
+    model = built(model, *overrides)
+    t = model.times(torch.linspace(0.02, 0.98, len(images)))
+    epsilon = torch.randn_like(images)
+    alpha, sigma = model.amounts(t)
+    x_t = alpha * images + sigma * epsilon
+    estimate = model.estimate(x_t, model.target(images, epsilon, t), t)
+    torch.testing.assert_close(estimate, images, rtol=0, atol=1e-3)
+
+
+def test_an_epsilon_network_is_trained_on_the_noise_itself(images):
+    model = built("ddpm", "model.prediction=epsilon")
+    model.network.forward = lambda x, time, label: torch.zeros_like(x)
+    epsilon = torch.randn_like(images)
+    t = model.times(torch.rand(len(images)))
+    error = model.error(images, epsilon, t, None)
+    torch.testing.assert_close(error, epsilon.square().flatten(1).mean(1))
+
+
+def test_what_edms_network_sees_and_predicts_has_variance_one_at_every_noise():
+    model = built("edm")
+    x_0, epsilon = 0.5 * torch.randn(400, 1, 28, 28), torch.randn(400, 1, 28, 28)
+    seen = []
+    model.network.forward = lambda x, time, label: seen.append(x) or x
+    for u in (0.02, 0.5, 0.98):
+        t = model.times(torch.tensor([u])).expand(400)
+        alpha, sigma = model.amounts(t)
+        model.predicted(alpha * x_0 + sigma * epsilon, t, None)
+        assert float(seen[-1].std()) == pytest.approx(1, abs=0.02)
+        assert float(model.target(x_0, epsilon, t).std()) == pytest.approx(1, abs=0.02)
+
+
+def test_edms_noise_in_training_is_that_of_the_paper():
+    model = built("edm")
+    sigma = model.schedule(model.times((torch.arange(10_000) + 0.5) / 10_000))[1]
+    assert float(sigma.log().mean()) == pytest.approx(-1.2, abs=0.02)
+    assert float(sigma.log().std()) == pytest.approx(1.2, abs=0.02)
+
+
+# Labels and guidance -----------------------------------------------------------------------------
+
+
+def test_guidance_is_a_line_through_two_estimates():
+    def one(x_t, t):
+        return x_t + 1
+
+    def two(x_t, t):
+        return x_t - 1
+
+    x = torch.zeros(2)
+    for guidance, expected in ((0, -1), (1, 1), (3, 5)):
+        assert guided(one, two, guidance)(x, None).tolist() == [expected] * 2
+
+
+def test_labels_are_left_out_as_often_as_asked_and_guidance_costs_two_passes(images):
+    model = built("ddpm", "model.conditional=true", "model.label_dropout=0.3")
+    labels = []
+    model.error = lambda x_0, epsilon, t, label: labels.append(label) or epsilon.mean((1, 2, 3))
+    label = torch.arange(len(images)) % 10
+    for number in range(60):
+        model.training_step(_Batch(images, label), number)
+    share = (torch.cat(labels) == 10).double().mean()
+    assert float(share) == pytest.approx(0.3, abs=0.03)
+    kept = torch.cat(labels) != 10
+    assert torch.equal(torch.cat(labels)[kept], label.repeat(60)[kept])
+    assert model.network_evaluations == model.sampler.num_steps
+    model.guidance = 3.0
+    assert model.network_evaluations == 2 * model.sampler.num_steps
+
+
+class _Batch:
+    def __init__(self, x, label):
+        self.x, self.label = x, label
+
+
+@pytest.mark.parametrize("guidance", [0.0, 1.0, 3.0])
+def test_a_conditional_models_samples_depend_on_the_label_but_for_no_guidance(guidance):
+    model = built("ddpm", "model.conditional=true", f"model.guidance={guidance}")
+    for parameter in model.network.parameters():
+        parameter.data += 0.3 * torch.randn_like(parameter)
+    with model.evaluating(averaged=False):
+        zeros = model.sample(range(3), torch.zeros(3).long())
+        ones = model.sample(range(3), torch.ones(3).long())
+        mixed = model.sample(range(3), torch.tensor([0, 1, 0]))
+    assert torch.equal(zeros, ones) == (guidance == 0)
+    torch.testing.assert_close(mixed[0], zeros[0], rtol=0, atol=2e-2)
+    torch.testing.assert_close(mixed[1], ones[1], rtol=0, atol=2e-2)
+
+
+def test_guidance_without_labels_is_refused():
+    from gdm.errors import UserError
+
+    with pytest.raises(UserError, match=r"model: guidance=3\.0 leads towards labels"):
+        built("ddpm", "model.guidance=3.0")
+
+
+def test_samples_of_a_conditional_model_get_a_row_a_class():
+    model = built("ddpm", "model.conditional=true")
+    x = torch.arange(30).view(30, 1, 1, 1).expand(-1, 1, 2, 2).to(torch.uint8)  # class: i % 10
+    picture = sampling.grid(x, model, None)[0]
+    assert picture.shape == (10 * 4 - 2, 3 * 4 - 2)
+    assert [int(value) % 10 for value in picture[::4, 0]] == list(range(10))
+    assert [int(value) for value in picture[4, ::4]] == [1, 11, 21]
+
+
+# Samples -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sampler", ["ddim", "ddpm", "dpm_solver", "euler", "heun"])
+@pytest.mark.parametrize("model", DIFFUSION)
+def test_an_image_depends_on_seed_and_index_alone(model, sampler):
+    model = built(model, f"sampler={sampler}", "model.sampler.num_steps=4")
+    with model.evaluating():
+        together = model.sample(range(6), seed=1)
+        single = torch.cat([model.sample([index], seed=1) for index in (4, 5)])
+        other = model.sample(range(6), seed=2)
+    torch.testing.assert_close(together[4:], single, rtol=0, atol=1e-2)
+    assert not torch.allclose(together, other, atol=0.1)
+
+
+def test_the_processes_end_at_noise_and_begin_at_noise(images):
+    model = built("ddpm")
+    with model.evaluating():
+        strips = model.strips(images[:3], torch.zeros(3).long())
+        samples = model.sample(range(3))
+    assert strips["forward"].shape[:2] == (3, 10)
+    torch.testing.assert_close(strips["forward"][:, 0], images[:3], rtol=0, atol=1e-6)
+    assert float(strips["forward"][:, -1].std()) == pytest.approx(1, abs=0.1)
+    assert float(strips["backward"][:, 0].std()) == pytest.approx(1, abs=0.1)
+    torch.testing.assert_close(strips["backward"][:, -1].clamp(-1, 1), samples, rtol=0, atol=1e-5)
+
+
+# The variational bound ---------------------------------------------------------------------------
+
+
+def test_a_discretised_gaussian_is_a_distribution_over_the_256_values():
+    values = (torch.arange(256) / 127.5 - 1).view(256, 1, 1, 1)
+    for mean, deviation in ((0.3, 0.05), (-1.0, 0.001), (0.99, 0.5), (0.0, 3.0)):
+        log_deviation = torch.tensor(deviation).log()
+        mean_of_all = torch.full_like(values, mean)
+        log_p = losses.discretised_gaussian_log_prob(values, mean_of_all, log_deviation)
+        assert float(log_p.exp().sum()) == pytest.approx(1, abs=1e-4)
+        assert torch.isfinite(log_p).all()
+    exact = Normal(0.3, 0.05).cdf(values[170] + 0.5 / 127.5) - Normal(0.3, 0.05).cdf(
+        values[170] - 0.5 / 127.5
+    )
+    found = losses.discretised_gaussian_log_prob(
+        values[170:171], torch.tensor(0.3), torch.tensor(0.05).log()
+    )
+    assert float(found.exp()) == pytest.approx(float(exact), rel=1e-3)
+
+
+def test_the_bound_of_the_exact_denoiser_of_gaussian_data_is_near_its_entropy():
+    """Data of independent pixels, N(m, s^2) rounded: the bound can hardly be below the entropy."""
+    model = built("ddpm", "model.schedule.num_steps=4000", "model.prediction=x_0")
+    mean, deviation = 0.1, 0.2
+    generator = torch.Generator().manual_seed(0)
+    x = mean + deviation * torch.randn(300, 1, 28, 28, generator=generator)
+    x = ((x.clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1
+
+    def exact(x_t, t, label):
+        alpha, sigma = model.amounts(t)
+        gain = alpha * deviation**2 / (alpha**2 * deviation**2 + sigma**2)
+        return mean + gain * (x_t - alpha * mean)
+
+    model.predicted = exact
+    with torch.no_grad():
+        terms = model.bound(x, torch.zeros(300).long(), range(300))
+    total = (terms["prior"] + terms["diffusion"] + terms["reconstruction"]) / 28**2 / math.log(2)
+    entropy = float(Normal(mean, deviation).entropy()) / math.log(2) + math.log2(127.5)
+    error = float(total.std()) / 300**0.5
+    assert float(total.mean()) > entropy - 4 * error
+    assert float(total.mean()) == pytest.approx(entropy, abs=4 * error + 0.1)
+
+
+def test_the_terms_of_the_bound_add_up_and_are_reported(images):
+    model = built("ddpm")
+    data = build(composed()["dataset"], "dataset")
+    with model.evaluating():
+        record = evaluation.evaluate(model, data, "validation", 100)
+    parts = ("bits_prior", "bits_diffusion", "bits_reconstruction")
+    assert record["bits_per_dim"] == pytest.approx(sum(record[part] for part in parts), rel=1e-6)
+    assert sum(record["bits_by_time"]) == pytest.approx(record["bits_diffusion"], rel=1e-6)
+    assert len(record["bits_by_time"]) == 10
+
+
+# Codes -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", DIFFUSION)
+def test_codes_of_images_are_noise_and_decode_to_the_images(model, images):
+    model = built(model, "model.inversion_steps=60")
+
+    def exact(x_t, t, label):  # of data in N(0, 0.5^2), whose flow is known
+        alpha, sigma = model.amounts(t)
+        return alpha * 0.25 / (alpha**2 * 0.25 + sigma**2) * x_t
+
+    model.denoise = exact
+    x = (0.5 * torch.randn(20, 1, 28, 28, generator=torch.Generator().manual_seed(0))).clamp(-1, 1)
+    z = model.encode(x)
+    assert float(z.std()) == pytest.approx(1, abs=0.08)
+    decoded = model.decode(z)
+    assert evaluation.peak_signal_to_noise_ratio(decoded, x).min() > 35
+
+
+# Networks ----------------------------------------------------------------------------------------
+
+
+def test_the_unet_of_the_paper_has_35_7_million_parameters():
+    recipe = composed("experiment=ddpm_cifar10")
+    check(recipe, root=layout)
+    network = build(recipe["model"]["network"], "network")(channels=3, num_labels=0)
+    assert isinstance(network, UNet)
+    assert sum(parameter.numel() for parameter in network.parameters()) == 35_746_307
+    with torch.no_grad():
+        assert network(torch.randn(2, 3, 32, 32), torch.tensor([3.0, 900.0])).shape[1:] == (
+            3,
+            32,
+            32,
+        )
+
+
+def test_the_experiment_is_the_paper():
+    recipe = composed("experiment=ddpm_cifar10")
+    model = recipe["model"]
+    steps = recipe["budget"]["images"] / recipe["dataset"]["batch_size"]
+    assert steps == 800_000
+    assert model["learning_rate"]["warmup_share"] * steps == 5000
+    decay = 0.5 ** (recipe["dataset"]["batch_size"] / model["ema"]["half_life_images"])
+    assert decay == pytest.approx(0.9999, abs=1e-8)
+    assert model["schedule"]["_target_"] == "gdm.schedules.Linear"
+    assert model["schedule"]["num_steps"] == model["sampler"]["num_steps"] == 1000
+    assert model["prediction"] == "epsilon"
+    assert model["log_snr_deviation"] is None
+    assert model["optimizer"]["lr"] == 2e-4
+    assert model["network"]["dropout"] == 0.1
+
+
+def test_the_small_network_is_as_small_as_its_yaml_says():
+    network = build(composed("model=ddpm")["model"]["network"], "network")(
+        channels=1, num_labels=0
+    )
+    assert isinstance(network, SmallUNet)
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    pairs = num_multiply_adds(network, torch.zeros(1, 1, 28, 28), torch.zeros(1))
+    path = ROOT / "configs" / "network" / "small_unet.yaml"
+    said = path.read_text().splitlines()[1]
+    assert f"{parameters / 1e6:.2f} million parameters" in said
+    assert f"{pairs / 1e6:.1f} million multiply-adds" in said
+
+
+@pytest.mark.parametrize("attention", [False, True])
+@pytest.mark.parametrize(("channels", "labels"), [(1, 0), (3, 10)])
+def test_networks_begin_with_zero_and_all_their_weights_learn(channels, labels, attention):
+    small_one = SmallUNet(channels, labels, [16, 16, 32], 2, attention, 0.1)
+    large_one = UNet(channels, labels, 32, [1, 2], 1, [1] if attention else [], 0.1)
+    for network in (small_one, large_one):
+        x, time = torch.randn(4, channels, 16, 16), torch.rand(4) * 1000
+        label = torch.tensor([0, 1, labels, labels]) if labels else None
+        assert (network(x, time, label) == 0).all()
+        for parameter in network.parameters():
+            parameter.data += 0.1 * torch.randn_like(parameter)
+        network(x, time, label).square().mean().backward()
+        for name, parameter in network.named_parameters():
+            assert parameter.grad is not None, name
+            assert parameter.grad.abs().max() > 0, name
+
+
+def test_networks_know_the_time():
+    network = SmallUNet(1, 0, [16, 16], 2, False, 0.0)
+    for parameter in network.parameters():
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    x = torch.randn(1, 1, 8, 8)
+    with torch.no_grad():
+        early, late = (network(x, torch.tensor([time])) for time in (10.0, 11.0))
+    assert (early - late).abs().max() > 1e-4
+
+
+# A whole run -------------------------------------------------------------------------------------
+
+
+def test_a_run_leaves_pictures_of_both_processes_and_terms_of_the_bound(tmp_path):
+    run = trained(short("ddpm"), tmp_path)
+    names = {path.name for path in run.samples.iterdir()}
+    assert {"final.png", "forward-final.png", "backward-final.png"} <= names
+    record = run.records()[-1]
+    assert {"bits_per_dim", "bits_prior", "frechet_distance", "loss"} <= record.keys()
+    model = runs.load(run)
+    assert model.sampler.num_steps == 3
+    changed = run.recipe()
+    changed["model"]["sampler"] = composed("model=ddpm", "sampler=heun")["model"]["sampler"]
+    assert runs.load(run, recipe=changed).network_evaluations == 35
+    assert isinstance(model.sampler, DDIM)
