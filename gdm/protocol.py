@@ -32,6 +32,7 @@ OF_A_RUN = (
 SHOWN, NEAREST = 10, 7  # samples in the picture of neighbours, and neighbours of each
 TIMED = 500  # images, or rows and columns of pairs, that an estimate of time is made from
 FIRST_TIMED, LONG_ENOUGH = 5, 0.2  # fewer, if these take so many seconds
+BATCH = 100  # samples at a time that are timed, at most
 REPEATED = 5  # times that a part is timed, at most
 
 
@@ -48,7 +49,7 @@ def layout(
     neighbours: Natural,
     reconstructions: Natural,
     importance_samples: Count | None,
-    batch_size: Count,
+    batch_size: Count | None,
     to: str | None,
     dataset: ImageDataModule | None = None,
 ) -> None:
@@ -284,10 +285,21 @@ def refuse_contradictions(
 
 
 def destination(
-    options: dict[str, Any], run: Run | None, data: ImageDataModule, extractor: Extractor | None
+    options: dict[str, Any],
+    run: Run | None,
+    data: ImageDataModule,
+    extractor: Extractor | None,
+    changed: dict[str, Any] | None = None,
 ) -> Path:
     """Return the file that the record goes to: what `to` names, or one beside the samples whose
     name tells apart what was asked for.
+
+    Args:
+        options: the keys of configs/evaluate.yaml.
+        run: the run; None for a file of samples.
+        data: what it is compared with.
+        extractor: what it is judged by, if it is.
+        changed: what was changed of the run's recipe.
 
     Raises:
         UserError: if it cannot be written.
@@ -296,7 +308,8 @@ def destination(
         return named_file(options["to"], "record.json")
     judged_by = (data.fingerprint, extractor.checksum) if extractor else ()
     asked = [options[key] for key in (*OF_A_RUN, "pairwise", "neighbours")]
-    digest = hashlib.sha256(repr((judged_by, asked)).encode()).hexdigest()[:6]
+    facts = (judged_by, asked, changed or {})
+    digest = hashlib.sha256(repr(facts).encode()).hexdigest()[:6]
     name = f"{extractor.name if extractor else 'figures'}-{digest}.json"
     if run is None:
         samples = Path(options["samples"])
@@ -335,13 +348,14 @@ def _seconds_of_model(
     model: GenerativeModel, data: ImageDataModule, options: dict[str, Any]
 ) -> dict[str, float]:
     """Return what a model's samples and its own figures will take."""
-    count, batch_size = options["num_samples"], options["batch_size"]
+    count = options["num_samples"]
     test = len(data.split(SPLIT))
     per_image = _seconds_each(lambda few: evaluation.evaluate(model, data, SPLIT, few))
     seconds = {"figures of the model": per_image * test}
     if model.makes_images:
-        seed, most = options["seed"], min(batch_size, count)
-        per_sample = _seconds_each(lambda few: model.sample(range(few), None, seed), most)
+        per_sample = _seconds_each(
+            lambda few: next(sampling.draw(model, few, None, 0, few)), min(BATCH, count)
+        )
         seconds |= {"samples": per_sample * count}
     if model.has_codes and options["reconstructions"]:
         each = _seconds_each(lambda few: evaluation.reconstruction(model, data, SPLIT, few))

@@ -101,6 +101,22 @@ def keys(tree: Any, key: str = "") -> Iterator[str]:
             yield from keys(child, join(key, name))
 
 
+def flat(tree: Any, key: str = "") -> dict[str, bool | int | float | str]:
+    """Return a recipe's scalars by their full keys, as TensorBoard's hparams tab takes them."""
+    if isinstance(tree, dict | list):
+        children = tree.items() if isinstance(tree, dict) else enumerate(tree)
+        parts = [flat(child, join(key, name)) for name, child in children]
+        return {name: value for part in parts for name, value in part.items()}
+    return {key: tree if isinstance(tree, bool | int | float | str) else str(tree)}
+
+
+def changes(before: dict, after: dict) -> dict[str, bool | int | float | str | None]:
+    """Return the scalars by which a recipe differs from an earlier one, by their full keys; None
+    for one that is gone."""
+    old, new = flat(before), flat(after)
+    return {key: new.get(key) for key in old | new if old.get(key) != new.get(key)}
+
+
 def nearest_key(key: str, known: Iterable[str]) -> str:
     """As `nearest`, for full keys: also one whose beginning was left out."""
     known = list(known)

@@ -19,6 +19,9 @@ Denoiser = Callable[[Tensor, Tensor], Tensor]
 Noise = Callable[[int], Tensor]  # the number of a step -> standard normal noise of that step
 
 
+LARGE = 200.0  # noise to signal, above the ends of the published schedules but the cut cosine
+
+
 class Estimate(NamedTuple):
     """An estimate of x_0 that was made at time t."""
 
@@ -168,7 +171,12 @@ class Euler(Sampler):
 
 
 class Heun(Sampler):
-    """Euler's step, corrected by the slope at its end (Karras et al. 2022, algorithm 1)."""
+    """Euler's step, corrected by the slope at its end (Karras et al. 2022, algorithm 1).
+
+    At pure noise, where u is far beyond the paper's, the least change of the slope would be
+    magnified by it: there the step is made in the inverse of u, in which dy/d(1/u) = x_0 for
+    y = x / sigma.
+    """
 
     evaluations_per_step = 2
 
@@ -183,10 +191,10 @@ class Heun(Sampler):
         if s == 0:
             return x_s
         x_0 = estimated(x_s, s)
-        if alpha_t == 0 or alpha_s == 0:  # u is infinite: the same in x / sigma and alpha / sigma
-            return x_s + sigma_s * (alpha_s / sigma_s - alpha_t / sigma_t) / 2 * (x_0 - now.x_0)
-        slope_at_s = (x_s - alpha_s * x_0) / sigma_s
         u_t, u_s = sigma_t / alpha_t, sigma_s / alpha_s
+        if max(u_t, u_s) > LARGE:  # the same in x / sigma and alpha / sigma
+            return x_s + sigma_s * (1 / u_s - 1 / u_t) / 2 * (x_0 - now.x_0)
+        slope_at_s = (x_s - alpha_s * x_0) / sigma_s
         return x_s + alpha_s * (u_s - u_t) / 2 * (slope_at_s - slope)
 
 

@@ -24,6 +24,7 @@ from gdm.ranges import Count, Natural
 from gdm.runs import Run
 
 COLUMNS = 10
+PIXELS_AT_A_TIME = 200_000  # a few hundred small images, or one of 448 x 448
 ENDINGS = {"png": "", "npz": ".npz", "grid": ".png"}  # png: a folder with a file an image
 UNREADABLE = (
     OSError, KeyError, EOFError, zipfile.BadZipFile, zlib.error,
@@ -41,13 +42,17 @@ def layout(
     checkpoint: str,
     format: Literal["grid", "png", "npz"],
     to: str | None,
-    batch_size: Count,
+    batch_size: Count | None,
 ) -> None:
     """The keys of configs/sample.yaml, and what each holds."""
 
 
 def draw(
-    model: GenerativeModel, num_samples: int, label: int | None, seed: int, batch_size: int
+    model: GenerativeModel,
+    num_samples: int,
+    label: int | None,
+    seed: int,
+    batch_size: int | None = None,
 ) -> Iterator[Tensor]:
     """Yield samples 0, ..., num_samples - 1 as batches of 8-bit values, (N, C, H, W).
 
@@ -56,8 +61,10 @@ def draw(
         num_samples: how many.
         label: the class of all, for a conditional model; None spreads them over all classes.
         seed: the seed of the whole set.
-        batch_size: images at a time; it changes no image by more than a grey level.
+        batch_size: images at a time, which changes no image by more than a grey level; None for
+            fewer of large ones.
     """
+    batch_size = batch_size or max(1, PIXELS_AT_A_TIME // model.native_resolution**2)
     for start in range(0, num_samples, batch_size):
         indices = range(start, min(start + batch_size, num_samples))
         labels = None if label is None else torch.full((len(indices),), label)

@@ -28,7 +28,7 @@ from gdm.files import locked
 from gdm.models.base import GenerativeModel
 from gdm.randomness import seed_default_generators
 from gdm.ranges import Natural
-from gdm.recipes import build, join
+from gdm.recipes import build, flat
 from gdm.runs import Run, surroundings
 
 log = logging.getLogger(__name__)
@@ -342,12 +342,3 @@ def device_name(device: torch.device) -> str:
 def peak_memory_mib() -> float:
     """Return the most memory that this process has held, in MiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def flat(tree: Any, key: str = "") -> dict[str, Any]:
-    """Return a recipe's scalars by their full keys, as TensorBoard's hparams tab takes them."""
-    if isinstance(tree, dict | list):
-        children = tree.items() if isinstance(tree, dict) else enumerate(tree)
-        parts = [flat(child, join(key, name)) for name, child in children]
-        return {name: value for part in parts for name, value in part.items()}
-    return {key: tree if isinstance(tree, bool | int | float | str) else str(tree)}

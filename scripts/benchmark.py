@@ -1,6 +1,7 @@
 """Measure what the framework costs: python scripts/benchmark.py [PART ...].
 
-The parts are training, overhead, data and memory; without a name, all of them.
+The parts are training, unet, sampling, samplers, overhead, data and memory; without a name, all of
+them.
 Each part compares alternatives in alternating rounds within one process and prints medians and
 ratios; absolute figures depend on the machine and on what else it does.
 """
@@ -26,7 +27,9 @@ from gdm.data.batches import TrainBatches, to_float
 from gdm.data.datamodule import ImageDataModule
 from gdm.data.sources import FashionMNISTMini
 from gdm.models.base import GenerativeModel
+from gdm.recipes import build
 from gdm.runs import Run
+from gdm.sampling import draw
 from gdm.training import Training
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -103,6 +106,8 @@ def seconds_bare_loop(recipe: dict, num_batches: int, tiny: bool = False) -> flo
         loss = model.training_step(batch._replace(x=to_float(batch.x)), number)["loss"]
         optimizer.zero_grad()
         loss.backward()
+        if model.max_gradient_norm is not None:
+            torch.nn.utils.clip_grad_norm_(model.parameters(), model.max_gradient_norm)
         optimizer.step()
         if number == WARM_UP:
             started = time.perf_counter()
@@ -149,7 +154,16 @@ def alternating(ways: dict[str, Callable[[], float]]) -> dict[str, list[float]]:
 
 def training() -> None:
     """Images a second of the default VAE: the whole stack against a bare loop."""
-    recipe, num_batches = recipe_of(), 170
+    compare_training(recipe_of(), num_batches=170)
+
+
+def unet() -> None:
+    """Images a second of the default U-Net in training: the whole stack against a bare loop."""
+    compare_training(recipe_of("model=ddpm"), num_batches=60)
+
+
+def compare_training(recipe: dict, num_batches: int) -> None:
+    """Measure training through the whole stack against a bare loop, and print both."""
     figures = alternating({
         "bare loop": lambda: seconds_bare_loop(recipe, num_batches),
         "whole stack": lambda: seconds_whole_stack(recipe, num_batches),
@@ -161,6 +175,53 @@ def training() -> None:
     print(
         f"  ratio           {median(bare / whole for bare, whole in pairs):8.3f}  (at least 0.95)"
     )
+
+
+def sampling() -> None:
+    """Samples a second of the default U-Net by 25 steps of DDIM: our way against a bare loop."""
+    model = build(recipe_of("model=ddpm")["model"], "model").eval()
+    few = 100
+
+    def ours() -> float:
+        started = time.perf_counter()
+        for _ in draw(model, few, None, 0, few):
+            pass
+        return time.perf_counter() - started
+
+    @torch.no_grad()
+    def bare() -> float:
+        started = time.perf_counter()
+        times = torch.linspace(1, 0, 26, dtype=torch.float64)
+        alphas, sigmas = (part.float() for part in model.schedule(times))
+        x_t = torch.randn(few, 1, 28, 28)
+        for i in range(25):
+            epsilon = model.network(x_t, (1000 * times[i]).expand(few), None)
+            x_0 = ((x_t - sigmas[i] * epsilon) / alphas[i]).clamp(-1, 1)
+            slope = (x_t - alphas[i] * x_0) / sigmas[i]
+            x_t = alphas[i + 1] * x_0 + sigmas[i + 1] * slope
+        return time.perf_counter() - started
+
+    figures = alternating({"bare loop": bare, "whole stack": ours})
+    for name, seconds in figures.items():
+        print(f"  {name:<15} {few / median(seconds):8,.0f} samples/s")
+    pairs = zip(figures["bare loop"], figures["whole stack"], strict=True)
+    print(
+        f"  ratio           {median(bare / whole for bare, whole in pairs):8.3f}  (at least 0.95)"
+    )
+
+
+def samplers() -> None:
+    """Seconds for 1,000 samples of the default U-Net, from 100, by sampler and number of steps."""
+    for name in ("ddim", "dpm_solver", "euler", "heun", "ddpm"):
+        for steps in (10, 25, 100):
+            recipe = recipe_of("model=ddpm", f"sampler={name}", f"model.sampler.num_steps={steps}")
+            model = build(recipe["model"], "model").eval()
+            model.sample(range(10))
+            started = time.perf_counter()
+            model.sample(range(100))
+            seconds = 10 * (time.perf_counter() - started)
+            evaluations = model.network_evaluations
+            print(f"  {name:<11} {steps:4} steps, {evaluations:4} evaluations {seconds:8.1f} s")
 
 
 def overhead() -> None:
@@ -255,7 +316,9 @@ class MemoryWatch(Callback):
             self.mib.append(pages * 4096 / 2**20)
 
 
-PARTS = {part.__name__: part for part in (training, overhead, data, memory)}
+PARTS = {
+    part.__name__: part for part in (training, unet, sampling, samplers, overhead, data, memory)
+}
 
 
 def chosen(names: list[str]) -> Iterator[Callable[[], None]]:

@@ -20,8 +20,9 @@ def evaluate(recipe: dict[str, Any], origin: Origin) -> None:
     protocol.refuse_contradictions(options, origin.run, origin.overrides)
     data = recipes.build(recipe["dataset"], "dataset", origin.plugins)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = None
+    model, changed = None, {}
     if origin.run:
+        changed = recipes.changes(origin.run.recipe(), recipe)
         protocol.refuse_other_data(origin.run, data)
         options["checkpoint"] = runs.checkpoint_path(origin.run, options["checkpoint"]).stem
         model = runs.load(
@@ -32,10 +33,11 @@ def evaluate(recipe: dict[str, Any], origin: Origin) -> None:
         extractor = recipes.build(options["extractor"], "extractor", origin.plugins)(
             data=data, outputs=Path(options["outputs"]), plugins=origin.plugins
         ).to(device)
-    path = protocol.destination(options, origin.run, data, extractor)
+    path = protocol.destination(options, origin.run, data, extractor, changed)
     judge = protocol.Judge(data, extractor, options["pairwise"], options["neighbours"])
     if model is not None:
         judgement = protocol.judge_run(model, judge, options)
+        judgement.record |= {"changed": changed} if changed else {}
         origin.run.record(model.images_seen, judgement.record)
     else:
         judgement = protocol.judge_file(Path(options["samples"]), judge)

@@ -8,7 +8,7 @@ import torch
 
 from gdm.errors import UserError
 from gdm.learning_rates import Constant, Cosine
-from gdm.recipes import THIRD_PARTY, assign, build, check_targets, nodes
+from gdm.recipes import THIRD_PARTY, assign, build, changes, check_targets, nodes
 
 COSINE = {"_target_": "gdm.learning_rates.Cosine", "warmup_share": 0.1, "final_factor": 0.5}
 ADAM = {"_target_": "torch.optim.Adam", "_partial_": True, "lr": 0.5}
@@ -25,6 +25,14 @@ def test_lists_and_groups_are_built_part_by_part():
     assert isinstance(built["rates"][0], Cosine)
     assert built["rates"][1:] == [3, "text", None]
     assert isinstance(built["inner"]["rate"], Cosine)
+
+
+def test_changes_are_named_by_their_full_keys():
+    before = {"model": {"sampler": {"steps": 25, "eta": 0.0}, "betas": [1, 2]}, "seed": 0}
+    after = {"model": {"sampler": {"steps": 50}, "betas": [1, 3]}, "seed": 0}
+    found = {"model.sampler.steps": 50, "model.sampler.eta": None, "model.betas.1": 3}
+    assert changes(before, after) == found
+    assert changes(before, before) == {}
 
 
 def test_a_partial_node_waits_for_its_last_arguments():

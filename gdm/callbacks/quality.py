@@ -8,8 +8,6 @@ from gdm.features import Extractor
 from gdm.models.base import GenerativeModel
 from gdm.ranges import Count
 
-BATCH_SIZE = 250  # samples at a time
-
 
 class Quality:
     """Compares samples with all validation images, by the protocol that scripts/evaluate.py has.
@@ -34,7 +32,7 @@ class Quality:
         if self.extractor is None or not model.makes_images:
             return {}
         extractor = self.extractor.to(model.device)
-        samples = sampling.draw(model, self.num_samples, None, 0, BATCH_SIZE)
+        samples = sampling.draw(model, self.num_samples, None, 0)
         found = evaluation.features_of(samples, extractor, self.pairwise)
         if self._reference is None:
             self._reference = evaluation.features_of_split(

@@ -131,23 +131,31 @@ class Diffusion(GenerativeModel):
         return self.estimate(x_t, self.predicted(x_t, t, label).float(), t)
 
     def denoiser(self, label: Tensor | None) -> Denoiser:
-        """Return (x_t, t) -> x_0 for samplers, led towards labels if there are any, (N,)."""
+        """Return (x_t, t) -> x_0 for samplers, led towards labels, (N,), if there are any."""
 
         def towards(label: Tensor | None) -> Denoiser:
             return lambda x_t, t: self.denoise(x_t, t.to(x_t.device).expand(len(x_t)), label)
 
+        def without(x_t: Tensor, t: Tensor) -> Tensor:
+            no_label = torch.full((len(x_t),), self.num_classes, device=x_t.device)
+            return towards(no_label)(x_t, t)
+
         if not self.conditional:
             return towards(None)
-        no_label = torch.full_like(label, self.num_classes)
-        if self.guidance in (0, 1):
-            return towards(label if self.guidance == 1 else no_label)
-        return guided(towards(label), towards(no_label), self.guidance)
+        if label is None or self.guidance == 0:
+            return without
+        return guided(towards(label), without, self.guidance) if self.is_guided else towards(label)
+
+    @property
+    def is_guided(self) -> bool:
+        """Whether an estimate takes two passes through the network."""
+        return self.conditional and self.guidance not in (0, 1)
 
     # Images -------------------------------------------------------------------------------------
 
     @property
     def network_evaluations(self) -> int:
-        return self.sampler.network_evaluations * (1 if self.guidance in (0, 1) else 2)
+        return self.sampler.network_evaluations * (2 if self.is_guided else 1)
 
     @torch.no_grad()
     def sample(self, indices: Sequence[int], label: Tensor | None = None, seed: int = 0) -> Tensor:
