@@ -418,6 +418,23 @@ def test_a_script_that_works_on_a_run_has_keys_of_its_own(line, saved, tmp_path)
     )
 
 
+def test_a_finished_diffusion_model_takes_another_sampler_whole(line, saved):
+    message = line("run=first", "sampler=heun", script="sample")
+    assert message == "error: sampler=heun: the model of this run takes no sampler"
+    line("model=ddpm", "model.sampler.eta=0.5")
+    path = saved / ".hydra/config.yaml"
+    path.write_text(yaml.safe_dump(line.recipe))
+    trained = line.recipe["model"]
+    assert line("run=first", "model.sampler.num_steps=7", "sampler=heun", script="sample") == ""
+    assert line.recipe["model"]["sampler"] == {
+        "_target_": "gdm.samplers.Heun",
+        "num_steps": 7,
+        "clip": True,
+    }
+    assert line.recipe["model"] | {"sampler": None} == trained | {"sampler": None}
+    assert line("rerun=first", "sampler=heun").startswith("error: sampler=heun: rerun= keeps what")
+
+
 # Names and speed --------------------------------------------------------------------------------
 
 

@@ -4,6 +4,7 @@ Both take the time as a number between 0 and about 1000, whatever the model mean
 on images whose sides `multiple` divides.
 """
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -49,6 +50,8 @@ class SmallUNet(nn.Module):
         dropout: Share,
     ) -> None:
         super().__init__()
+        if not widths:
+            raise ValueError("network.widths=[]: name the channels of one level at least")
         self.patch_size = patch_size
         self.multiple = patch_size * 2 ** (len(widths) - 1)
         features = 4 * widths[0]
@@ -56,21 +59,20 @@ class SmallUNet(nn.Module):
         pixels = channels * patch_size**2
 
         def block(inside: int, outside: int) -> ResidualBlock:
-            return ResidualBlock(
-                inside, outside, features, dropout,
-                num_groups=(inside // CHANNELS_PER_GROUP or 1, outside // CHANNELS_PER_GROUP or 1),
-            )  # fmt: skip
+            groups = _num_groups(inside), _num_groups(outside)
+            return ResidualBlock(inside, outside, features, dropout, groups)
 
         self.first = nn.Conv2d(pixels, widths[0], 3, padding=1)
         self.down = nn.ModuleList(block(width, width) for width in widths)
         self.halving = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in pairwise(widths))
-        self.attention = Attention(widths[-1], 1) if attention else nn.Identity()
+        groups = _num_groups(widths[-1])
+        self.attention = Attention(widths[-1], groups) if attention else nn.Identity()
         self.middle = block(widths[-1], widths[-1])
         self.up = nn.ModuleList(block(2 * width, width) for width in reversed(widths))
         # convolved before it is doubled: a quarter of the work
         self.doubling = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in pairwise(widths))
         self.last = nn.Sequential(
-            nn.GroupNorm(widths[0] // CHANNELS_PER_GROUP or 1, widths[0]),
+            nn.GroupNorm(_num_groups(widths[0]), widths[0]),
             nn.SiLU(),
             _zeroed(nn.Conv2d(widths[0], pixels, 3, padding=1)),
         )
@@ -117,6 +119,11 @@ class UNet(nn.Module):
         dropout: Share,
     ) -> None:
         super().__init__()
+        if width % NUM_GROUPS or not multipliers:
+            raise ValueError(
+                f"network.width={width} must be a multiple of {NUM_GROUPS}, with one of "
+                "network.multipliers at least"
+            )
         self.multiple = 2 ** (len(multipliers) - 1)
         features = 4 * width
         self.embedding = Embedding(width, features, num_labels)
@@ -292,6 +299,11 @@ def num_multiply_adds(network: nn.Module, *inputs: Tensor) -> int:
     for hook in hooks:
         hook.remove()
     return sum(counts)
+
+
+def _num_groups(channels: int) -> int:
+    """Return the number of groups of about 16 channels that divide them evenly."""
+    return math.gcd(channels, max(1, channels // CHANNELS_PER_GROUP))
 
 
 def _through(parts: Sequence[nn.Module], h: Tensor, embedded: Tensor) -> Tensor:
