@@ -20,6 +20,7 @@ import hydra
 import yaml
 from hydra import compose, initialize_config_dir
 from hydra._internal.utils import get_args_parser
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
@@ -288,10 +289,23 @@ def compose_config(
     configs: Path, config_name: str, overrides: list[str] | None = None, given: dict | None = None
 ) -> dict[str, Any]:
     """Compose a configuration without running anything; `given` serves its interpolations."""
-    with initialize_config_dir(str(configs), version_base=HYDRA):
-        config = OmegaConf.to_container(compose(config_name, overrides))
+    of_sweep = GlobalHydra.instance().hydra  # in a sweep's job, and there can be only one
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(configs), version_base=HYDRA):
+            config = OmegaConf.to_container(compose(config_name, overrides))
+    finally:
+        GlobalHydra.instance().hydra = of_sweep
     whole = OmegaConf.to_container(OmegaConf.create(config | (given or {})), resolve=True)
     return {key: whole[key] for key in config}
+
+
+def nodes_of_group(configs: Path, group: str) -> dict[str, dict[str, Any]]:
+    """Return what each option of a part of models, such as `sampler`, builds: option -> node."""
+    return {
+        option: compose_config(configs, f"{group}/{option}")["model"][group]
+        for option in _options(configs, group)
+    }
 
 
 def _room(override: Override) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from gdm import evaluation
+from gdm import evaluation, quality_cost
 from gdm.runs import Run
 
 log = logging.getLogger(__name__)
@@ -80,6 +80,16 @@ def report_judgement(record: dict[str, Any], class_names: Sequence[str]) -> None
     for number, share in enumerate(record.get("class_histogram", [])):
         of_real = f"{real['class_histogram'][number]:.3f}"
         table.add_row(f"share of {class_names[number]}", f"{share:.3f}", of_real)
+    Console().print(table)
+
+
+def report_quality_cost(record: dict[str, Any]) -> None:
+    """Print what samples are worth and what they cost, a row a point."""
+    table = Table(title=quality_cost.title(record), title_justify="left")
+    for name in quality_cost.COLUMNS:
+        table.add_column(name, justify="left" if name in quality_cost.WORDS else "right")
+    for row in quality_cost.rows(record):
+        table.add_row(*row)
     Console().print(table)
 
 

@@ -125,7 +125,7 @@ class Judge:
             size for name, size in splits.items() if not evaluation.is_kept(extractor, data, name)
         )
         size = (data.channels, data.native_resolution, data.native_resolution)
-        per_image = _seconds_each(lambda few: extractor(torch.zeros(few, *size)).features.cpu())
+        per_image = seconds_each(lambda few: extractor(torch.zeros(few, *size)).features.cpu())
         seconds = {"features": per_image * (count + unknown)}
         if self.pairwise:
             x, y = torch.rand(2, TIMED, extractor.dimension)
@@ -135,7 +135,7 @@ class Judge:
             seconds["pairs"] = per_pair * pairs
         if self.num_neighbours:
             kept = data.split("validation").images
-            per_sample = _seconds_each(
+            per_sample = seconds_each(
                 lambda few: evaluation.nearest_training_images(kept[:few], data, NEAREST),
                 min(TIMED, len(kept)),
             )
@@ -221,7 +221,7 @@ def judge_run(model: GenerativeModel, judge: Judge, options: dict[str, Any]) -> 
             announce(seconds)
             return Judgement(own | judge.model(model, 0, None), None)
         announce(seconds | judge.seconds_for_samples(count))
-        clock = _Clock(sampling.draw(model, count, None, seed, batch_size))
+        clock = Clock(sampling.draw(model, count, None, seed, batch_size))
         judgement = judge.samples(sampling.with_progress(clock, count), count)
         own |= {
             "samples_per_second": count / clock.seconds,
@@ -350,15 +350,15 @@ def _seconds_of_model(
     """Return what a model's samples and its own figures will take."""
     count = options["num_samples"]
     test = len(data.split(SPLIT))
-    per_image = _seconds_each(lambda few: evaluation.evaluate(model, data, SPLIT, few))
+    per_image = seconds_each(lambda few: evaluation.evaluate(model, data, SPLIT, few))
     seconds = {"figures of the model": per_image * test}
     if model.makes_images:
-        per_sample = _seconds_each(
+        per_sample = seconds_each(
             lambda few: next(sampling.draw(model, few, None, 0, few)), min(BATCH, count)
         )
         seconds |= {"samples": per_sample * count}
     if model.has_codes and options["reconstructions"]:
-        each = _seconds_each(lambda few: evaluation.reconstruction(model, data, SPLIT, few))
+        each = seconds_each(lambda few: evaluation.reconstruction(model, data, SPLIT, few))
         seconds |= {"reconstructions": each * min(options["reconstructions"], test)}
     if options["importance_samples"] is not None:
         seconds["importance-weighted bound"] = per_image * test * options["importance_samples"]
@@ -370,7 +370,7 @@ def _all_pairs(x: Tensor, y: Tensor) -> None:
     distances.precision_recall(x, y, evaluation.NEIGHBOURS)
 
 
-class _Clock:
+class Clock:
     """Passes batches on and measures how long they take to make."""
 
     def __init__(self, batches: Iterator[Tensor]) -> None:
@@ -387,7 +387,7 @@ class _Clock:
             yield batch
 
 
-def _seconds_each(act: Callable[[int], Any], most: int = TIMED) -> float:
+def seconds_each(act: Callable[[int], Any], most: int = TIMED) -> float:
     """Return what one image takes, from as many as take long enough to tell, at most `most`."""
     few = min(FIRST_TIMED, most)
     while (seconds := _seconds(partial(act, few))) < LONG_ENOUGH and few < most:

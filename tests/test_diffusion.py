@@ -12,7 +12,7 @@ from gdm.data.batches import to_float
 from gdm.models.diffusion import guided
 from gdm.networks.unet import SmallUNet, UNet, num_multiply_adds
 from gdm.recipes import build
-from gdm.samplers import DDIM
+from gdm.samplers import DDPM
 from gdm.signatures import check
 from gdm.training import layout
 
@@ -336,4 +336,4 @@ def test_a_run_leaves_pictures_of_both_processes_and_terms_of_the_bound(tmp_path
     changed = run.recipe()
     changed["model"]["sampler"] = composed("model=ddpm", "sampler=heun")["model"]["sampler"]
     assert runs.load(run, recipe=changed).network_evaluations == 35
-    assert isinstance(model.sampler, DDIM)
+    assert isinstance(model.sampler, DDPM)

@@ -9,7 +9,8 @@ ROOT = Path(__file__).parents[1]
 LEFT_TO_RIGHT = """
     errors ranges files randomness schedules learning_rates losses moments distances latent
     priors ema pictures networks samplers models data recipes signatures checkpoints runs
-    features inception sampling evaluation protocol callbacks console training config
+    features inception forward_process sampling evaluation protocol quality_cost callbacks
+    console training config
 """
 ROOMS = LEFT_TO_RIGHT.split()
 BLIND_TO = {  # to the left, and yet not imported

@@ -28,8 +28,8 @@ class DDPM(Diffusion):
     v = alpha_t epsilon - sigma_t x_0 (Salimans and Ho 2022, section 4).
 
     Args:
+        (the arguments of `Diffusion`, and)
         prediction: what the network predicts.
-        (the rest as in `Diffusion`)
     """
 
     def __init__(
@@ -40,7 +40,6 @@ class DDPM(Diffusion):
         network: Callable[..., nn.Module],
         schedule: Discrete,
         sampler: Sampler,
-        prediction: Literal["epsilon", "x_0", "v"],
         log_snr_mean: float,
         log_snr_deviation: Positive | None,
         conditional: bool,
@@ -52,6 +51,7 @@ class DDPM(Diffusion):
         learning_rate: LearningRate,
         ema: EMA | None,
         max_gradient_norm: Positive | None,
+        prediction: Literal["epsilon", "x_0", "v"] = "epsilon",
     ) -> None:
         super().__init__(
             channels, native_resolution, num_classes, network, schedule, sampler,

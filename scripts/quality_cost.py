@@ -1,0 +1,39 @@
+"""Draw what a diffusion model's samples are worth against what they cost:
+python scripts/quality_cost.py --help."""
+
+from pathlib import Path
+from typing import Any
+
+from gdm.config import Origin, main, nodes_of_group
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+
+
+def compare(recipe: dict[str, Any], origin: Origin) -> None:
+    """Judge an earlier run by every sampler and number of steps, and other runs beside it."""
+    from gdm import console, protocol, quality_cost, recipes, signatures  # torch, not for --help
+
+    console.log_to_console()
+    run, options, plugins = origin.run, origin.options, origin.plugins
+    signatures.check(options, root=quality_cost.layout, trusted=plugins)
+    signatures.check(recipe, trusted=plugins)
+    quality_cost.refuse_idle(origin.overrides)
+    quality_cost.refuse_without_sampler(run, recipe)
+    ways = quality_cost.ways(options, nodes_of_group(CONFIGS, "sampler"), plugins)
+    data = recipes.build(recipe["dataset"], "dataset", plugins)
+    protocol.refuse_other_data(run, data)
+    subject = quality_cost.opened(run, recipe, options, data, plugins)
+    others = quality_cost.opened_others(options, subject, data, plugins)
+    extractor = recipes.build(options["extractor"], "extractor", plugins)(
+        data=data, outputs=Path(options["outputs"]), plugins=plugins
+    ).to(subject.model.device)
+    path = quality_cost.destination(options, run, recipe, data, extractor)
+    judge = protocol.Judge(data, extractor, pairwise=False, num_neighbours=0)
+    record = quality_cost.measure(subject, ways, others, judge, options)
+    record["overrides"] = origin.overrides
+    console.report_quality_cost(record)
+    print(*quality_cost.write(record, path), sep="\n")
+
+
+if __name__ == "__main__":
+    main("quality_cost", compare)

@@ -1,0 +1,80 @@
+"""Schedules as one sees them: the lines are theirs, and a row is an image on its way to noise."""
+
+import runpy
+import sys
+
+import pytest
+import torch
+from conftest import ROOT, composed
+from PIL import Image
+
+from gdm import forward_process, pictures
+from gdm.config import nodes_of_group
+from gdm.data.batches import to_float
+from gdm.errors import UserError
+from gdm.recipes import build
+
+NAMES = ["cosine", "linear", "quadratic", "sigmoid"]
+
+
+@pytest.fixture(scope="module")
+def schedules():
+    return forward_process.discrete_schedules(nodes_of_group(ROOT / "configs", "schedule"))
+
+
+@pytest.fixture(scope="module")
+def data():
+    return build(composed()["dataset"], "dataset")
+
+
+def test_all_schedules_that_keep_the_variance_are_drawn_a_line_and_a_row_each(
+    schedules, data, monkeypatch
+):
+    drawn = []
+    monkeypatch.setattr(pictures, "schedules", lambda *arguments: drawn.extend(arguments))
+    x_0 = to_float(forward_process.training_image(data, 3))
+    forward_process.picture(schedules, x_0, 0)
+    t, alpha_bar, strips = drawn
+    assert list(alpha_bar) == list(strips) == NAMES
+    for name in NAMES:
+        assert (alpha_bar[name].diff() <= 0).all()
+        table = torch.linspace(0, 1, schedules[name].num_steps + 1, dtype=torch.float64)
+        torch.testing.assert_close(alpha_bar[name], schedules[name].alpha_bar[::2])
+        torch.testing.assert_close(t, table[::2])
+        assert strips[name].shape == (forward_process.MOMENTS, 1, 28, 28)
+        assert torch.equal(strips[name][0], x_0)
+        epsilon = (strips[name] - alpha_at(schedules[name]) * x_0)[-1]
+        torch.testing.assert_close(epsilon, strips["cosine"][-1], atol=0.02, rtol=0.02)
+
+
+def alpha_at(schedule) -> torch.Tensor:
+    alpha, _ = schedule(torch.linspace(0, 1, forward_process.MOMENTS, dtype=torch.float64))
+    return alpha.float()[:, None, None, None]
+
+
+def test_colour_images_are_drawn_too_and_other_noise_is_another_picture(schedules):
+    x_0 = torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    first, second = (forward_process.picture(schedules, x_0, seed) for seed in (0, 1))
+    assert first.shape == second.shape
+    assert not torch.equal(first, second)
+    assert not torch.equal(first[0], first[1])
+
+
+def test_the_script_writes_the_same_picture_every_time(
+    tmp_path, schedules, data, monkeypatch, capsys
+):
+    path = tmp_path / "new" / "schedules.png"
+    script = ROOT / "scripts" / "draw_schedules.py"
+    monkeypatch.setattr(sys, "argv", [str(script), "index=3", "seed=5", f"to={path}"])
+    runpy.run_path(str(script), run_name="__main__")
+    assert capsys.readouterr().out.strip() == str(path)
+    x_0 = to_float(forward_process.training_image(data, 3))
+    again = forward_process.picture(schedules, x_0, 5)
+    pictures.save(again, tmp_path / "again.png")
+    with Image.open(path) as one, Image.open(tmp_path / "again.png") as other:
+        assert one.tobytes() == other.tobytes()
+
+
+def test_an_image_that_is_not_there_is_refused(data):
+    with pytest.raises(UserError, match="index=9000: must be below 9000, the number of images"):
+        forward_process.training_image(data, 9000)

@@ -1,0 +1,181 @@
+"""Quality against cost: a point is what evaluation finds, and each has its own price."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, composed, short, trained
+from PIL import Image
+
+from gdm import evaluation, protocol, quality_cost, runs
+from gdm.config import compose_config, nodes_of_group
+from gdm.errors import UserError
+from gdm.features import ClassifierFeatures
+from gdm.recipes import build
+
+ASKED = ("samplers=[heun,ddim]", "steps=[4,2]", "num_samples=60")
+NODES = nodes_of_group(ROOT / "configs", "sampler")
+
+
+@pytest.fixture(scope="module")
+def short_ddpm(tmp_path_factory) -> runs.Run:
+    return trained(
+        short("ddpm") | {"name": "ddpm/fashion_mnist_mini"}, tmp_path_factory.mktemp("ddpm")
+    )
+
+
+@pytest.fixture(scope="module")
+def data():
+    return build(composed()["dataset"], "dataset")
+
+
+@pytest.fixture(scope="module")
+def judge(data):
+    extractor = ClassifierFeatures(None, data, Path("nowhere"))
+    return protocol.Judge(data, extractor, pairwise=False, num_neighbours=0)
+
+
+def options_of(*overrides: str) -> dict:
+    return compose_config(ROOT / "configs", "quality_cost", [*ASKED, *overrides])
+
+
+@pytest.fixture(scope="module")
+def written(short_ddpm, short_vae, tmp_path_factory):
+    """What the script says and writes: its lines, its log, and the record's file."""
+    path = tmp_path_factory.mktemp("curve") / "curve.png"
+    command = ["scripts/quality_cost.py", f"run={short_ddpm.path}", *ASKED, f"to={path}"]
+    command += [f"others=[{short_vae.path}]"]
+    done = subprocess.run(
+        [sys.executable, *command], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout, done.stderr, path
+
+
+def test_every_sampler_has_a_point_a_number_of_steps_at_its_own_cost(written, short_vae):
+    record = json.loads(written[2].with_suffix(".json").read_text())
+    vae, *points = record["points"]
+    assert [
+        (point["sampler"], point["steps"], point["network_evaluations"]) for point in points
+    ] == [("heun", 2, 3), ("heun", 4, 7), ("ddim", 2, 2), ("ddim", 4, 4)]
+    assert (vae["network_evaluations"], vae["run"]) == (1, str(short_vae.path))
+    facts = {"n": 60, "seed": 0, "split": "test", "num_reference": 2000, "data": record["data"]}
+    assert facts.items() <= record.items()
+    assert record["real"]["n"] == 60
+    for point in record["points"]:
+        assert point["frechet_distance"] > record["real"]["frechet_distance"] > 0
+        assert point["seconds_per_sample"] > 0
+        assert (point["checkpoint"], point["weights"]) == ("last", "average")
+    assert points[-1]["sampler_arguments"] == {"clip": True, "eta": 0.0}
+
+
+def test_a_point_is_what_evaluation_finds_with_that_sampler(written, short_ddpm, judge):
+    record = json.loads(written[2].with_suffix(".json").read_text())
+    model = runs.load(short_ddpm)
+    model.sampler = build(NODES["ddim"] | {"num_steps": 4}, "sampler")
+    options = compose_config(ROOT / "configs", "evaluate", ["num_samples=60", "reconstructions=0"])
+    again = protocol.judge_run(model, judge, options).record
+    (point,) = [each for each in record["points"][1:] if each["network_evaluations"] == 4]
+    assert point["frechet_distance"] == pytest.approx(again["frechet_distance"], rel=1e-6)
+    assert point["network_evaluations"] == again["network_evaluations"]
+    assert record["real"]["frechet_distance"] == again["real"]["frechet_distance"]
+    assert record["extractor_checksum"] == again["extractor_checksum"]
+
+
+def test_the_script_says_what_is_ahead_what_is_done_and_what_it_found(written):
+    shown, log, path = written
+    assert log.index("about ") < log.index("1 of 5: ") < log.index("5 of 5: ddpm, ddim in 4 steps")
+    table = path.with_suffix(".md").read_text()
+    assert table.startswith(f"| {' | '.join(quality_cost.COLUMNS)} |")
+    assert "| ddpm | heun | 4 | 7 | " in table
+    assert "| 60 real images | " in table
+    assert "60 samples, 2,000 test images of fashion_mnist_mini, classifier" in table
+    assert all(word in shown for word in ("Frechet", "heun", "60 real"))
+    assert shown.split()[-3:] == [str(path.with_suffix(end)) for end in quality_cost.ENDINGS]
+    with Image.open(path) as picture:
+        assert picture.size == (960, 660)
+
+
+def test_guidance_has_its_price_and_runs_of_one_name_are_told_apart(short_ddpm, data):
+    ways = quality_cost.ways(options_of(), NODES)
+    recipe = short_ddpm.recipe()
+    recipe["model"] |= {"guidance": 2.0, "conditional": True}
+    model = build(recipe["model"], "model")
+    model.sampler = ways[0].sampler
+    assert model.network_evaluations == 2 * 3
+    options = options_of(f"others=[{short_ddpm.path},{short_ddpm.path}]")
+    subject = quality_cost.opened(short_ddpm, short_ddpm.recipe(), options, data)
+    others = quality_cost.opened_others(options, subject, data)
+    assert [each.name for each in (subject, *others)] == ["ddpm", "ddpm 2", "ddpm 3"]
+
+
+def test_different_curves_have_different_files(short_ddpm, data, judge, tmp_path):
+    def path(*overrides):
+        options, recipe = options_of(*overrides), short_ddpm.recipe()
+        return quality_cost.destination(options, short_ddpm, recipe, data, judge.extractor)
+
+    asked = ("seed=1", "steps=[3]", "samplers=[ddim]", "averaged=false", "checkpoint=best",
+             "num_samples=70", "others=[last]")  # fmt: skip
+    assert len({path(), *map(path, asked)}) == len(asked) + 1
+    assert path() == path("batch_size=null")
+    assert path(f"to={tmp_path}/epoch-0.5").name == "epoch-0.5.png"
+    assert path(f"to={tmp_path}/curve.json").name == "curve.png"
+
+
+# Mistakes ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ("samplers=[dimm]", r"samplers=\[dimm\]: there is no such sampler; did you mean ddim\?; "
+         "there are ddim, ddpm, dpm_solver, euler, heun"),
+        ("samplers=[]", r"samplers=\[\]: name one at least, such as samplers=\[ddim,heun\]"),
+        ("steps=[]", r"steps=\[\]: name one at least, such as steps=\[5,10\]"),
+    ],
+)  # fmt: skip
+def test_a_list_that_names_no_way_to_sample_is_refused(asked, message):
+    with pytest.raises(UserError, match=message):
+        quality_cost.ways(options_of(asked), NODES)
+
+
+def test_the_runs_own_sampler_is_no_point():
+    with pytest.raises(UserError, match=r"sampler=heun: here samplers=\[\.\.\.\] and steps="):
+        quality_cost.refuse_idle(["seed=1", "sampler=heun", "samplers=[ddim]"])
+    quality_cost.refuse_idle(["samplers=[ddim]", "model.guidance=2"])
+
+
+def test_only_a_run_with_a_sampler_has_a_curve_and_only_one_with_images_a_point(
+    short_vae, short_ddpm, data, tmp_path
+):
+    with pytest.raises(UserError, match="its model has no sampler whose steps could be chosen"):
+        quality_cost.refuse_without_sampler(short_vae, short_vae.recipe())
+    quality_cost.refuse_without_sampler(short_ddpm, short_ddpm.recipe())
+    subject = quality_cost.Subject(short_ddpm, "ddpm", None, {})
+    with pytest.raises(UserError, match="no run 'nowhere' in"):
+        quality_cost.opened_others(options_of("others=[nowhere]"), subject, data)
+    blind = trained(short("classifier") | {"extractor": None}, tmp_path)
+    with pytest.raises(UserError, match="is a Classifier, which makes no images to sample"):
+        quality_cost.opened_others(options_of(f"others=[{blind.path}]"), subject, data)
+
+
+def test_other_data_and_too_few_samples_and_a_place_that_cannot_be_written_are_refused(
+    short_vae, short_ddpm, data, judge, tmp_path
+):
+    binarized = build(composed("dataset.binarize=true")["dataset"], "dataset")
+    subject = quality_cost.Subject(short_ddpm, "ddpm", None, {})
+    options = options_of(f"others=[{short_vae.path}]", f"to={tmp_path}")
+    with pytest.raises(UserError, match=r"was trained on other data than .*; only figures on"):
+        quality_cost.opened_others(options, subject, binarized)
+    few = options_of("num_samples=3")
+    with pytest.raises(UserError, match=f"3 samples are too few.*{evaluation.FEWEST} or more"):
+        quality_cost.measure(subject, [], [], judge, few)
+    (tmp_path / "file").write_text("")
+    for place in ("file/curve.png", "folder.png"):
+        (tmp_path / "folder.png").mkdir(exist_ok=True)
+        with pytest.raises(UserError, match=f"to={tmp_path}/{place}: "):
+            quality_cost.destination(
+                options | {"to": f"{tmp_path}/{place}"}, short_ddpm, {}, data, judge.extractor
+            )
