@@ -421,7 +421,7 @@ def test_a_script_that_works_on_a_run_has_keys_of_its_own(line, saved, tmp_path)
 def test_a_finished_diffusion_model_takes_another_sampler_whole(line, saved):
     message = line("run=first", "sampler=heun", script="sample")
     assert message == "error: sampler=heun: the model of this run takes no sampler"
-    line("model=ddpm", "model.sampler.eta=0.5")
+    line("model=ddpm", "sampler=ddim", "model.sampler.eta=0.5")
     path = saved / ".hydra/config.yaml"
     path.write_text(yaml.safe_dump(line.recipe))
     trained = line.recipe["model"]

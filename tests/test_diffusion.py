@@ -12,7 +12,7 @@ from gdm.data.batches import to_float
 from gdm.models.diffusion import guided
 from gdm.networks.unet import SmallUNet, UNet, num_multiply_adds
 from gdm.recipes import build
-from gdm.samplers import DDPM
+from gdm.samplers import Heun
 from gdm.signatures import check
 from gdm.training import layout
 
@@ -71,7 +71,7 @@ def test_what_edms_network_sees_and_predicts_has_variance_one_at_every_noise():
     for u in (0.02, 0.5, 0.98):
         t = model.times(torch.tensor([u])).expand(400)
         alpha, sigma = model.amounts(t)
-        model.predicted(alpha * x_0 + sigma * epsilon, t, None)
+        model.predicted(model.network, alpha * x_0 + sigma * epsilon, t, None)
         assert float(seen[-1].std()) == pytest.approx(1, abs=0.02)
         assert float(model.target(x_0, epsilon, t).std()) == pytest.approx(1, abs=0.02)
 
@@ -109,9 +109,9 @@ def test_labels_are_left_out_as_often_as_asked_and_guidance_costs_two_passes(ima
     assert float(share) == pytest.approx(0.3, abs=0.03)
     kept = torch.cat(labels) != 10
     assert torch.equal(torch.cat(labels)[kept], label.repeat(60)[kept])
-    assert model.network_evaluations == model.sampler.num_steps
+    assert model.network_evaluations == model.sampler.network_evaluations == 5  # 3 steps of Heun
     model.guidance = 3.0
-    assert model.network_evaluations == 2 * model.sampler.num_steps
+    assert model.network_evaluations == 10
 
 
 class _Batch:
@@ -133,9 +133,28 @@ def test_a_conditional_models_samples_depend_on_the_label_but_for_no_guidance(gu
     torch.testing.assert_close(mixed[1], ones[1], rtol=0, atol=2e-2)
 
 
+def test_what_the_network_was_early_in_the_run_guides_samples_away_from_itself(tmp_path):
+    run = trained(short("ddpm"), tmp_path)
+    model = runs.load(run)
+    assert int(model.guide_images) == 50  # a tenth of 12 batches of 50
+    early, late = model.guide.state_dict(), model.network.state_dict()
+    assert any(not torch.equal(early[name], late[name]) for name in late)
+    assert model.network_evaluations == 2 * model.sampler.network_evaluations
+    x_t, t = torch.randn(2, 1, 28, 28), torch.tensor(0.5, dtype=torch.float64)
+    with model.evaluating(averaged=False):
+        now = model.denoise(x_t, t.expand(2), None)
+        then = model.denoise(x_t, t.expand(2), None, model.guide)
+        torch.testing.assert_close(model.autoguided(None)(x_t, t), then + 1.5 * (now - then))
+        model.autoguidance = 1.0
+        torch.testing.assert_close(model.autoguided(None)(x_t, t), now)
+    assert model.network_evaluations == model.sampler.network_evaluations
+
+
 def test_guidance_without_labels_is_refused():
     from gdm.errors import UserError
 
+    with pytest.raises(UserError, match=r"model: autoguidance=1\.5 needs a guide"):
+        built("ddpm", "model.guide_share=null")
     with pytest.raises(UserError, match=r"model: guidance=3\.0 leads towards labels"):
         built("ddpm", "model.guidance=3.0")
 
@@ -204,7 +223,7 @@ def test_the_bound_of_the_exact_denoiser_of_gaussian_data_is_near_its_entropy():
     x = mean + deviation * torch.randn(300, 1, 28, 28, generator=generator)
     x = ((x.clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1
 
-    def exact(x_t, t, label):
+    def exact(network, x_t, t, label):
         alpha, sigma = model.amounts(t)
         gain = alpha * deviation**2 / (alpha**2 * deviation**2 + sigma**2)
         return mean + gain * (x_t - alpha * mean)
@@ -237,7 +256,7 @@ def test_the_terms_of_the_bound_add_up_and_are_reported(images):
 def test_codes_of_images_are_noise_and_decode_to_the_images(model, images):
     model = built(model, "model.inversion_steps=60")
 
-    def exact(x_t, t, label):  # of data in N(0, 0.5^2), whose flow is known
+    def exact(x_t, t, label, network):  # of data in N(0, 0.5^2), whose flow is known
         alpha, sigma = model.amounts(t)
         return alpha * 0.25 / (alpha**2 * 0.25 + sigma**2) * x_t
 
@@ -334,6 +353,6 @@ def test_a_run_leaves_pictures_of_both_processes_and_terms_of_the_bound(tmp_path
     model = runs.load(run)
     assert model.sampler.num_steps == 3
     changed = run.recipe()
-    changed["model"]["sampler"] = composed("model=ddpm", "sampler=heun")["model"]["sampler"]
-    assert runs.load(run, recipe=changed).network_evaluations == 35
-    assert isinstance(model.sampler, DDPM)
+    changed["model"]["sampler"] = composed("model=ddpm", "sampler=ddim")["model"]["sampler"]
+    assert runs.load(run, recipe=changed).network_evaluations == 2 * 25
+    assert isinstance(model.sampler, Heun)

@@ -59,7 +59,7 @@ def test_every_sampler_has_a_point_a_number_of_steps_at_its_own_cost(written, sh
     vae, *points = record["points"]
     assert [
         (point["sampler"], point["steps"], point["network_evaluations"]) for point in points
-    ] == [("heun", 2, 3), ("heun", 4, 7), ("ddim", 2, 2), ("ddim", 4, 4)]
+    ] == [("heun", 2, 6), ("heun", 4, 14), ("ddim", 2, 4), ("ddim", 4, 8)]
     assert (vae["network_evaluations"], vae["run"]) == (1, str(short_vae.path))
     facts = {"n": 60, "seed": 0, "split": "test", "num_reference": 2000, "data": record["data"]}
     assert facts.items() <= record.items()
@@ -77,7 +77,9 @@ def test_a_point_is_what_evaluation_finds_with_that_sampler(written, short_ddpm,
     model.sampler = build(NODES["ddim"] | {"num_steps": 4}, "sampler")
     options = compose_config(ROOT / "configs", "evaluate", ["num_samples=60", "reconstructions=0"])
     again = protocol.judge_run(model, judge, options).record
-    (point,) = [each for each in record["points"][1:] if each["network_evaluations"] == 4]
+    (point,) = [
+        each for each in record["points"][1:] if (each["sampler"], each["steps"]) == ("ddim", 4)
+    ]
     assert point["frechet_distance"] == pytest.approx(again["frechet_distance"], rel=1e-6)
     assert point["network_evaluations"] == again["network_evaluations"]
     assert record["real"]["frechet_distance"] == again["real"]["frechet_distance"]
@@ -89,7 +91,7 @@ def test_the_script_says_what_is_ahead_what_is_done_and_what_it_found(written):
     assert log.index("about ") < log.index("1 of 5: ") < log.index("5 of 5: ddpm, ddim in 4 steps")
     table = path.with_suffix(".md").read_text()
     assert table.startswith(f"| {' | '.join(quality_cost.COLUMNS)} |")
-    assert "| ddpm | heun | 4 | 7 | " in table
+    assert "| ddpm | heun | 4 | 14 | " in table
     assert "| 60 real images | " in table
     assert "60 samples, 2,000 test images of fashion_mnist_mini, classifier" in table
     assert all(word in shown for word in ("Frechet", "heun", "60 real"))

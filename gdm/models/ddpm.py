@@ -13,7 +13,7 @@ from gdm.losses import discretised_gaussian_log_prob
 from gdm.models.diffusion import Diffusion
 from gdm.moments import Moments
 from gdm.randomness import normal, uniform
-from gdm.ranges import Count, NonNegative, Positive, Share
+from gdm.ranges import Count, NonNegative, Positive, PositiveShare, Share
 from gdm.samplers import Sampler
 from gdm.schedules import Discrete
 
@@ -45,6 +45,8 @@ class DDPM(Diffusion):
         conditional: bool,
         label_dropout: Share,
         guidance: NonNegative,
+        guide_share: PositiveShare | None,
+        autoguidance: NonNegative,
         inversion_steps: Count,
         flip: bool,
         optimizer: Callable,
@@ -56,12 +58,15 @@ class DDPM(Diffusion):
         super().__init__(
             channels, native_resolution, num_classes, network, schedule, sampler,
             log_snr_mean, log_snr_deviation, conditional, label_dropout, guidance,
-            inversion_steps, flip, optimizer, learning_rate, ema, max_gradient_norm,
+            guide_share, autoguidance, inversion_steps, flip,
+            optimizer, learning_rate, ema, max_gradient_norm,
         )  # fmt: skip
         self.prediction = prediction
 
-    def predicted(self, x_t: Tensor, t: Tensor, label: Tensor | None) -> Tensor:
-        return self.network(x_t, PER_TIME * t, label)
+    def predicted(
+        self, network: nn.Module, x_t: Tensor, t: Tensor, label: Tensor | None
+    ) -> Tensor:
+        return network(x_t, PER_TIME * t, label)
 
     def target(self, x_0: Tensor, epsilon: Tensor, t: Tensor) -> Tensor:
         if self.prediction == "epsilon":

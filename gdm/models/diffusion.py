@@ -1,6 +1,7 @@
 """What diffusion models share: from noise to images, from images to noise, and labels."""
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,7 @@ from gdm.learning_rates import LearningRate
 from gdm.models.base import GenerativeModel
 from gdm.moments import Moments
 from gdm.randomness import normal, uniform
-from gdm.ranges import Count, NonNegative, Positive, Share
+from gdm.ranges import Count, NonNegative, Positive, PositiveShare, Share
 from gdm.samplers import Denoiser, Heun, Sampler
 from gdm.schedules import Schedule, TrainingTimes
 
@@ -38,6 +39,10 @@ class Diffusion(GenerativeModel):
         guidance: how far samples are led towards their label: estimates are
             no_label + guidance (label - no_label). 1 is the conditional model itself, 0 the
             unconditional one; any other takes two passes through the network.
+        guide_share: the network's weights after this share of a run are kept; None for none.
+        autoguidance: how far samples are led away from what the network was then: estimates are
+            then + autoguidance (now - then), in two passes (Karras et al. 2024, "Guiding a
+            diffusion model with a bad version of itself"). 1 is none, as where labels guide.
         inversion_steps: Heun's steps from an image to its code, and back.
         flip: mirror images at random in training.
         (the rest as in `GenerativeModel`)
@@ -56,6 +61,8 @@ class Diffusion(GenerativeModel):
         conditional: bool,
         label_dropout: Share,
         guidance: NonNegative,
+        guide_share: PositiveShare | None,
+        autoguidance: NonNegative,
         inversion_steps: Count,
         flip: bool,
         optimizer: Callable,
@@ -73,21 +80,29 @@ class Diffusion(GenerativeModel):
             raise ValueError(
                 f"guidance={guidance} leads towards labels; it needs conditional=true"
             )
+        if autoguidance != 1 and guide_share is None:
+            raise ValueError(f"autoguidance={autoguidance} needs a guide; give guide_share")
         self.network = built
+        self.guide = None if guide_share is None else deepcopy(built).requires_grad_(False)
+        self.register_buffer("guide_images", torch.tensor(0))  # that the guide has seen
         self.schedule = schedule
         self.sampler = sampler
         self.times = TrainingTimes(schedule, log_snr_mean, log_snr_deviation)
         self.conditional = conditional
         self.label_dropout = label_dropout
         self.guidance = guidance
+        self.guide_share = guide_share
+        self.autoguidance = autoguidance
         self.inversion_steps = inversion_steps
         self.flip = flip
         self.average(self.network)
 
     # What a model defines -----------------------------------------------------------------------
 
-    def predicted(self, x_t: Tensor, t: Tensor, label: Tensor | None) -> Tensor:
-        """Return what the network predicts: (N, C, H, W), (N,) float64, (N,) -> (N, C, H, W)."""
+    def predicted(
+        self, network: nn.Module, x_t: Tensor, t: Tensor, label: Tensor | None
+    ) -> Tensor:
+        """Return what a network predicts: (N, C, H, W), (N,) float64, (N,) -> (N, C, H, W)."""
         raise NotImplementedError
 
     def target(self, x_0: Tensor, epsilon: Tensor, t: Tensor) -> Tensor:
@@ -116,7 +131,7 @@ class Diffusion(GenerativeModel):
         """Return the mean squared error of the prediction at x_t, (N,)."""
         alpha_t, sigma_t = self.amounts(t)
         x_t = alpha_t * x_0 + sigma_t * epsilon
-        prediction = self.predicted(x_t, t, label).float()
+        prediction = self.predicted(self.network, x_t, t, label).float()
         return (prediction - self.target(x_0, epsilon, t)).square().flatten(1).mean(1)
 
     def amounts(self, t: Tensor) -> tuple[Tensor, Tensor]:
@@ -124,38 +139,73 @@ class Diffusion(GenerativeModel):
         alpha_t, sigma_t = self.schedule(t)
         return alpha_t.float()[:, None, None, None], sigma_t.float()[:, None, None, None]
 
+    def on_train_batch_start(self, batch, batch_idx: int) -> None:
+        if self.guide is not None:
+            moment = max(1, round(self.guide_share * self.num_batches))
+            if self.batches_seen == moment:
+                self._keep_guide()
+        super().on_train_batch_start(batch, batch_idx)
+
+    def _keep_guide(self) -> None:
+        """Keep the averaged weights as they are now."""
+        with self.evaluating():
+            self.guide.load_state_dict(self.network.state_dict())
+        self.guide_images.fill_(self.images_seen)
+
     # Estimates of x_0 ---------------------------------------------------------------------------
 
-    def denoise(self, x_t: Tensor, t: Tensor, label: Tensor | None) -> Tensor:
-        """Return the estimate of x_0: (N, C, H, W), (N,) float64, (N,) -> (N, C, H, W)."""
-        return self.estimate(x_t, self.predicted(x_t, t, label).float(), t)
+    def denoise(
+        self, x_t: Tensor, t: Tensor, label: Tensor | None, network: nn.Module | None = None
+    ) -> Tensor:
+        """Return the estimate of x_0: (N, C, H, W), (N,) float64, (N,) -> (N, C, H, W).
+
+        Args:
+            x_t, t, label: where, and of which class.
+            network: whose estimate; None for the one that is trained.
+        """
+        prediction = self.predicted(network or self.network, x_t, t, label)
+        return self.estimate(x_t, prediction.float(), t)
 
     def denoiser(self, label: Tensor | None) -> Denoiser:
         """Return (x_t, t) -> x_0 for samplers, led towards labels, (N,), if there are any."""
 
-        def towards(label: Tensor | None) -> Denoiser:
-            return lambda x_t, t: self.denoise(x_t, t.to(x_t.device).expand(len(x_t)), label)
+        if not self.is_guided or label is None:
+            return self._towards(label)
+        return guided(self._towards(label), self._towards(None), self.guidance)
 
-        def without(x_t: Tensor, t: Tensor) -> Tensor:
-            no_label = torch.full((len(x_t),), self.num_classes, device=x_t.device)
-            return towards(no_label)(x_t, t)
+    def autoguided(self, label: Tensor | None) -> Denoiser:
+        """Return `denoiser(label)`, led away from what the network was early in the run."""
+        if not self.is_autoguided:
+            return self.denoiser(label)
+        return guided(self.denoiser(label), self._towards(label, self.guide), self.autoguidance)
 
-        if not self.conditional:
-            return towards(None)
-        if label is None or self.guidance == 0:
-            return without
-        return guided(towards(label), without, self.guidance) if self.is_guided else towards(label)
+    def _towards(self, label: Tensor | None, network: nn.Module | None = None) -> Denoiser:
+        """Return a network's own estimate, without a label where there is none or none counts."""
+
+        def denoiser(x_t: Tensor, t: Tensor) -> Tensor:
+            own = label
+            if self.conditional and (label is None or self.guidance == 0):
+                own = torch.full((len(x_t),), self.num_classes, device=x_t.device)
+            return self.denoise(x_t, t.to(x_t.device).expand(len(x_t)), own, network)
+
+        return denoiser
 
     @property
     def is_guided(self) -> bool:
-        """Whether an estimate takes two passes through the network."""
+        """Whether labels guide, in two passes through the network."""
         return self.conditional and self.guidance not in (0, 1)
+
+    @property
+    def is_autoguided(self) -> bool:
+        """Whether the guide does, in two passes."""
+        return self.autoguidance != 1 and int(self.guide_images) > 0 and not self.is_guided
 
     # Images -------------------------------------------------------------------------------------
 
     @property
     def network_evaluations(self) -> int:
-        return self.sampler.network_evaluations * (2 if self.is_guided else 1)
+        passes = 2 if self.is_guided or self.is_autoguided else 1
+        return self.sampler.network_evaluations * passes
 
     @torch.no_grad()
     def sample(self, indices: Sequence[int], label: Tensor | None = None, seed: int = 0) -> Tensor:
@@ -172,7 +222,7 @@ class Diffusion(GenerativeModel):
         start = torch.ones(1, dtype=torch.float64)
         x_1 = self.amounts(start)[1].to(self.device) * noise("at first")
         yield start[0], x_1
-        denoiser = self.denoiser(self.labels_of(indices, label))
+        denoiser = self.autoguided(self.labels_of(indices, label) if self.conditional else None)
         yield from self.sampler.path(denoiser, self.schedule, x_1, noise)
 
     @torch.no_grad()

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from gdm.ema import EMA
 from gdm.learning_rates import LearningRate
 from gdm.models.diffusion import Diffusion
-from gdm.ranges import Count, NonNegative, Positive, Share
+from gdm.ranges import Count, NonNegative, Positive, PositiveShare, Share
 from gdm.samplers import Sampler
 from gdm.schedules import Karras
 
@@ -41,6 +41,8 @@ class EDM(Diffusion):
         conditional: bool,
         label_dropout: Share,
         guidance: NonNegative,
+        guide_share: PositiveShare | None,
+        autoguidance: NonNegative,
         inversion_steps: Count,
         flip: bool,
         optimizer: Callable,
@@ -51,15 +53,18 @@ class EDM(Diffusion):
         super().__init__(
             channels, native_resolution, num_classes, network, schedule, sampler,
             log_snr_mean, log_snr_deviation, conditional, label_dropout, guidance,
-            inversion_steps, flip, optimizer, learning_rate, ema, max_gradient_norm,
+            guide_share, autoguidance, inversion_steps, flip,
+            optimizer, learning_rate, ema, max_gradient_norm,
         )  # fmt: skip
         self.data_deviation = data_deviation
 
-    def predicted(self, x_t: Tensor, t: Tensor, label: Tensor | None) -> Tensor:
+    def predicted(
+        self, network: nn.Module, x_t: Tensor, t: Tensor, label: Tensor | None
+    ) -> Tensor:
         _, sigma = self.amounts(t)
         c_in = 1 / torch.sqrt(sigma**2 + self.data_deviation**2)
         c_noise = self.schedule(t)[1].log() / 4
-        return self.network(c_in * x_t, PER_NOISE * c_noise, label)
+        return network(c_in * x_t, PER_NOISE * c_noise, label)
 
     def target(self, x_0: Tensor, epsilon: Tensor, t: Tensor) -> Tensor:
         _, sigma = self.amounts(t)

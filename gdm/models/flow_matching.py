@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from gdm.ema import EMA
 from gdm.learning_rates import LearningRate
 from gdm.models.diffusion import Diffusion
-from gdm.ranges import Count, NonNegative, Positive, Share
+from gdm.ranges import Count, NonNegative, Positive, PositiveShare, Share
 from gdm.samplers import Sampler
 from gdm.schedules import Straight
 
@@ -35,6 +35,8 @@ class FlowMatching(Diffusion):
         conditional: bool,
         label_dropout: Share,
         guidance: NonNegative,
+        guide_share: PositiveShare | None,
+        autoguidance: NonNegative,
         inversion_steps: Count,
         flip: bool,
         optimizer: Callable,
@@ -45,11 +47,14 @@ class FlowMatching(Diffusion):
         super().__init__(
             channels, native_resolution, num_classes, network, schedule, sampler,
             log_snr_mean, log_snr_deviation, conditional, label_dropout, guidance,
-            inversion_steps, flip, optimizer, learning_rate, ema, max_gradient_norm,
+            guide_share, autoguidance, inversion_steps, flip,
+            optimizer, learning_rate, ema, max_gradient_norm,
         )  # fmt: skip
 
-    def predicted(self, x_t: Tensor, t: Tensor, label: Tensor | None) -> Tensor:
-        return self.network(x_t, PER_TIME * t, label)
+    def predicted(
+        self, network: nn.Module, x_t: Tensor, t: Tensor, label: Tensor | None
+    ) -> Tensor:
+        return network(x_t, PER_TIME * t, label)
 
     def target(self, x_0: Tensor, epsilon: Tensor, t: Tensor) -> Tensor:
         return epsilon - x_0
