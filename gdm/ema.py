@@ -23,10 +23,10 @@ class EMA(nn.Module):
 
     Args:
         half_life_images: number of images after which a weight's share in the average has halved.
-        warmup_share: cap of the half-life, as a share of the images seen.
+        warmup_share: cap of the half-life, as a share of the images seen; None for no cap.
     """
 
-    def __init__(self, half_life_images: Positive, warmup_share: Share) -> None:
+    def __init__(self, half_life_images: Positive, warmup_share: Share | None) -> None:
         super().__init__()
         self.half_life_images = half_life_images
         self.warmup_share = warmup_share
@@ -41,7 +41,9 @@ class EMA(nn.Module):
 
     def decay(self, images_seen: int, batch_size: int) -> float:
         """Return the decay of a step on `batch_size` images that makes `images_seen` in all."""
-        half_life = min(self.half_life_images, self.warmup_share * images_seen)
+        half_life = self.half_life_images
+        if self.warmup_share is not None:
+            half_life = min(half_life, self.warmup_share * images_seen)
         return 0.5 ** (batch_size / half_life) if half_life > 0 else 0.0
 
     @torch.no_grad()

@@ -137,9 +137,10 @@ class Run:
     def best(self) -> dict[str, Any] | None:
         """Return by what figures the best checkpoint was chosen; None if there is none."""
         try:
-            return json.loads(self._best_facts.read_text())
+            facts = json.loads(self._best_facts.read_text())
         except (OSError, json.JSONDecodeError):
             return None
+        return facts if isinstance(facts, dict) and "images" in facts else None
 
     def describe_best(self, facts: dict[str, Any]) -> None:
         """Write down by what figures the best checkpoint was chosen."""

@@ -4,6 +4,7 @@ A denoiser estimates x_0: `denoiser(x_t, t) -> x_0`, both (N, C, H, W), t a floa
 """
 
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import pairwise
@@ -19,7 +20,7 @@ Denoiser = Callable[[Tensor, Tensor], Tensor]
 Noise = Callable[[int], Tensor]  # the number of a step -> standard normal noise of that step
 
 
-LARGE = 200.0  # noise to signal, above the ends of the published schedules but the cut cosine
+LARGE = 200.0  # noise to signal, beyond the ends of the linear schedule and of Karras et al.
 
 
 class Estimate(NamedTuple):
@@ -27,6 +28,12 @@ class Estimate(NamedTuple):
 
     t: Tensor
     x_0: Tensor
+
+
+def end_of(path: Iterator[tuple[Tensor, Tensor]]) -> Tensor:
+    """Return x at the end of a path, and keep none of those before."""
+    ((_, x),) = deque(path, maxlen=1)
+    return x
 
 
 class Sampler(ABC):
@@ -62,8 +69,7 @@ class Sampler(ABC):
             x_1: noise of the schedule's sigma at t = 1.
             noise: the number of a step -> the standard normal noise of that step.
         """
-        *_, (_, x_0) = self.path(denoiser, schedule, x_1, noise)
-        return x_0
+        return end_of(self.path(denoiser, schedule, x_1, noise))
 
     def path(
         self, denoiser: Denoiser, schedule: Schedule, x_1: Tensor, noise: Noise

@@ -21,7 +21,7 @@ from gdm.errors import UserError
 from gdm.files import durable_replacement, named_file, named_folder
 from gdm.models.base import GenerativeModel
 from gdm.ranges import Count, Natural
-from gdm.runs import Run
+from gdm.runs import Run, recipe_hash
 
 COLUMNS = 10
 PIXELS_AT_A_TIME = 200_000  # a few hundred small images, or one of 448 x 448
@@ -117,9 +117,14 @@ def class_number(
     raise UserError(f"label={label}: must be one of {known}")
 
 
-def destination(options: dict[str, Any], run: Run) -> Path:
+def destination(options: dict[str, Any], run: Run, changed: dict[str, Any]) -> Path:
     """Return the file or folder that samples go to: what `to` names, or one in the run's samples
     whose name tells apart what was asked for.
+
+    Args:
+        options: the keys of configs/sample.yaml.
+        run: the run.
+        changed: what was changed of its recipe.
 
     Raises:
         UserError: if a folder is named where a file is to be written, or it cannot be.
@@ -128,7 +133,8 @@ def destination(options: dict[str, Any], run: Run) -> Path:
     if options["to"]:
         return _checked(Path(options["to"]), ending)
     asked = (options["num_samples"], f"seed-{options['seed']}", options["label"],
-             options["checkpoint"], None if options["averaged"] else "raw")  # fmt: skip
+             options["checkpoint"], None if options["averaged"] else "raw",
+             recipe_hash(changed)[:6] if changed else None)  # fmt: skip
     name = "-".join(str(part).replace("/", "-") for part in asked if part is not None)
     return _checked(run.samples / f"samples-{name}{ending}", ending)
 

@@ -14,6 +14,7 @@ from gdm.ranges import NonNegative, Positive, PositiveShare, Range
 
 STEPS_OF_PAPER = 1000  # the T that the published betas belong to
 ABOVE_ZERO = 1e-12  # the least time that is not 0
+LEAST_SHARE = 0.01  # of the log-SNR asked for that a schedule must have
 NUM_QUANTILES = 10_000  # of the distribution of training times
 NumSteps = Annotated[int, Range(21)]  # with 20 or fewer, betas scaled by 1000/T would reach 1
 
@@ -49,11 +50,16 @@ class TrainingTimes:
     """
 
     def __init__(self, schedule: Schedule, mean: float, deviation: float | None) -> None:
-        self.num_steps = getattr(schedule, "num_steps", None)
+        self.num_steps = schedule.num_steps if isinstance(schedule, Discrete) else None
         self.times = torch.linspace(0, 1, NUM_QUANTILES + 1, dtype=torch.float64)[1:]
         self.share = None  # of times up to each, ascending from 0 to 1
         if deviation is not None:
             share = torch.special.ndtr((mean - schedule.log_snr(self.times)) / deviation)
+            if share[-1] - share[0] < LEAST_SHARE:
+                raise ValueError(
+                    f"log_snr_mean={mean} and log_snr_deviation={deviation}: the schedule has "
+                    "next to no such times"
+                )
             self.share = (share - share[0]) / (share[-1] - share[0])
 
     def __call__(self, u: Tensor) -> Tensor:
@@ -83,7 +89,10 @@ class Discrete(Schedule):
 
     def __init__(self, num_steps: NumSteps) -> None:
         self.num_steps = num_steps
-        log_alpha_bar = torch.log1p(-self.betas()).cumsum(0)
+        betas = self.betas()
+        if not bool(((betas > 0) & (betas < 1)).all()):
+            raise ValueError("the schedule's betas must lie between 0 and 1, without the ends")
+        log_alpha_bar = torch.log1p(-betas).cumsum(0)
         self.log_alpha_bar = torch.cat([torch.zeros(1, dtype=torch.float64), log_alpha_bar])
 
     @abstractmethod
@@ -122,7 +131,7 @@ class Linear(Discrete):
 
 
 class Quadratic(Discrete):
-    """The square root of beta_t rises evenly; otherwise as `Linear` (Song et al. 2021, DDIM)."""
+    """The square root of beta_t rises evenly (Ho et al. 2020, appendix B); else as `Linear`."""
 
     def __init__(self, num_steps: NumSteps, first_beta: Positive, last_beta: Positive) -> None:
         self.first_beta, self.last_beta = first_beta, last_beta
@@ -233,6 +242,12 @@ class Karras(Schedule):
         if sigma_max <= sigma_min:
             raise ValueError(f"sigma_min={sigma_min} must be below sigma_max={sigma_max}")
         self.sigma_min, self.sigma_max, self.rho = sigma_min, sigma_max, rho
+        try:
+            low, high = sigma_min ** (1 / rho), sigma_max ** (1 / rho)
+        except OverflowError:
+            low, high = 0.0, math.inf
+        if not 0 < low < high < math.inf:
+            raise ValueError(f"rho={rho} is too small for these ends")
 
     def __call__(self, t: Tensor) -> tuple[Tensor, Tensor]:
         low, high = self.sigma_min ** (1 / self.rho), self.sigma_max ** (1 / self.rho)

@@ -255,6 +255,7 @@ class Training:
         self.data.set_stream(seed, 0, 10**9)
         copy = self._new_model()
         copy.place_in_run(seed, batch_size, 10**9, 0)
+        copy.as_if_trained()
         validation = first_of(self.callbacks.values(), Validation)
         stopwatch = Stopwatch(seconds * MEASURED_SHARE / 2, validation)
         with tempfile.TemporaryDirectory() as folder:

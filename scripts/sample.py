@@ -23,7 +23,8 @@ def sample(recipe: dict[str, Any], origin: Origin) -> None:
     label = sampling.class_number(options["label"], data.source.class_names, model)
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     count, kind = options["num_samples"], options["format"]
-    path = sampling.destination(options, origin.run)
+    changed = recipes.changes(origin.run.recipe(), recipe)
+    path = sampling.destination(options, origin.run, changed)
     with model.evaluating(averaged=False):  # the weights are those that were asked for
         evaluation.prepare_sampling(model, data)
         batches = sampling.draw(model, count, label, options["seed"], options["batch_size"])

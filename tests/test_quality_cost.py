@@ -133,7 +133,7 @@ def test_different_curves_have_different_files(short_ddpm, data, judge, tmp_path
     ("asked", "message"),
     [
         ("samplers=[dimm]", r"samplers=\[dimm\]: there is no such sampler; did you mean ddim\?; "
-         "there are ddim, ddpm, dpm_solver, euler, heun"),
+         "there are ddim, ddpm, ddpm_paper, dpm_solver, euler, heun"),
         ("samplers=[]", r"samplers=\[\]: name one at least, such as samplers=\[ddim,heun\]"),
         ("steps=[]", r"steps=\[\]: name one at least, such as steps=\[5,10\]"),
     ],

@@ -108,12 +108,12 @@ def test_what_cannot_be_written_is_said_before_anything_is_drawn(kind, example, 
     (tmp_path / "file").write_text("")
     options = {"format": kind, "to": str(tmp_path)}
     with pytest.raises(UserError, match=f"is a folder; name a file in it, such as {example}"):
-        sampling.destination(options, Run(tmp_path))
+        sampling.destination(options, Run(tmp_path), {})
     for to in (tmp_path / "file" / example, Path("/proc/nowhere") / example):
         with pytest.raises(UserError, match="cannot be written"):
-            sampling.destination(options | {"to": str(to)}, Run(tmp_path))
+            sampling.destination(options | {"to": str(to)}, Run(tmp_path), {})
     with pytest.raises(UserError, match="cannot be written"):
-        sampling.destination({"format": "png", "to": str(tmp_path / "file")}, Run(tmp_path))
+        sampling.destination({"format": "png", "to": str(tmp_path / "file")}, Run(tmp_path), {})
 
 
 def test_a_model_that_makes_no_images_is_not_sampled(tmp_path):

@@ -131,9 +131,21 @@ def test_training_times_are_never_those_of_no_noise():
             assert (t <= 1).all()
 
 
+@pytest.mark.parametrize("name", DISCRETE)
+def test_the_signal_to_noise_ratio_is_that_of_alpha_bar(name):
+    alpha_bar = ALL[name].alpha_bar[1:]
+    expected = (alpha_bar / (1 - alpha_bar)).log()
+    torch.testing.assert_close(ALL[name].log_snr(times[1:]), expected, rtol=1e-7, atol=1e-7)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        (lambda: Karras(0.002, 80.0, 0.001), r"rho=0\.001 is too small"),
+        (lambda: Linear(1000, 1e-4, 2.0), "betas must lie between 0 and 1"),
+        (lambda: Cosine(1000, 0.008, 1.0), "betas must lie between 0 and 1"),
+        (lambda: Sigmoid(1000, -3.0, 3.0, 0.001, 0.999), "betas must lie between 0 and 1"),
+        (lambda: TrainingTimes(ALL["cosine"], 100.0, 1.0), "next to no such times"),
         (lambda: Karras(2.0, 1.0, 7.0), r"sigma_min=2\.0 must be below sigma_max=1\.0"),
         (lambda: Sigmoid(100, 3.0, -3.0, 1.0, 0.999), "must be below end"),
     ],

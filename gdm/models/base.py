@@ -75,6 +75,9 @@ class GenerativeModel(LightningModule):
     def prepare_sampling(self, batches: Iterable) -> None:
         """Fit what sampling needs to batches of training images; most models need nothing."""
 
+    def as_if_trained(self) -> None:
+        """Let a throw-away copy cost as much to sample from as a trained model; most do."""
+
     def figures(self, x: Tensor, label: Tensor, index: Sequence[int]) -> dict[str, Tensor]:
         """Return figures of each image for the evaluation to average: {name: (N, ...)}."""
         return {}

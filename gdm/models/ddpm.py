@@ -18,6 +18,7 @@ from gdm.samplers import Sampler
 from gdm.schedules import Discrete
 
 PER_TIME = 1000.0  # what the network's embedding calls t = 1, as in a schedule of 1000 steps
+TYPICAL_VARIANCE = 0.25  # of pixels, by which steps of the bound are drawn
 NUM_PARTS = 10  # of the times, whose terms of the bound are reported
 
 
@@ -97,21 +98,25 @@ class DDPM(Diffusion):
         of_part = nn.functional.one_hot(parts, NUM_PARTS) * terms["diffusion"].unsqueeze(1)
         return super().figures(x, label, index) | {
             "elbo": -total,
-            "bits_prior": terms["prior"],
-            "bits_diffusion": terms["diffusion"],
-            "bits_reconstruction": terms["reconstruction"],
-            "bits_by_time": of_part,
+            "nats_prior": terms["prior"],
+            "nats_diffusion": terms["diffusion"],
+            "nats_reconstruction": terms["reconstruction"],
+            "nats_by_time": of_part,
         }
 
     def bound(self, x: Tensor, label: Tensor, index: Sequence[int]) -> dict[str, Tensor]:
         """Return the terms of the variational bound on -log p(x), in nats: (N,) each.
 
         - `prior`: KL(q(x_1 | x_0) || N(0, I));
-        - `diffusion`: T - 1 times the KL of one step, at the time `t` that each index draws: with
-          the variance of q(x_s | x_t, x_0), half the fall of the SNR times || x_0 - estimate ||^2
-          (Kingma et al. 2021, equation 13);
+        - `diffusion`: the KL of one of the T - 1 steps, at the time `t` that each index draws,
+          over the chance of drawing it. With the variance of q(x_s | x_t, x_0) it is half the fall
+          of the SNR times || x_0 - estimate ||^2 (Kingma et al. 2021, equation 13); steps are
+          drawn as often as they would count for Gaussian pixels, so that all draws are about
+          equal;
         - `reconstruction`: -log p(x_0 | x at 1/T), a Gaussian's mass in the bin of each of the 256
           values (Ho et al. 2020, equation 13).
+
+        The border that images are padded with counts too, so the bound is one on -log p(x) still.
         """
         x_0, num_steps = self.pad(x), self.schedule.num_steps
         shape = x_0.shape[1:]
@@ -125,14 +130,19 @@ class DDPM(Diffusion):
         mean = self.denoise(alpha * x_0 + sigma * noise, first, label).clamp(-1, 1)
         reconstruction = -discretised_gaussian_log_prob(x_0, mean, (sigma / alpha).log())
 
+        times = torch.arange(1, num_steps + 1, dtype=torch.float64) / num_steps
+        snr = self.schedule.log_snr(times).exp()
+        fall = -snr.diff()  # of the steps to 2/T, ..., 1
+        chance = fall / (1 + TYPICAL_VARIANCE * snr[1:])
+        chance = chance / chance.sum()
         u = uniform(index, (), 0, "step of the bound").double()
-        step = 2 + (u * (num_steps - 1)).floor().clamp(max=num_steps - 2)  # 2, ..., T
-        t, s = (step / num_steps).to(x.device), ((step - 1) / num_steps).to(x.device)
+        step = torch.searchsorted(chance.cumsum(0), u).clamp(max=num_steps - 2)
+        t = times[step + 1].to(x.device)
         alpha_t, sigma_t = self.amounts(t)
         noise = normal(index, shape, 0, "noise of the bound").to(x.device)
         error = x_0 - self.denoise(alpha_t * x_0 + sigma_t * noise, t, label).clamp(-1, 1)
-        fall = self.schedule.log_snr(s).exp() - self.schedule.log_snr(t).exp()
-        diffusion = 0.5 * (num_steps - 1) * fall * error.square().flatten(1).sum(1)
+        weight = (0.5 * fall / chance)[step].to(x.device)
+        diffusion = weight * error.square().flatten(1).sum(1)
         return {
             "prior": prior.flatten(1).sum(1),
             "diffusion": diffusion.float(),
@@ -144,8 +154,13 @@ class DDPM(Diffusion):
         per_dimension = self.channels * self.native_resolution**2 * math.log(2)
         record: dict[str, float | list[float]] = {}
         for name, moment in moments.items():
-            if name.startswith("bits_"):
-                record[name] = (moment.mean / per_dimension).tolist()
+            if name.startswith("nats_"):
+                bits = (moment.mean / per_dimension).tolist()
+                record[name.replace("nats_", "bits_")] = bits
             else:
                 record[name] = float(moment.mean)
-        return record | {"bits_per_dim": -record["elbo"] / per_dimension}
+        error = float((moments["elbo"].variance / moments["elbo"].count).sqrt())
+        return record | {
+            "bits_per_dim": -record["elbo"] / per_dimension,
+            "bits_per_dim_error": error / per_dimension,
+        }

@@ -9,23 +9,21 @@ from torch import Tensor, nn
 from gdm.ema import EMA
 from gdm.learning_rates import LearningRate
 from gdm.models.base import GenerativeModel
-from gdm.moments import Moments
 from gdm.randomness import normal, uniform
 from gdm.ranges import Count, NonNegative, Positive, PositiveShare, Share
-from gdm.samplers import Denoiser, Heun, Sampler
+from gdm.samplers import LARGE, Denoiser, Heun, Sampler, end_of
 from gdm.schedules import Schedule, TrainingTimes
 
-NOISE_LEVELS = 10  # parts of the training times whose loss is reported
 SHOWN = 10  # moments of a process in a picture
 
 
 class Diffusion(GenerativeModel):
     """A network that finds the image in x_t = alpha_t x_0 + sigma_t epsilon, at every time t.
 
-    A model says in `prepared`, `target` and `estimate` what its network sees, what it is to
+    A model says in `predicted`, `target` and `estimate` what its network sees, what it is to
     predict, and how an estimate of x_0 follows; all else is shared. Images are padded no more
-    than the network needs. Training times are spread evenly over a batch (Kingma et al. 2021,
-    appendix I.1).
+    than the network needs. Training times are stratified: of a batch of B, one lies in each B-th
+    of their distribution.
 
     Args:
         network: channels, number of labels -> the network (x, time, label) -> prediction.
@@ -79,6 +77,11 @@ class Diffusion(GenerativeModel):
         if guidance != 1 and not conditional:
             raise ValueError(
                 f"guidance={guidance} leads towards labels; it needs conditional=true"
+            )
+        if guidance != 1 and label_dropout == 0:
+            raise ValueError(
+                f"guidance={guidance} needs a network that knows images without labels too; give "
+                "label_dropout above 0"
             )
         if autoguidance != 1 and guide_share is None:
             raise ValueError(f"autoguidance={autoguidance} needs a guide; give guide_share")
@@ -141,10 +144,14 @@ class Diffusion(GenerativeModel):
 
     def on_train_batch_start(self, batch, batch_idx: int) -> None:
         if self.guide is not None:
-            moment = max(1, round(self.guide_share * self.num_batches))
-            if self.batches_seen == moment:
+            moment = round(self.guide_share * self.num_batches)
+            if self.batches_seen == max(1, min(moment, self.num_batches - 1)):
                 self._keep_guide()
         super().on_train_batch_start(batch, batch_idx)
+
+    def as_if_trained(self) -> None:
+        if self.guide is not None:
+            self._keep_guide()
 
     def _keep_guide(self) -> None:
         """Keep the averaged weights as they are now."""
@@ -163,7 +170,8 @@ class Diffusion(GenerativeModel):
             x_t, t, label: where, and of which class.
             network: whose estimate; None for the one that is trained.
         """
-        prediction = self.predicted(network or self.network, x_t, t, label)
+        network = self.network if network is None else network
+        prediction = self.predicted(network, x_t, t, label)
         return self.estimate(x_t, prediction.float(), t)
 
     def denoiser(self, label: Tensor | None) -> Denoiser:
@@ -209,8 +217,7 @@ class Diffusion(GenerativeModel):
 
     @torch.no_grad()
     def sample(self, indices: Sequence[int], label: Tensor | None = None, seed: int = 0) -> Tensor:
-        *_, (_, x_0) = self.backward_process(indices, label, seed)
-        return self.crop(x_0).clamp(-1, 1)
+        return self.crop(end_of(self.backward_process(indices, label, seed))).clamp(-1, 1)
 
     def backward_process(self, indices: Sequence[int], label: Tensor | None = None, seed: int = 0):
         """Yield (t, x_t) from the first noise to the image, padded; the rest as in `sample`."""
@@ -244,14 +251,20 @@ class Diffusion(GenerativeModel):
         return self.crop(x_0).clamp(-1, 1)
 
     def _inversion_times(self) -> Tensor:
-        """Return times from 1 to a little above 0, where the image is all but there."""
-        return self.schedule.times(self.inversion_steps + 1)[:-1]
+        """Return times from noise to a little above 0, where the image is all but there.
+
+        They begin where the noise is LARGE times the signal: beyond, where 1 / alpha magnifies
+        the least error, there is nothing of the image left to keep.
+        """
+        times = self.schedule.times(self.inversion_steps + 1)[:-1]
+        first = torch.linspace(float(times[1]), 1, 1001, dtype=torch.float64)
+        alpha, sigma = self.schedule(first)
+        times[0] = first[sigma <= LARGE * alpha][-1]
+        return times
 
     def _flow(self, x: Tensor, times: Tensor, label: Tensor | None) -> Tensor:
         flow = Heun(num_steps=len(times) - 1, clip=False)
-        for _, x_t in flow.along(times, self.denoiser(label), self.schedule, x):  # noqa: B007
-            pass
-        return x_t
+        return end_of(flow.along(times, self.denoiser(label), self.schedule, x))
 
     # Figures and pictures -----------------------------------------------------------------------
 
@@ -266,9 +279,6 @@ class Diffusion(GenerativeModel):
         t = self.times(uniform(index, (), 0, f"time of {purpose}"))
         return t, normal(index, shape, 0, f"noise of {purpose}")
 
-    def report(self, moments: dict[str, Moments]) -> dict[str, float | list[float]]:
-        return {name: float(moment.mean) for name, moment in moments.items()}
-
     @torch.no_grad()
     def strips(self, x: Tensor, label: Tensor) -> dict[str, Tensor]:
         """Return the forward process of some images and the backward process of some samples:
@@ -281,14 +291,16 @@ class Diffusion(GenerativeModel):
         for t in torch.linspace(0, 1, SHOWN, dtype=torch.float64):
             alpha_t, sigma_t = self.amounts(t.to(x.device).expand(len(x)))
             forward.append(_shown(alpha_t * self.pad(x) + sigma_t * epsilon, alpha_t, sigma_t))
+        last = self.sampler.num_steps
+        shown = set(torch.linspace(0, last, min(SHOWN, last + 1)).round().int().tolist())
         backward = []
-        for t, x_t in self.backward_process(index, label if self.conditional else None):
-            amounts = self.amounts(t.to(x.device).expand(len(x)))
-            backward.append(_shown(x_t, *amounts))
-        places = torch.linspace(0, len(backward) - 1, min(SHOWN, len(backward))).round().long()
+        for step, (t, x_t) in enumerate(self.backward_process(index, label)):
+            if step in shown:
+                amounts = self.amounts(t.to(x.device).expand(len(x)))
+                backward.append(_shown(x_t, *amounts))
         return {
             "forward": self.crop(torch.stack(forward, 1)),
-            "backward": self.crop(torch.stack([backward[place] for place in places], 1)),
+            "backward": self.crop(torch.stack(backward, 1)),
         }
 
 

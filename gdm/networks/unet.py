@@ -119,10 +119,14 @@ class UNet(nn.Module):
         dropout: Share,
     ) -> None:
         super().__init__()
-        if width % NUM_GROUPS or not multipliers:
+        if width % NUM_GROUPS:
+            raise ValueError(f"network.width={width} must be a multiple of {NUM_GROUPS}")
+        if not multipliers:
+            raise ValueError("network.multipliers=[]: name one level at least")
+        if any(level >= len(multipliers) for level in attention_levels):
             raise ValueError(
-                f"network.width={width} must be a multiple of {NUM_GROUPS}, with one of "
-                "network.multipliers at least"
+                f"network.attention_levels={attention_levels} must be below {len(multipliers)}, "
+                "the number of network.multipliers"
             )
         self.multiple = 2 ** (len(multipliers) - 1)
         features = 4 * width
