@@ -232,12 +232,13 @@ def test_a_discretised_gaussian_is_a_distribution_over_the_256_values():
     assert float(found.exp()) == pytest.approx(float(exact), rel=1e-3)
 
 
-def test_the_bound_of_the_exact_denoiser_of_gaussian_data_is_near_its_entropy():
-    """Data of independent pixels, N(m, s^2) rounded: the bound can hardly be below the entropy."""
-    model = built("ddpm", "model.schedule.num_steps=4000", "model.prediction=x_0")
-    mean, deviation = 0.1, 0.3
+def test_the_bound_of_gaussian_data_is_its_exact_sum_and_above_the_entropy():
+    """Pixels in N(m, s^2), whose posterior at every SNR is known."""
+    schedule = ("schedule=linear", "model.schedule.first_beta=4e-4")  # more than a grey level
+    model = built("ddpm", *schedule, "model.prediction=x_0")
+    mean, deviation, count = 0.1, 0.3, 1000
     generator = torch.Generator().manual_seed(0)
-    x = mean + deviation * torch.randn(1000, 1, 28, 28, generator=generator)
+    x = mean + deviation * torch.randn(count, 1, 28, 28, generator=generator)
     x = ((x.clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1
 
     def exact(network, x_t, t, label):
@@ -247,13 +248,19 @@ def test_the_bound_of_the_exact_denoiser_of_gaussian_data_is_near_its_entropy():
 
     model.predicted = exact
     with torch.no_grad():
-        terms = model.bound(x, torch.zeros(1000).long(), range(1000))
-    total = (terms["prior"] + terms["diffusion"] + terms["reconstruction"]) / 28**2 / math.log(2)
-    entropy = float(Normal(mean, deviation).entropy()) / math.log(2) + math.log2(127.5)
-    error = float(total.std()) / 1000**0.5
+        terms = model.bound(x, torch.zeros(count).long(), range(count))
+    bits = {name: values.double() / 28**2 / math.log(2) for name, values in terms.items()}
+    snr = model.schedule.log_snr(torch.arange(1, 1001, dtype=torch.float64) / 1000).exp()
+    variance = deviation**2 / (1 + deviation**2 * snr)  # of x_0, given x_t
+    diffusion = float((0.5 * -snr.diff() * variance[1:]).sum()) / math.log(2)
+    error = float(bits["diffusion"].std()) / count**0.5
     assert error < 0.05
-    assert float(total.mean()) > entropy - 4 * error
-    assert float(total.mean()) == pytest.approx(entropy, abs=0.1 + 4 * error)
+    assert float(bits["diffusion"].mean()) == pytest.approx(diffusion, abs=4 * error)
+    spread = Normal(0.0, float(snr[0]) ** -0.5).entropy() / math.log(2) + math.log2(127.5)
+    assert float(bits["reconstruction"].mean()) == pytest.approx(float(spread), abs=0.03)
+    assert float(bits["prior"].mean()) < 1e-4
+    entropy = float(Normal(mean, deviation).entropy()) / math.log(2) + math.log2(127.5)
+    assert diffusion + float(spread) > entropy
 
 
 def test_one_drawn_step_of_the_bound_stands_for_the_sum_of_all(images):
