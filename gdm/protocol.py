@@ -134,11 +134,9 @@ class Judge:
             pairs = sum(n**2 + reference**2 + n * reference for n in (count, real))
             seconds["pairs"] = per_pair * pairs
         if self.num_neighbours:
-            kept = data.split("validation").images
-            per_sample = seconds_each(
-                lambda few: evaluation.nearest_training_images(kept[:few], data, NEAREST),
-                min(TIMED, len(kept)),
-            )
+            few = data.split("validation").images[:TIMED]
+            part = _seconds(lambda: evaluation.nearest_training_images(few, data, NEAREST))
+            per_sample = part / len(few)
             seconds["neighbours"] = 2 * per_sample * min(count, self.num_neighbours)
         return seconds
 
