@@ -151,6 +151,13 @@ def test_what_the_network_was_early_in_the_run_guides_samples_away_from_itself(t
     assert model.network_evaluations == model.sampler.network_evaluations
 
 
+def test_what_a_look_will_cost_is_measured_with_the_guide():
+    model = built("ddpm")
+    assert not model.is_autoguided
+    model.as_if_trained()
+    assert model.is_autoguided
+
+
 def test_guidance_without_labels_is_refused():
     from gdm.errors import UserError
 

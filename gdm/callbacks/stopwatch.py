@@ -10,6 +10,7 @@ from gdm.callbacks.validation import Validation
 from gdm.checkpoints import LAST
 from gdm.runs import Run
 
+LONG = 3.0  # seconds of a look beside which importing and allocating do not count
 WARM_UP_STEPS = 5  # the first steps allocate, and tune what the later ones use
 
 
@@ -36,8 +37,9 @@ class Stopwatch(Callback):
         steps = (after - before for before, after in pairwise(moments[WARM_UP_STEPS:]))
         self.step_seconds = median(steps)  # what else the machine does for a moment is left out
         if self.validation is not None:
-            self.validation.judge(trainer, model)  # the first one imports and allocates
             self.look_seconds = _seconds(lambda: self.validation.judge(trainer, model))
+            if self.look_seconds < LONG:  # the first one imports and allocates
+                self.look_seconds = _seconds(lambda: self.validation.judge(trainer, model))
         path = Run(trainer.default_root_dir).checkpoints / LAST
         self.save_seconds = _seconds(lambda: trainer.save_checkpoint(path, weights_only=False))
         trainer.should_stop = True

@@ -157,7 +157,7 @@ class Diffusion(GenerativeModel):
         """Keep the averaged weights as they are now."""
         with self.evaluating():
             self.guide.load_state_dict(self.network.state_dict())
-        self.guide_images.fill_(self.images_seen)
+        self.guide_images.fill_(max(1, self.images_seen))
 
     # Estimates of x_0 ---------------------------------------------------------------------------
 
