@@ -176,7 +176,6 @@ class Diffusion(GenerativeModel):
 
     def denoiser(self, label: Tensor | None) -> Denoiser:
         """Return (x_t, t) -> x_0 for samplers, led towards labels, (N,), if there are any."""
-
         if not self.is_guided or label is None:
             return self._towards(label)
         return guided(self._towards(label), self._towards(None), self.guidance)
@@ -269,28 +268,22 @@ class Diffusion(GenerativeModel):
     # Figures and pictures -----------------------------------------------------------------------
 
     def figures(self, x: Tensor, label: Tensor, index: Sequence[int]) -> dict[str, Tensor]:
-        t, epsilon = self._drawn(index, "loss")
-        error = self.error(self.pad(x), epsilon.to(x.device), t.to(x.device), label)
-        return {"loss": error}
-
-    def _drawn(self, index: Sequence[int], purpose: str) -> tuple[Tensor, Tensor]:
-        """Return a training time and noise for each image that depend on its index alone."""
-        shape = (self.channels, self.resolution, self.resolution)
-        t = self.times(uniform(index, (), 0, f"time of {purpose}"))
-        return t, normal(index, shape, 0, f"noise of {purpose}")
+        x_0 = self.pad(x)
+        t = self.times(uniform(index, (), 0, "time of loss")).to(x.device)
+        epsilon = normal(index, x_0.shape[1:], 0, "noise of loss").to(x.device)
+        return {"loss": self.error(x_0, epsilon, t, label)}
 
     @torch.no_grad()
     def strips(self, x: Tensor, label: Tensor) -> dict[str, Tensor]:
         """Return the forward process of some images and the backward process of some samples:
         rows of moments, each (N, SHOWN, C, H, W).
         """
-        index = range(len(x))
-        shape = (self.channels, self.resolution, self.resolution)
-        epsilon = normal(index, shape, 0, "forward process").to(x.device)
+        index, x_0 = range(len(x)), self.pad(x)
+        epsilon = normal(index, x_0.shape[1:], 0, "forward process").to(x.device)
         forward = []
         for t in torch.linspace(0, 1, SHOWN, dtype=torch.float64):
             alpha_t, sigma_t = self.amounts(t.to(x.device).expand(len(x)))
-            forward.append(_shown(alpha_t * self.pad(x) + sigma_t * epsilon, alpha_t, sigma_t))
+            forward.append(_shown(alpha_t * x_0 + sigma_t * epsilon, alpha_t, sigma_t))
         last = self.sampler.num_steps
         shown = set(torch.linspace(0, last, min(SHOWN, last + 1)).round().int().tolist())
         backward = []
