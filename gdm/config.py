@@ -104,7 +104,8 @@ def _arranged(arguments: list[str], configs: Path) -> list[str]:
     for text in arguments:
         group, equals, option = text.partition("=")
         if option == "null" and (configs / group).is_dir():
-            overrides.append(f"~{group}")
+            can_be_none = (configs / group / "none.yaml").is_file()
+            overrides.append(f"{group}=none" if can_be_none else f"~{group}")
         elif text.startswith("~") or (equals and not text.startswith("-")):
             overrides.append(text)
         else:

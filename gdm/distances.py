@@ -111,6 +111,12 @@ def nearest(x: Tensor, y: Iterable[Tensor], k: int) -> tuple[Tensor, Tensor]:
     return best.sqrt(), index
 
 
+def mean_distance(x: Tensor) -> float:
+    """Return the mean Euclidean distance of two different rows: (N, D), N above 1."""
+    total = sum(squared.sqrt().sum() for _, squared in _squared_distances(x, x))
+    return float(total) / (len(x) * (len(x) - 1))
+
+
 def memorised(distances: Tensor) -> Tensor:
     """Return which samples are copies: the nearest training image is at most a third as far as the
     second nearest (Yoon et al. 2023).

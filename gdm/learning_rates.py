@@ -46,16 +46,24 @@ class Constant(LearningRate):
 
 
 class Linear(LearningRate):
-    """A straight line from 1 to `final_factor` (at least 0, at most 1)."""
+    """A straight line from 1 to `final_factor`.
+
+    Args:
+        warmup_share: as in `LearningRate`.
+        constant_share: share of what follows the warm-up before the line begins to fall.
+        final_factor: where it ends.
+    """
 
     decays = True
 
-    def __init__(self, warmup_share: Share, final_factor: Share) -> None:
+    def __init__(self, warmup_share: Share, constant_share: Share, final_factor: Share) -> None:
         super().__init__(warmup_share)
+        self.constant_share = constant_share
         self.final_factor = final_factor
 
     def decay(self, progress: float) -> float:
-        return self.final_factor + (1 - self.final_factor) * (1 - progress)
+        left = min(1.0, (1 - progress) / max(1 - self.constant_share, 1e-12))
+        return self.final_factor + (1 - self.final_factor) * left
 
 
 class Cosine(LearningRate):

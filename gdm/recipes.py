@@ -58,6 +58,8 @@ THIRD_PARTY = {
 }
 # The rooms whose classes a recipe may name. Others write files, or act on recipes.
 ROOMS = (
+    "adversarial",
+    "augmentation",
     "priors",
     "ema",
     "networks",

@@ -27,6 +27,7 @@ SMALL = ("model.width=8",)
 SMALL_DIFFUSION = (
     "model.network.widths=[8,8]", "model.sampler.num_steps=3", "model.inversion_steps=4",
 )  # fmt: skip
+SMALL_GAN = ("model.generator.width=4", "model.discriminator.width=4")
 BRIEF = (
     "trainer=cpu",
     "dataset.batch_size=50",
@@ -34,6 +35,7 @@ BRIEF = (
     "callbacks.validation.times=3",
     "callbacks.validation.limit=60",
     "callbacks.validation.quality.num_samples=200",
+    "callbacks.validation.health.num_images=60",
     "callbacks.checkpoints.times=4",
     "callbacks.metrics.every_batches=2",
     "callbacks.validation.pictures.num_samples=10",
@@ -51,8 +53,10 @@ def composed(*overrides: str) -> dict:
 
 def small(model: str) -> tuple[str, ...]:
     """Return the overrides that make a model's network small."""
-    is_diffusion = "sampler" in composed(f"model={model}")["model"]
-    return SMALL_DIFFUSION if is_diffusion else SMALL
+    recipe = composed(f"model={model}")["model"]
+    if "discriminator" in recipe:  # a penalty that counts in short runs too
+        return (*SMALL_GAN, "model.penalty.every=2") if recipe["penalty"] else SMALL_GAN
+    return SMALL_DIFFUSION if "sampler" in recipe else SMALL
 
 
 def short(model: str) -> dict:

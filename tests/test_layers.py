@@ -7,9 +7,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LEFT_TO_RIGHT = """
-    errors ranges files randomness schedules learning_rates losses moments distances latent
-    priors ema pictures networks samplers models data recipes signatures checkpoints runs
-    features inception forward_process sampling evaluation protocol quality_cost callbacks
+    errors ranges files randomness schedules learning_rates losses adversarial augmentation
+    moments distances latent priors ema pictures networks samplers models data recipes signatures checkpoints runs
+    features inception forward_process sampling evaluation protocol quality_cost health callbacks
     console training config
 """
 ROOMS = LEFT_TO_RIGHT.split()

@@ -111,7 +111,7 @@ MOMENTS = {
     "right after a save": last(KillAfter(6)),
     "on the last batch, before it is saved": first(KillAfter(12)),
     "on the last batch, after it is saved": last(KillAfter(12)),
-    "during validation": in_place_of("validation", KillInValidation, 3, 60, None, None),
+    "during validation": in_place_of("validation", KillInValidation, 3, 60, None, None, None),
     "during a save": in_place_of("checkpoints", KillInSave, 4, 5.0),
 }
 

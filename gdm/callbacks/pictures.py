@@ -73,7 +73,7 @@ class Pictures:
         first = next(iter(data.batches("validation", STRIPS, model.device)))
         for name, rows in model.strips(first.x, first.label).items():
             yield name, pictures.grid(rows.flatten(0, 1), rows.shape[1])
-        if model.latent_dim is None:
+        if not model.has_codes or model.latent_dim is None:
             return
         batch = next(iter(data.batches("validation", self.num_reconstructions, model.device)))
         reconstructions = model.decode(model.encode(batch.x, batch.label), batch.label)

@@ -29,13 +29,15 @@ class Stopwatch(Callback):
         self.step_seconds = self.look_seconds = self.save_seconds = 0.0
 
     def on_train_batch_end(self, trainer, model, outputs, batch, batch_idx: int) -> None:
-        float(outputs["loss"])  # wait for the device
+        float(next(iter(outputs.values())))  # wait for the device
         self._moments.append(time.perf_counter())
-        moments = self._moments
-        if len(moments) < WARM_UP_STEPS + 2 or moments[-1] - moments[WARM_UP_STEPS] < self.seconds:
+        cycle = model.batches_in_cycle
+        moments = self._moments[WARM_UP_STEPS::cycle]
+        if len(moments) < 3 or moments[-1] - moments[0] < self.seconds:
             return
-        steps = (after - before for before, after in pairwise(moments[WARM_UP_STEPS:]))
-        self.step_seconds = median(steps)  # what else the machine does for a moment is left out
+        cycles = (after - before for before, after in pairwise(moments))
+        # what else the machine does for a moment is left out
+        self.step_seconds = median(cycles) / cycle
         if self.validation is not None:
             self.look_seconds = _seconds(lambda: self.validation.judge(trainer, model))
             if self.look_seconds < LONG:  # the first one imports and allocates

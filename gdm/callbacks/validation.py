@@ -9,6 +9,7 @@ from pytorch_lightning import Callback
 from gdm import evaluation
 from gdm.callbacks.budget import is_due
 from gdm.callbacks.checkpoints import CHOSEN_BY, Checkpoints
+from gdm.callbacks.health import Health
 from gdm.callbacks.metrics import TrainingMetrics, settle
 from gdm.callbacks.pictures import Pictures
 from gdm.callbacks.quality import Quality
@@ -27,15 +28,22 @@ class Validation(Callback):
         limit: number of validation images for the model's own figures; None for all.
         quality: what compares samples with the validation images, and so finds the best
             checkpoint; None for neither.
+        health: what tells whether a GAN's two players are well; None for nothing.
         pictures: what is drawn; None for nothing.
     """
 
     def __init__(
-        self, times: Count, limit: Count | None, quality: Quality | None, pictures: Pictures | None
+        self,
+        times: Count,
+        limit: Count | None,
+        quality: Quality | None,
+        health: Health | None,
+        pictures: Pictures | None,
     ) -> None:
         self.times = times
         self.limit = limit
         self.quality = quality
+        self.health = health
         self.pictures = pictures
 
     def on_train_start(self, trainer, model) -> None:
@@ -66,6 +74,8 @@ class Validation(Callback):
         Run(trainer.default_root_dir).record(model.images_seen, record)
         figures = {f"validation/{name}": v for name, v in evaluation.numbers(record).items()}
         figures["validation/seconds"] = seconds
+        health = evaluation.numbers(record.get("health", {}))
+        figures |= {f"health/{name}": value for name, value in health.items()}
         for logger in trainer.loggers:
             logger.log_metrics(figures, model.images_seen)
         metrics = part_of(trainer, TrainingMetrics)
@@ -83,4 +93,5 @@ class Validation(Callback):
             if self.pictures is not None:
                 stage = f"{model.images_seen:09d}"
                 self.pictures.draw(model, data, run, trainer.loggers, stage, record)
-        return record
+        found = self.health.measure(model, data, record) if self.health is not None else {}
+        return record | ({"health": found} if found else {})

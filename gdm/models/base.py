@@ -33,7 +33,8 @@ class GenerativeModel(LightningModule):
 
     headline: tuple[str, ...] = ("loss",)  # the figures that the progress bar shows
     conditional: bool = False  # whether samples can be asked for by label
-    latent_dim: int | None = None  # size of a code; None where a model has no codes
+    latent_dim: int | None = None  # size of a code or a latent; None where it is an image
+    batches_in_cycle: int = 1  # after so many, what a training step does comes again
     network_evaluations: int = 1  # passes through a network that one sample takes
 
     def __init__(
@@ -87,6 +88,15 @@ class GenerativeModel(LightningModule):
 
         Args:
             x: N images.
+            label: their classes, (N,).
+        """
+        return {}
+
+    def health(self, x: Tensor, label: Tensor) -> dict[str, float]:
+        """Return how training stands, where a family has ways to fail that its loss hides.
+
+        Args:
+            x: N images that are not trained on.
             label: their classes, (N,).
         """
         return {}

@@ -4,8 +4,9 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, one_hot, pad, softmax
+from torch.nn.functional import cross_entropy, one_hot, softmax
 
+from gdm.augmentation import mirrored, moved
 from gdm.ema import EMA
 from gdm.learning_rates import LearningRate
 from gdm.models.base import GenerativeModel
@@ -72,17 +73,7 @@ class Classifier(GenerativeModel):
 
     def augment(self, x: Tensor) -> Tensor:
         """Mirror and move each padded image by itself; what moves in is black: (N, C, R, R)."""
-        count, channels, side, _ = x.shape
-        steps = torch.arange(side, device=x.device)
-        moves = torch.randint(2 * self.shift + 1, (2, count, 1), device=x.device)
-        row, column = moves + steps  # (N, R), in a picture that is larger by the shift
-        if self.flip:
-            is_mirrored = torch.rand(count, 1, device=x.device) < 0.5
-            column = torch.where(is_mirrored, column.flip(1), column)
-        larger = pad(x, [self.shift] * 4, value=-1.0)
-        image = torch.arange(count, device=x.device)[:, None, None, None]
-        channel = torch.arange(channels, device=x.device)[:, None, None]
-        return larger[image, channel, row[:, None, :, None], column[:, None, None, :]]
+        return moved(mirrored(x) if self.flip else x, self.shift)
 
     def features(self, x: Tensor) -> Tensor:
         """Return the last hidden layer: (N, C, H, W) in [-1, 1] -> (N, F), none below 0."""

@@ -13,8 +13,9 @@ SMALLEST = 4  # pixels a side where the convolutions end
 WIDEST = 4  # channels grow to this multiple of the width
 
 
-def stage_channels(resolution: int, width: int) -> list[int]:
-    """Return the channels at resolution / 2, resolution / 4, ... down to `SMALLEST`.
+def stage_channels(resolution: int, width: int, widest: int = WIDEST) -> list[int]:
+    """Return the channels at resolution / 2, resolution / 4, ... down to `SMALLEST`: they
+    double at each step, up to `widest` times the width.
 
     Raises:
         ValueError: if the resolution is not a power of two of at least 16.
@@ -22,7 +23,7 @@ def stage_channels(resolution: int, width: int) -> list[int]:
     if resolution < 16 or resolution & (resolution - 1):
         raise ValueError(f"resolution must be a power of two, at least 16, not {resolution}")
     num_stages = (resolution // SMALLEST).bit_length() - 1
-    return [width * min(2**stage, WIDEST) for stage in range(num_stages)]
+    return [width * min(2**stage, widest) for stage in range(num_stages)]
 
 
 class Encoder(nn.Sequential):

@@ -1,0 +1,263 @@
+"""Generative adversarial networks."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from gdm.adversarial import Objective, Penalty, Targets
+from gdm.augmentation import Augmentation
+from gdm.ema import EMA
+from gdm.learning_rates import LearningRate
+from gdm.models.base import GenerativeModel
+from gdm.randomness import normal
+from gdm.ranges import Count, NonNegative, Positive
+
+
+class GAN(GenerativeModel):
+    """A generator G makes images x = G(z) of latents z from N(0, I) that a discriminator D cannot
+    tell from real ones, while D learns to tell them (Goodfellow et al. 2014).
+
+    Which losses the two minimise is the `objective`. With labels it is the conditional GAN (Mirza
+    and Osindero 2014). The average of G's weights is what is sampled and judged.
+
+    Args:
+        latent_dim: D, size of a latent.
+        conditional: tell both networks the label.
+        generator: channels, resolution, latent_dim, num_labels -> G.
+        discriminator: channels, resolution, num_labels -> D.
+        objective: what the two players minimise.
+        penalty: cost of D's slope; None for none.
+        max_weight: D's weights are kept within this bound (Arjovsky et al. 2017); None for none.
+        num_discriminator_steps: batches on which D learns for each on which G does.
+        targets: what D is told about the images.
+        augmentation: how images are changed before D sees them.
+        instance_noise: standard deviation of noise on the images that D sees, at the start; it
+            falls to 0 over the run (Arjovsky and Bottou 2017, section 3).
+        optimizer, discriminator_optimizer: of G and of D; the learning rate's factor is for both.
+        (the rest as in `GenerativeModel`)
+    """
+
+    headline = ("discriminator_loss", "generator_loss")
+
+    def __init__(
+        self,
+        channels: Count,
+        resolution: Count,
+        native_resolution: Count,
+        num_classes: int,
+        latent_dim: Count,
+        conditional: bool,
+        generator: Callable[..., nn.Module],
+        discriminator: Callable[..., nn.Module],
+        objective: Objective,
+        penalty: Penalty | None,
+        max_weight: Positive | None,
+        num_discriminator_steps: Count,
+        targets: Targets,
+        augmentation: Augmentation,
+        instance_noise: NonNegative,
+        optimizer: Callable,
+        discriminator_optimizer: Callable,
+        learning_rate: LearningRate,
+        ema: EMA | None,
+        max_gradient_norm: Positive | None,
+    ) -> None:
+        super().__init__(
+            channels, resolution, native_resolution, num_classes,
+            optimizer, learning_rate, ema, max_gradient_norm,
+        )  # fmt: skip
+        self.automatic_optimization = False  # there are two optimizers, which take turns
+        self.latent_dim = latent_dim
+        self.conditional = conditional
+        num_labels = num_classes if conditional else 0
+        self.generator = generator(
+            channels=channels, resolution=resolution, latent_dim=latent_dim, num_labels=num_labels
+        )
+        self.discriminator = discriminator(
+            channels=channels, resolution=resolution, num_labels=num_labels
+        )
+        self.objective = objective
+        self.penalty = penalty
+        self.max_weight = max_weight
+        self.num_discriminator_steps = num_discriminator_steps
+        self.targets = targets
+        self.augmentation = augmentation
+        self.instance_noise = instance_noise
+        self.discriminator_optimizer = discriminator_optimizer
+        self.average(self.generator)
+
+    def training_step(self, batch, batch_idx: int) -> dict[str, Tensor]:
+        x, label, _ = batch
+        generator_optimizer, discriminator_optimizer = self.optimizers()
+        is_generators_turn = self.batches_seen % self.num_discriminator_steps == 0
+        with torch.set_grad_enabled(is_generators_turn):
+            z = torch.randn(len(x), self.latent_dim, device=self.device)
+            fake = self.decode_with_gradient(z, label)
+
+        with self.toggled_optimizer(discriminator_optimizer):
+            real_output, fake_output = self.judge(x, label), self.judge(fake.detach(), label)
+            discriminator_loss = self.discriminator_loss(real_output, fake_output)
+            self.descend(
+                discriminator_loss + self.penalty_loss(x, fake, label), discriminator_optimizer
+            )
+            self.clip_weights()
+
+        if is_generators_turn:
+            with self.toggled_optimizer(generator_optimizer):
+                self.descend(self.generator_loss(self.judge(fake, label)), generator_optimizer)
+
+        return {
+            "discriminator_loss": discriminator_loss.detach(),
+            "generator_loss": self.generator_loss(fake_output.detach()),
+            "real_output": real_output.detach().mean(),
+            "fake_output": fake_output.detach().mean(),
+        }
+
+    def discriminator_loss(self, real_output: Tensor, fake_output: Tensor) -> Tensor:
+        """Return what D minimises but for its penalty: twice (N,) -> ()."""
+        real_target, fake_target = self.targets(real_output)
+        of_real = self.objective.of_discriminator(real_output, real_target)
+        of_fake = self.objective.of_discriminator(fake_output, fake_target)
+        return (of_real + of_fake).mean()
+
+    def generator_loss(self, fake_output: Tensor) -> Tensor:
+        """Return what G minimises: (N,) -> ()."""
+        return self.objective.of_generator(fake_output).mean()
+
+    def penalty_loss(self, real: Tensor, fake: Tensor, label: Tensor) -> Tensor | float:
+        """Return the penalty of D's slope, at the batches where it counts."""
+        if self.penalty is None or self.batches_seen % self.penalty.every:
+            return 0.0
+        slope = self.slope(real, fake, label)
+        return self.penalty.weight * self.penalty.every * self.penalty.cost(slope).mean()
+
+    def slope(self, real: Tensor, fake: Tensor, label: Tensor) -> Tensor:
+        """Return D's slope where it is penalised: native images, (N,) -> (N,)."""
+        labels = self.indicators(label)
+        return self.penalty.slope(
+            lambda x: self.discriminator(x, labels), self.shown(real), self.shown(fake)
+        )
+
+    def judge(self, x: Tensor, label: Tensor) -> Tensor:
+        """Return D's outputs for images as it is shown them: native images, (N,) -> (N,)."""
+        return self.discriminator(self.shown(x), self.indicators(label)).float()
+
+    def shown(self, x: Tensor) -> Tensor:
+        """Return what D is shown of native images: padded, augmented and noisy."""
+        x = self.augmentation(self.pad(x))
+        if self.instance_noise:
+            deviation = self.instance_noise * (1 - self.batches_seen / self.num_batches)
+            x = x + deviation * torch.randn_like(x)
+        return x
+
+    def indicators(self, label: Tensor | None) -> Tensor | None:
+        """Return what the networks are told of labels, (N,) -> (N, num_classes) or None."""
+        return self.one_hot(label) if self.conditional else None
+
+    # Optimizers --------------------------------------------------------------------------------
+
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        of_generator = self.optimizer(self.generator.parameters())
+        of_generator.register_step_post_hook(self._update_average)
+        return [of_generator, self.discriminator_optimizer(self.discriminator.parameters())]
+
+    def descend(self, loss: Tensor, optimizer: torch.optim.Optimizer) -> None:
+        """Take one step down a loss's gradient."""
+        optimizer.zero_grad()
+        self.manual_backward(loss)
+        optimizer.step()
+
+    @torch.no_grad()
+    def clip_weights(self) -> None:
+        """Bring D's weights back within their bound, if there is one."""
+        if self.max_weight is not None:
+            for weight in self.discriminator.parameters():
+                weight.clamp_(-self.max_weight, self.max_weight)
+
+    def _update_average(self, *_) -> None:
+        if self.ema is not None:  # G steps once in so many batches
+            self.ema.update(self.images_seen, self.num_discriminator_steps * self.batch_size)
+
+    @property
+    def batches_in_cycle(self) -> int:
+        every = 1 if self.penalty is None else self.penalty.every
+        return math.lcm(self.num_discriminator_steps, every)
+
+    # Samples -----------------------------------------------------------------------------------
+
+    def decode_with_gradient(self, z: Tensor, label: Tensor | None) -> Tensor:
+        """Return the images of latents: (N, D), (N,) -> (N, C, H, W) in [-1, 1]."""
+        return self.crop(self.generator(z, self.indicators(label)))
+
+    @torch.no_grad()
+    def decode(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+        """Return the images of latents: (N, D), (N,) -> (N, C, H, W) in [-1, 1]."""
+        return self.decode_with_gradient(z, label).float()
+
+    @torch.no_grad()
+    def sample(self, indices: Sequence[int], label: Tensor | None = None, seed: int = 0) -> Tensor:
+        return self.decode(self.sample_codes(indices, seed=seed), self.labels_of(indices, label))
+
+    @torch.no_grad()
+    def sample_codes(
+        self, indices: Sequence[int], label: Tensor | None = None, seed: int = 0
+    ) -> Tensor:
+        """Return the latents that `sample` decodes: (N, D)."""
+        return normal(indices, (self.latent_dim,), seed, "sample").to(self.device)
+
+    # Health ------------------------------------------------------------------------------------
+
+    def health(self, x: Tensor, label: Tensor) -> dict[str, float]:
+        """Return how the two players stand, at their weights of this moment.
+
+        The shares of real and of fake images that D takes for what they are (where outputs have
+        no zero: on their side of the middle between the mean outputs), the norms of both
+        gradients, and the mean slope of a penalised D. Nothing is changed by it.
+
+        Args:
+            x, label: images that were not trained on, (N, C, H, W) and (N,).
+        """
+        with self._keeping_buffers(), torch.enable_grad():
+            z = torch.randn(len(x), self.latent_dim, device=self.device)
+            fake = self.decode_with_gradient(z, label)
+            real_output, fake_output = self.judge(x, label), self.judge(fake, label)
+            of_generator = self.generator_loss(fake_output)
+            of_discriminator = self.discriminator_loss(real_output, fake_output)
+            figures = {
+                **self._accuracies(real_output.detach(), fake_output.detach()),
+                "generator_gradient": _gradient_norm(of_generator, self.generator),
+                "discriminator_gradient": _gradient_norm(of_discriminator, self.discriminator),
+            }
+            if self.penalty is not None:
+                figures["critic_slope"] = float(self.slope(x, fake, label).detach().mean())
+        return figures
+
+    def _accuracies(self, real_output: Tensor, fake_output: Tensor) -> dict[str, float]:
+        boundary = self.objective.boundary
+        if boundary is None:
+            boundary = (real_output.mean() + fake_output.mean()) / 2
+        return {
+            "real_accuracy": float((real_output > boundary).float().mean()),
+            "fake_accuracy": float((fake_output < boundary).float().mean()),
+        }
+
+    @contextmanager
+    def _keeping_buffers(self) -> Iterator[None]:
+        """Undo what passes through the networks do to the statistics that these keep."""
+        networks = (self.generator, self.discriminator)
+        buffers = [buffer for network in networks for buffer in network.buffers()]
+        kept = [buffer.clone() for buffer in buffers]
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for buffer, before in zip(buffers, kept, strict=True):
+                    buffer.copy_(before)
+
+
+def _gradient_norm(loss: Tensor, network: nn.Module) -> float:
+    gradients = torch.autograd.grad(loss, list(network.parameters()), retain_graph=True)
+    return float(nn.utils.get_total_norm(gradients))
