@@ -8,12 +8,13 @@ whether its images differ from each other as real ones do.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from gdm import distances
-from gdm.adversarial import Minimax
+from gdm.adversarial import Minimax, Wasserstein
 from gdm.models.base import GenerativeModel
 
 DUPLICATE = 0.5  # of the distance below which 5 % of real images have a neighbour
@@ -44,34 +45,45 @@ class Failure:
 
 
 def weaker_discriminator(model: GenerativeModel) -> list[str]:
-    """Return overrides that weaken a discriminator, as the lecture lists them."""
-    saturates = isinstance(model.objective, Minimax)
-    return [
-        *(["objective=non_saturating"] if saturates else []),
-        "model.discriminator.dropout=0.3",
-        f"model.discriminator_optimizer.lr={_learning_rate(model.discriminator_optimizer) / 4:.2g}",
-        "model.targets.noise=0.2",
-        "model.targets.flipped=0.05",
-        "model.instance_noise=0.2",
-    ]
+    """Return overrides that weaken the discriminator, those that it does not have yet."""
+    width = getattr(model.discriminator, "width", 0)
+    helps = {
+        "objective=non_saturating": isinstance(model.objective, Minimax),
+        "model.discriminator.dropout=0.3": getattr(model.discriminator, "dropout", 1.0) < 0.3,
+        f"model.discriminator_optimizer.lr={rate(model.discriminator_optimizer) / 4:.2g}": True,
+        f"model.discriminator.width={width // 2}": width > 1,
+        "model.targets.noise=0.2": model.targets.noise < 0.2,
+        "model.targets.flipped=0.05": model.targets.flipped < 0.05,
+        "model.instance_noise=0.2": model.instance_noise < 0.2,
+    }
+    return [override for override, does in helps.items() if does]
 
 
 def stronger_discriminator(model: GenerativeModel) -> list[str]:
-    """Return overrides against a generator that repeats itself."""
-    return [
-        f"model.optimizer.lr={_learning_rate(model.optimizer) / 4:.2g}",
-        f"model.num_discriminator_steps={model.num_discriminator_steps + 2}",
-        "model.discriminator.minibatch_deviation=true",
-        "objective=wasserstein penalty=gradient_penalty",
-    ]
+    """Return overrides that help against a generator that repeats itself."""
+    has_deviation = getattr(model.discriminator, "minibatch_deviation", True)
+    is_wasserstein = isinstance(model.objective, Wasserstein)
+    helps = {
+        f"model.optimizer.lr={rate(model.optimizer) / 4:.2g}": True,
+        f"model.discriminator_optimizer.lr={rate(model.discriminator_optimizer) * 4:.2g}": True,
+        f"model.num_discriminator_steps={model.num_discriminator_steps + 2}": True,
+        "model.discriminator.minibatch_deviation=true": not has_deviation,
+        "objective=wasserstein penalty=gradient_penalty": not is_wasserstein,
+    }
+    return [override for override, does in helps.items() if does]
 
 
 def firmer_penalty(model: GenerativeModel) -> list[str]:
-    """Return overrides against a critic whose slope is out of hand."""
+    """Return overrides that help against a critic whose slope is out of hand."""
     return [
         f"model.penalty.weight={4 * model.penalty.weight:g}",
-        f"model.discriminator_optimizer.lr={_learning_rate(model.discriminator_optimizer) / 4:.2g}",
+        f"model.discriminator_optimizer.lr={rate(model.discriminator_optimizer) / 4:.2g}",
     ]
+
+
+def rate(optimizer: partial) -> float:
+    """Return the learning rate that an optimizer is given, as recipes build one."""
+    return optimizer.keywords["lr"]
 
 
 # In this order: what the first one says explains the signs of those below it.
@@ -90,7 +102,7 @@ FAILURES = (
         "mode collapse, the generator repeats itself",
         (
             Sign("images", "an untrained generator repeats itself too", above=10_000),
-            Sign("near_duplicates", "real images and healthy samples have next to none", above=0.05),
+            Sign("near_duplicates", "real images and healthy samples have none", above=0.05),
         ),
         stronger_discriminator,
     ),
@@ -164,8 +176,3 @@ def verdict(figures: dict[str, float], model: GenerativeModel) -> str | None:
 def _perplexity(histogram: Sequence[float]) -> float:
     p = torch.tensor(histogram, dtype=torch.float64)
     return float((-torch.special.xlogy(p, p).sum()).exp())
-
-
-def _learning_rate(optimizer: Callable) -> float:
-    """Return the learning rate that an optimizer, a partial of its class, is given."""
-    return optimizer.keywords["lr"]

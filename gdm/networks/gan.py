@@ -42,7 +42,7 @@ class Generator(nn.Module):
         self.first = nn.Linear(latent_dim + num_labels, stages[0] * SMALLEST**2, bias=False)
         layers: list[nn.Module] = []
         for here, above in pairwise(stages):
-            layers += [nn.BatchNorm2d(here), nn.ReLU(), _doubling(here, above, bias=False)]
+            layers += [nn.BatchNorm2d(here), nn.ReLU(), _doubling(here, above)]
         layers += [
             nn.BatchNorm2d(stages[-1]),
             nn.ReLU(),
@@ -94,20 +94,23 @@ class Discriminator(nn.Module):
         minibatch_deviation: bool,
     ) -> None:
         super().__init__()
+        self.width, self.dropout = width, dropout
+        self.minibatch_deviation = minibatch_deviation
         has_labels = num_labels > 0
         self.labels_are_planes = has_labels and conditioning == "concatenation"
         channels += num_labels if self.labels_are_planes else 0
         wrap = spectral_norm if normalisation == "spectral" else nn.Identity()
+        bias = normalisation != "batch"  # which has one of its own; the paper has no other
         normalised = _normalisation(normalisation)
         stages = stage_channels(resolution, width, WIDEST)
-        layers = [wrap(_halving(channels, width)), nn.LeakyReLU(0.2), nn.Dropout(dropout)]
+        layers = [wrap(_halving(channels, width, bias)), nn.LeakyReLU(0.2), nn.Dropout(dropout)]
         for here, below in pairwise(stages):
-            layers += [wrap(_halving(here, below)), *normalised(below)]
+            layers += [wrap(_halving(here, below, bias)), *normalised(below)]
             layers += [nn.LeakyReLU(0.2), nn.Dropout(dropout)]
         self.features = nn.Sequential(*layers)
         self.deviation = _MinibatchDeviation() if minibatch_deviation else nn.Identity()
         num_maps = stages[-1] + int(minibatch_deviation)
-        self.last = nn.Linear(num_maps * SMALLEST**2, 1)
+        self.last = nn.Linear(num_maps * SMALLEST**2, 1, bias=bias)
         by_projection = has_labels and not self.labels_are_planes
         num_features = stages[-1] * SMALLEST**2
         self.project = nn.Linear(num_labels, num_features, bias=False) if by_projection else None
@@ -144,12 +147,12 @@ def _normalisation(name: str) -> Callable[[int], list[nn.Module]]:
     return kinds.get(name, lambda channels: [])
 
 
-def _halving(channels: int, channels_below: int) -> nn.Conv2d:
-    return nn.Conv2d(channels, channels_below, 4, stride=2, padding=1)
+def _halving(channels: int, channels_below: int, bias: bool) -> nn.Conv2d:
+    return nn.Conv2d(channels, channels_below, 4, stride=2, padding=1, bias=bias)
 
 
-def _doubling(channels: int, channels_above: int, bias: bool = True) -> nn.ConvTranspose2d:
-    return nn.ConvTranspose2d(channels, channels_above, 4, stride=2, padding=1, bias=bias)
+def _doubling(channels: int, channels_above: int) -> nn.ConvTranspose2d:
+    return nn.ConvTranspose2d(channels, channels_above, 4, stride=2, padding=1, bias=False)
 
 
 def _initialise(module: nn.Module) -> None:

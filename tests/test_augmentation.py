@@ -1,0 +1,61 @@
+"""Random changes of images, through which gradients flow."""
+
+import pytest
+import torch
+from sklearn.datasets import load_digits
+
+from gdm.augmentation import Augmentation, mirrored, moved
+
+IMAGES = torch.from_numpy(load_digits().images[:64] / 8 - 1).float().unsqueeze(1)
+NONE = {"brightness": 0.0, "contrast": 0.0, "translation": 0.0, "cutout": 0.0}
+
+
+def test_without_changes_images_stay_as_they_are():
+    assert Augmentation(**NONE)(IMAGES) is IMAGES
+
+
+@pytest.mark.parametrize("change", NONE)
+def test_each_change_does_something_to_each_image_by_itself_and_lets_gradients_through(change):
+    torch.manual_seed(0)
+    x = IMAGES[:1].repeat(64, 1, 1, 1).requires_grad_()
+    changed = Augmentation(**NONE | {change: 0.25})(x)
+    assert changed.shape == x.shape
+    assert len(changed.detach().flatten(1).unique(dim=0)) > 10
+    (gradient,) = torch.autograd.grad(changed.square().sum(), x)
+    assert float(gradient.abs().sum()) > 0
+
+
+def test_brightness_shifts_and_contrast_scales():
+    torch.manual_seed(0)
+    difference = Augmentation(**NONE | {"brightness": 0.3})(IMAGES) - IMAGES
+    torch.testing.assert_close(difference, difference[:, :, :1, :1].expand_as(difference))
+    assert 0.2 < difference.abs().max() <= 0.3
+    scaled = Augmentation(**NONE | {"contrast": 0.5})(IMAGES)
+    torch.testing.assert_close(scaled.mean((1, 2, 3)), IMAGES.mean((1, 2, 3)))
+    factor = scaled.std((1, 2, 3)) / IMAGES.std((1, 2, 3))
+    assert 0.5 <= factor.min() < 1 < factor.max() <= 1.5
+
+
+def test_what_moves_in_is_black_and_nothing_else_changes():
+    torch.manual_seed(0)
+    x = torch.full((200, 1, 8, 8), -1.0)
+    x[:, :, 3:5, 3:5] = 1.0
+    result = moved(x, 2)
+    assert (result.sum((1, 2, 3)) == x.sum((1, 2, 3))).all()
+    places = {tuple(each.squeeze().argmax().reshape(1).tolist()) for each in result}
+    assert len(places) == 25  # five rows, five columns
+
+
+def test_a_square_is_cut_out():
+    torch.manual_seed(0)
+    cut = Augmentation(**NONE | {"cutout": 0.5})(torch.ones(50, 1, 8, 8))
+    assert ((cut == 0).sum((1, 2, 3)) == 16).all()
+
+
+def test_half_of_the_images_are_mirrored():
+    torch.manual_seed(0)
+    result = mirrored(IMAGES)
+    is_mirrored = (result == IMAGES.flip(3)).all(3).all(2).all(1)
+    is_same = (result == IMAGES).all(3).all(2).all(1)
+    assert (is_mirrored | is_same).all()
+    assert 20 < int(is_mirrored.sum()) < 44

@@ -1,0 +1,172 @@
+"""Which failure a GAN shows, and what its user is told."""
+
+import re
+import shlex
+
+import pytest
+import torch
+from conftest import SHORT, SMALL_GAN, composed, short, trained
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from gdm import health, signatures, training
+from gdm.data.batches import to_float
+from gdm.data.sources import FashionMNISTMini
+from gdm.recipes import build
+
+CLOTHES = to_float(FashionMNISTMini().load("train").images[:1000])
+GANS = ["dcgan", "lsgan", "hinge_gan", "wgan", "wgan_gp", "conditional_gan"]
+HEALTHY = {
+    "images": 50_000.0,
+    "real_accuracy": 0.7,
+    "fake_accuracy": 0.8,
+    "generator_gradient": 0.3,
+    "discriminator_gradient": 1.0,
+    "critic_slope": 1.0,
+    "spread": 0.97,
+    "near_duplicates": 0.0,
+    "class_variety": 0.98,
+}
+FAILED = {
+    "discriminator overpowers": {
+        "real_accuracy": 1.0, "fake_accuracy": 1.0, "generator_gradient": 1e-3,
+        "near_duplicates": 0.9, "spread": 0.1,
+    },
+    "repeats itself": {"near_duplicates": 0.3},
+    "differ less": {"spread": 0.2},
+    "classes are missing": {"class_variety": 0.3},
+    "slope is out of hand": {"critic_slope": 30.0},
+}  # fmt: skip
+
+
+def model(name: str = "dcgan", *overrides: str):
+    return build(composed(f"model={name}", *SMALL_GAN, *overrides)["model"], "model")
+
+
+# Diversity --------------------------------------------------------------------------------------
+
+
+def test_real_images_are_as_varied_as_real_images():
+    figures = health.diversity(CLOTHES[:500], CLOTHES[500:])
+    assert figures["spread"] == pytest.approx(1, abs=0.05)
+    assert figures["near_duplicates"] < 0.01
+
+
+def test_one_image_again_and_again_has_no_variety():
+    figures = health.diversity(CLOTHES[:1].repeat(200, 1, 1, 1), CLOTHES[:200])
+    assert figures == {"spread": 0.0, "near_duplicates": 1.0}
+
+
+def test_a_few_images_with_noise_are_near_duplicates_although_they_differ():
+    few = CLOTHES[:10].repeat(20, 1, 1, 1)
+    figures = health.diversity(few + 0.02 * torch.randn(few.shape), CLOTHES[:200])
+    assert figures["near_duplicates"] > 0.9
+    assert figures["spread"] > 0.8
+
+
+def test_variety_counts_the_classes_in_use():
+    tenth = [0.1] * 10
+    assert health.class_variety(tenth, tenth) == pytest.approx(1)
+    assert health.class_variety([0.5, 0.5] + [0.0] * 8, tenth) == pytest.approx(0.2)
+    assert health.class_variety([0.9, 0.1], [0.9, 0.1]) == pytest.approx(1)
+
+
+# Verdicts ---------------------------------------------------------------------------------------
+
+
+def test_a_healthy_run_has_no_verdict():
+    assert health.verdict(HEALTHY, model()) is None
+    assert health.verdict({"images": 1e6}, model()) is None  # nothing known is nothing wrong
+
+
+@pytest.mark.parametrize("failure", FAILED)
+def test_a_failure_is_named(failure):
+    assert failure in health.verdict(HEALTHY | FAILED[failure], model())
+
+
+def test_an_untrained_generator_is_not_said_to_have_collapsed():
+    start = HEALTHY | {"near_duplicates": 1.0, "spread": 0.0, "class_variety": 0.1}
+    assert health.verdict(start | {"images": 0.0}, model()) is None
+
+
+def test_a_sure_discriminator_is_no_failure_while_the_generator_learns():
+    sure = HEALTHY | {"real_accuracy": 1.0, "fake_accuracy": 1.0}
+    assert health.verdict(sure, model()) is None
+
+
+@pytest.mark.parametrize("name", GANS)
+def test_every_remedy_can_be_pasted(name):
+    for failure in health.FAILURES:
+        if failure.signs[0].figure == "critic_slope" and name == "wgan":
+            continue  # has no penalty, so no slope is measured
+        remedies = failure.remedies(model(name))
+        assert len(remedies) >= 2
+        for remedy in remedies:
+            recipe = composed(f"model={name}", *shlex.split(remedy))
+            signatures.check(recipe, root=training.layout)
+            assert recipe != composed(f"model={name}"), remedy
+
+
+def test_what_a_run_has_is_not_proposed_to_it():
+    overrides = (
+        "model.discriminator.dropout=0.3", "model.targets.noise=0.2", "model.instance_noise=0.5"
+    )  # fmt: skip
+    said = health.verdict(HEALTHY | FAILED["discriminator overpowers"], model("dcgan", *overrides))
+    assert "dropout" not in said
+    assert "noise" not in said
+    assert "objective=non_saturating" not in said
+    assert "objective=non_saturating" in health.verdict(
+        HEALTHY | FAILED["discriminator overpowers"], model("dcgan", "objective=minimax")
+    )
+
+
+# In a run ---------------------------------------------------------------------------------------
+
+
+def test_health_is_in_the_log_the_records_and_tensorboard(tmp_path):
+    run = trained(short("dcgan"), tmp_path)
+    looks = [record for record in run.records() if record["split"] == "validation"]
+    names = {"real_accuracy", "fake_accuracy", "generator_gradient", "discriminator_gradient",
+             "critic_slope", "spread", "near_duplicates", "class_variety"}  # fmt: skip
+    assert all(names <= record["health"].keys() for record in looks)
+    lines = [line for line in run.log.read_text().splitlines() if "health: " in line]
+    assert len(lines) == len(looks)
+    events = EventAccumulator(str(run.tensorboard)).Reload()
+    assert {f"health/{name}" for name in names} <= set(events.Tags()["scalars"])
+
+
+def test_models_without_a_discriminator_have_no_health(tmp_path):
+    run = trained(composed(*SHORT, "budget.images=50"), tmp_path)
+    assert all("health" not in record for record in run.records())
+    assert "health" not in run.log.read_text()
+
+
+# The lecture's two failures, with real images. A run is told by what it says in the second half.
+
+SABOTAGE = {
+    "healthy": (),
+    "discriminator overpowers the generator": (
+        "objective=minimax", "penalty=none",
+        "model.optimizer.lr=2e-4", "model.discriminator_optimizer.lr=2e-3",
+    ),
+    "mode collapse": (
+        "penalty=none", "model.optimizer.lr=1e-2", "model.discriminator_optimizer.lr=2e-5",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("failure", SABOTAGE)
+def test_a_sabotaged_run_gets_its_verdict_and_a_healthy_one_none(failure, seed, tmp_path):
+    recipe = composed(
+        "model=dcgan", "trainer=cpu", "budget.images=40000", f"seed={seed}",
+        "callbacks.validation.times=8", "callbacks.validation.pictures=null", *SABOTAGE[failure],
+    )  # fmt: skip
+    run = trained(recipe, tmp_path)
+    said = [record["health"].get("verdict", "healthy") for record in run.records()]
+    assert all(each.startswith(failure) for each in said[4:]), said
+    if failure == "healthy":
+        assert set(said) == {"healthy"}
+    else:
+        assert re.search(r"try \S+=\S+ or ", said[-1])
+        assert f"; {said[-1]}" in run.log.read_text()
