@@ -320,11 +320,12 @@ def refuse_impossible_trainer(recipe: dict[str, Any]) -> None:
         UserError: for a GPU that is not there, or half precision on a CPU.
     """
     trainer, model = recipe["trainer"], recipe["model"]
-    clips_fused = model.get("max_gradient_norm") and model.get("optimizer", {}).get("fused")
-    if trainer["precision"] == "16-mixed" and clips_fused:
+    optimizers = [name for name in ("optimizer", "discriminator_optimizer") if name in model]
+    fused = [f"model.{name}.fused=false" for name in optimizers if model[name].get("fused")]
+    if trainer["precision"] == "16-mixed" and model.get("max_gradient_norm") and fused:
         raise UserError(
             "trainer.precision=16-mixed with model.max_gradient_norm: a fused optimizer clips "
-            "gradients that are still scaled; add model.optimizer.fused=false"
+            f"gradients that are still scaled; add {' '.join(fused)}"
         )
     on_gpu = torch.cuda.is_available() and trainer["accelerator"] != "cpu"
     if trainer["accelerator"] == "gpu" and not torch.cuda.is_available():

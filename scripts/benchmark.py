@@ -1,9 +1,8 @@
 """Measure what the framework costs: python scripts/benchmark.py [PART ...].
 
-The parts are training, unet, sampling, samplers, overhead, data and memory; without a name, all of
-them.
-Each part compares alternatives in alternating rounds within one process and prints medians and
-ratios; absolute figures depend on the machine and on what else it does.
+The parts are training, unet, gan, sampling, samplers, overhead, data and memory; without a name,
+all of them. Each part compares alternatives in alternating rounds within one process and prints
+medians and ratios; absolute figures depend on the machine and on what else it does.
 """
 
 import gc
@@ -19,6 +18,7 @@ from statistics import median
 import numpy as np
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
+from torch.nn.functional import pad, softplus
 from torchvision import transforms
 from torchvision.datasets import FashionMNIST
 
@@ -114,6 +114,33 @@ def seconds_bare_loop(recipe: dict, num_batches: int, tiny: bool = False) -> flo
     return (time.perf_counter() - started) / (num_batches - WARM_UP)
 
 
+def seconds_bare_gan(recipe: dict, num_batches: int) -> float:
+    """Seconds a step of a plain loop in which the same two networks take turns."""
+    training = training_of(recipe, tiny=False)
+    model, data = training.model.train(), training.data
+    generator, discriminator, penalty = model.generator, model.discriminator, model.penalty
+    of_generator, of_discriminator = model.configure_optimizers()
+    for number, batch in enumerate(stream(data, num_batches), start=1):
+        real = pad(to_float(batch.x), (2, 2, 2, 2), value=-1.0)
+        fake = generator(torch.randn(len(real), model.latent_dim), None)
+        loss = softplus(-discriminator(real, None)) + softplus(discriminator(fake.detach(), None))
+        if number % penalty.every == 0:
+            x = real.requires_grad_()
+            (slope,) = torch.autograd.grad(discriminator(x, None).sum(), x, create_graph=True)
+            loss = loss + penalty.every * penalty.weight / 2 * slope.square().sum((1, 2, 3))
+        of_discriminator.zero_grad()
+        loss.mean().backward()
+        of_discriminator.step()
+        discriminator.requires_grad_(False)
+        of_generator.zero_grad()
+        softplus(-discriminator(fake, None)).mean().backward()
+        of_generator.step()
+        discriminator.requires_grad_(True)
+        if number == WARM_UP:
+            started = time.perf_counter()
+    return (time.perf_counter() - started) / (num_batches - WARM_UP)
+
+
 def seconds_bare_lightning(recipe: dict, num_batches: int, tiny: bool = False) -> float:
     """Seconds a step of Lightning's Trainer with nothing added."""
     training = training_of(recipe, tiny)
@@ -162,10 +189,17 @@ def unet() -> None:
     compare_training(recipe_of("model=ddpm"), num_batches=60)
 
 
-def compare_training(recipe: dict, num_batches: int) -> None:
+def gan() -> None:
+    """Images a second of the default GAN: the whole stack against a bare alternating loop."""
+    compare_training(recipe_of("model=dcgan"), 100, seconds_bare_gan)
+
+
+def compare_training(
+    recipe: dict, num_batches: int, bare: Callable[[dict, int], float] = seconds_bare_loop
+) -> None:
     """Measure training through the whole stack against a bare loop, and print both."""
     figures = alternating({
-        "bare loop": lambda: seconds_bare_loop(recipe, num_batches),
+        "bare loop": lambda: bare(recipe, num_batches),
         "whole stack": lambda: seconds_whole_stack(recipe, num_batches),
     })  # fmt: skip
     batch_size = recipe["dataset"]["batch_size"]
@@ -317,7 +351,8 @@ class MemoryWatch(Callback):
 
 
 PARTS = {
-    part.__name__: part for part in (training, unet, sampling, samplers, overhead, data, memory)
+    part.__name__: part
+    for part in (training, unet, gan, sampling, samplers, overhead, data, memory)
 }
 
 
