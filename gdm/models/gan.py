@@ -95,19 +95,20 @@ class GAN(GenerativeModel):
         is_generators_turn = self.batches_seen % self.num_discriminator_steps == 0
         with torch.set_grad_enabled(is_generators_turn):
             z = torch.randn(len(x), self.latent_dim, device=self.device)
-            fake = self.decode_with_gradient(z, label)
+            fake = self.generate(z, label)
 
         with self.toggled_optimizer(discriminator_optimizer):
-            real_output, fake_output = self.judge(x, label), self.judge(fake.detach(), label)
+            real_output = self.discriminate(x, label)
+            fake_output = self.discriminate(fake.detach(), label)
             discriminator_loss = self.discriminator_loss(real_output, fake_output)
-            self.descend(
-                discriminator_loss + self.penalty_loss(x, fake, label), discriminator_optimizer
-            )
+            penalty = self.penalty_loss(x, fake, label)
+            self.descend(discriminator_loss + penalty, discriminator_optimizer)
             self.clip_weights()
 
         if is_generators_turn:
             with self.toggled_optimizer(generator_optimizer):
-                self.descend(self.generator_loss(self.judge(fake, label)), generator_optimizer)
+                loss = self.generator_loss(self.discriminate(fake, label))
+                self.descend(loss, generator_optimizer)
 
         return {
             "discriminator_loss": discriminator_loss.detach(),
@@ -141,7 +142,7 @@ class GAN(GenerativeModel):
             lambda x: self.discriminator(x, labels), self.shown(real), self.shown(fake)
         )
 
-    def judge(self, x: Tensor, label: Tensor) -> Tensor:
+    def discriminate(self, x: Tensor, label: Tensor) -> Tensor:
         """Return D's outputs for images as it is shown them: native images, (N,) -> (N,)."""
         return self.discriminator(self.shown(x), self.indicators(label)).float()
 
@@ -188,14 +189,14 @@ class GAN(GenerativeModel):
 
     # Samples -----------------------------------------------------------------------------------
 
-    def decode_with_gradient(self, z: Tensor, label: Tensor | None) -> Tensor:
+    def generate(self, z: Tensor, label: Tensor | None) -> Tensor:
         """Return the images of latents: (N, D), (N,) -> (N, C, H, W) in [-1, 1]."""
         return self.crop(self.generator(z, self.indicators(label)))
 
     @torch.no_grad()
     def decode(self, z: Tensor, label: Tensor | None = None) -> Tensor:
         """Return the images of latents: (N, D), (N,) -> (N, C, H, W) in [-1, 1]."""
-        return self.decode_with_gradient(z, label).float()
+        return self.generate(z, label).float()
 
     @torch.no_grad()
     def sample(self, indices: Sequence[int], label: Tensor | None = None, seed: int = 0) -> Tensor:
@@ -222,8 +223,8 @@ class GAN(GenerativeModel):
         """
         with self._keeping_buffers(), torch.enable_grad():
             z = torch.randn(len(x), self.latent_dim, device=self.device)
-            fake = self.decode_with_gradient(z, label)
-            real_output, fake_output = self.judge(x, label), self.judge(fake, label)
+            fake = self.generate(z, label)
+            real_output, fake_output = self.discriminate(x, label), self.discriminate(fake, label)
             of_generator = self.generator_loss(fake_output)
             of_discriminator = self.discriminator_loss(real_output, fake_output)
             figures = {
