@@ -37,11 +37,19 @@ class Sign:
 
 @dataclass(frozen=True)
 class Failure:
-    """A known way to fail: recognised where all its signs show, and what may help."""
+    """A known way to fail: recognised where all its signs show in a model to which it applies, and
+    what may help."""
 
     name: str
     signs: tuple[Sign, ...]
     remedies: Callable[[GenerativeModel], list[str]]
+    applies: Callable[[GenerativeModel], bool] = lambda model: True
+
+
+def judges_each_image(model: GenerativeModel) -> bool:
+    """Whether the discriminator says of an image that it is real; a critic of the Wasserstein
+    distance is meant to tell the two sets apart as well as it can."""
+    return model.objective.boundary is not None
 
 
 def weaker_discriminator(model: GenerativeModel) -> list[str]:
@@ -97,6 +105,7 @@ FAILURES = (
                  below=0.02),
         ),
         weaker_discriminator,
+        judges_each_image,
     ),
     Failure(
         "mode collapse, the generator repeats itself",
@@ -168,7 +177,8 @@ def verdict(figures: dict[str, float], model: GenerativeModel) -> str | None:
         model: the model, whose settings the remedies start from.
     """
     for failure in FAILURES:
-        if all(sign.shows(figures) for sign in failure.signs):
+        shows = all(sign.shows(figures) for sign in failure.signs)
+        if shows and failure.applies(model):
             return f"{failure.name}: try {' or '.join(failure.remedies(model))}"
     return None
 

@@ -20,7 +20,11 @@ ROOT = Path(__file__).parents[1]
 
 # Overrides of single models, where the journey is not about the numbers.
 FEW_COMPONENTS = ("model.density.num_components=2",)
-SHORTER = {"autoencoder": FEW_COMPONENTS, "denoising_autoencoder": FEW_COMPONENTS}
+SHORTER = {
+    "autoencoder": FEW_COMPONENTS,
+    "denoising_autoencoder": FEW_COMPONENTS,
+    "wgan": ("model.num_discriminator_steps=5",),  # so that players stand between two turns
+}
 
 # Networks so small, and a run so short, that the journey is what takes the time.
 SMALL = ("model.width=8",)

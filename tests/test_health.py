@@ -106,6 +106,12 @@ def test_every_remedy_can_be_pasted(name):
             assert recipe != composed(f"model={name}"), remedy
 
 
+def test_a_critic_is_meant_to_tell_real_from_fake():
+    sure = HEALTHY | {"real_accuracy": 1.0, "fake_accuracy": 1.0, "generator_gradient": 1e-4}
+    assert health.verdict(sure, model("wgan")) is None
+    assert health.verdict(sure, model("dcgan")).startswith("discriminator overpowers")
+
+
 def test_what_a_run_has_is_not_proposed_to_it():
     overrides = (
         "model.discriminator.dropout=0.3", "model.targets.noise=0.2", "model.instance_noise=0.5"
