@@ -195,8 +195,8 @@ class Targets:
     the truth.
 
     Args:
-        smoothing: real images are labelled 1 - smoothing (one-sided; Salimans et al. 2016,
-            section 3.4).
+        smoothing: the label 1 becomes 1 - smoothing, and 0 stays (one-sided; Salimans et al.
+            2016, section 3.4).
         flipped: share of the labels, of real and of fake images, that are the wrong way round.
         noise: standard deviation of Gaussian noise on the labels, which stay within [0, 1].
     """
@@ -208,13 +208,13 @@ class Targets:
 
     def __call__(self, like: Tensor) -> tuple[Tensor, Tensor]:
         """Return labels of as many real and fake images as `like` has rows, (N,) each."""
-        real, fake = torch.ones_like(like) - self.smoothing, torch.zeros_like(like)
-        return self._unsure(real), self._unsure(fake)
+        return self._unsure(torch.ones_like(like)), self._unsure(torch.zeros_like(like))
 
     def _unsure(self, realness: Tensor) -> Tensor:
         if self.flipped:
             is_flipped = torch.rand_like(realness) < self.flipped
             realness = torch.where(is_flipped, 1 - realness, realness)
+        realness = (1 - self.smoothing) * realness
         if self.noise:
             realness = (realness + self.noise * torch.randn_like(realness)).clamp(0, 1)
         return realness

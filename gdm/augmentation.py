@@ -19,7 +19,7 @@ class Augmentation(nn.Module):
         contrast: the distance from an image's mean is scaled by 1 - contrast to 1 + contrast.
         translation: moved by up to this share of their side, either way along each axis; what
             moves in is black.
-        cutout: a square of this share of the side is made grey.
+        cutout: a square of this share of the side, around any pixel, is made grey.
     """
 
     def __init__(
@@ -39,10 +39,15 @@ class Augmentation(nn.Module):
             mean = x.mean((1, 2, 3), keepdim=True)
             x = mean + (1 + self.contrast * _either_way(x)) * (x - mean)
         if self.translation:
-            x = moved(x, round(self.translation * x.shape[-1]))
+            x = moved(x, _pixels(self.translation, x))
         if self.cutout:
-            x = x * _outside_of_a_square(x, round(self.cutout * x.shape[-1]))
+            x = x * _outside_of_a_square(x, _pixels(self.cutout, x))
         return x
+
+
+def _pixels(share: float, x: Tensor) -> int:
+    """Return a share of the images' side in pixels, at least one."""
+    return max(1, round(share * x.shape[-1]))
 
 
 def _either_way(x: Tensor) -> Tensor:
@@ -69,9 +74,9 @@ def moved(x: Tensor, furthest: int) -> Tensor:
 
 
 def _outside_of_a_square(x: Tensor, size: int) -> Tensor:
-    """Return 0 in a square of each image and 1 elsewhere, (N, 1, R, R)."""
+    """Return 0 in a square, as far as it is in the image, and 1 elsewhere: (N, 1, R, R)."""
     side = x.shape[-1]
-    start = torch.randint(side - size + 1, (2, len(x), 1), device=x.device)
+    start = torch.randint(side, (2, len(x), 1), device=x.device) - size // 2
     place = torch.arange(side, device=x.device)
     row, column = (place >= start) & (place < start + size)  # (N, R)
     return (~(row[:, :, None] & column[:, None, :])).unsqueeze(1).float()

@@ -50,13 +50,15 @@ class Linear(LearningRate):
 
     Args:
         warmup_share: as in `LearningRate`.
-        constant_share: share of what follows the warm-up before the line begins to fall.
         final_factor: where it ends.
+        constant_share: share of what follows the warm-up before the line begins to fall.
     """
 
     decays = True
 
-    def __init__(self, warmup_share: Share, constant_share: Share, final_factor: Share) -> None:
+    def __init__(
+        self, warmup_share: Share, final_factor: Share, constant_share: Share = 0.0
+    ) -> None:
         super().__init__(warmup_share)
         self.constant_share = constant_share
         self.final_factor = final_factor

@@ -161,11 +161,12 @@ class Training:
             )
         self.model.place_in_run(seed, batch_size, num_batches, start)
         before = run.manifest().get("num_batches", num_batches)
-        if checkpoint and before != num_batches and self.model.learning_rate.decays:
+        if checkpoint and before != num_batches and self.model.depends_on_length:
             run.describe(extended=True)
             log.warning(
-                "the learning rate decays with the budget, and %d of its batches had been trained "
-                "for another: this is not the run that would have had the new budget at once",
+                "training depends on the budget (a learning rate that decays, noise that fades, a "
+                "guide), and %d batches had been trained for another: this is not the run that "
+                "would have had the new budget at once",
                 start,
             )
         self.data.set_stream(seed, start, num_batches)

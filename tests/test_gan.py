@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 from gdm import checkpoints, runs
 from gdm.data.batches import Batch, to_float
 from gdm.data.sources import FashionMNISTMini
+from gdm.errors import UserError
 from gdm.networks.gan import Discriminator, Generator
 from gdm.recipes import build
 
@@ -82,7 +83,7 @@ def test_the_paper_has_its_own_numbers():
     assert recipe["penalty"] is None
 
 
-def test_spectral_normalisation_leaves_no_layer_a_larger_slope_than_1():
+def test_spectral_normalisation_makes_the_largest_singular_value_of_each_layer_1():
     torch.manual_seed(0)
     network = Discriminator(1, 16, 0, 8, "spectral", "projection", 0.0, False)
     for _ in range(100):  # of the power iteration
@@ -225,13 +226,13 @@ REMEDIES = [
     "model.num_discriminator_steps=2",
     "model.optimizer.lr=1e-4",
     "model.discriminator.minibatch_deviation=true",
-    "model.discriminator.normalisation=batch",
     "model.discriminator.normalisation=layer",
     "model.discriminator.normalisation=spectral",
     "model.augmentation.translation=0.125",
     "model.augmentation.cutout=0.5",
     "model.augmentation.brightness=0.2",
     "model.augmentation.contrast=0.2",
+    "penalty=none model.discriminator.normalisation=batch",
     "model.max_weight=0.01",
     "model.max_gradient_norm=0.001",
     "model.penalty.weight=100",
@@ -250,7 +251,7 @@ def without_remedies():
 @pytest.mark.parametrize("remedy", REMEDIES)
 def test_a_remedy_reaches_the_generators_weights(remedy, without_remedies):
     """The same seed, batches and number of steps: what differs is the remedy's doing."""
-    assert not torch.equal(weights(fit(gan(remedy), 17).generator), without_remedies)
+    assert not torch.equal(weights(fit(gan(*remedy.split()), 17).generator), without_remedies)
 
 
 def test_the_same_again_is_the_same(without_remedies):
@@ -296,12 +297,21 @@ def test_a_lazy_penalty_counts_seldom_and_as_much_in_sum():
 
 
 def test_real_and_fake_batches_have_their_own_batch_statistics():
-    model, (batch,) = gan("model.discriminator.normalisation=batch", "penalty=none"), batches(1)
-    seen = []
+    model, seen = gan("model.discriminator.normalisation=batch", "penalty=none"), []
     model.discriminator.features.register_forward_pre_hook(lambda _, x: seen.append(len(x[0])))
     fit(model, 1)
     assert seen == [SIZE, SIZE, SIZE]  # real, fake, and fake for the generator
-    del batch
+
+
+def test_batch_normalisation_and_a_penalty_are_refused_together():
+    with pytest.raises(UserError, match="penalty=none or model"):
+        gan("model.discriminator.normalisation=batch")
+
+
+def test_a_generator_that_would_never_learn_is_refused(tmp_path):
+    recipe = composed("model=dcgan", *SMALL_GAN, *BRIEF, "model.num_discriminator_steps=13")
+    with pytest.raises(UserError, match=r"num_discriminator_steps=13: .* only 12 batches"):
+        trained(recipe, tmp_path)
 
 
 def test_half_precision_trains_with_penalties_in_full():
@@ -350,10 +360,16 @@ def test_accuracies_are_shares_of_images_on_the_right_side():
 def test_gradients_are_those_that_the_players_would_follow():
     model = gan("penalty=none")
     (batch,) = batches(1)
-    torch.manual_seed(3)
     figures = model.health(batch.x, batch.label)
-    torch.manual_seed(3)
-    fake = model.crop(model.generator(torch.randn(SIZE, 100), None))
-    model.generator_loss(model.discriminate(fake, batch.label)).backward()
-    gradient = torch.cat([p.grad.flatten() for p in model.generator.parameters()])
-    assert figures["generator_gradient"] == pytest.approx(float(gradient.norm()), rel=1e-4)
+    fake = model.generate(model.sample_codes(range(SIZE)), None)
+    real_output = model.discriminate(batch.x, batch.label)
+    fake_output = model.discriminate(fake, batch.label)
+    for name, loss, network in (
+        ("generator_gradient", model.generator_loss(fake_output), model.generator),
+        ("discriminator_gradient", model.discriminator_loss(real_output, fake_output),
+         model.discriminator),
+    ):  # fmt: skip
+        model.zero_grad()
+        loss.backward(retain_graph=True)
+        gradient = torch.cat([p.grad.flatten() for p in network.parameters()])
+        assert figures[name] == pytest.approx(float(gradient.norm()), rel=1e-4)

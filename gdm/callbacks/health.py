@@ -7,21 +7,22 @@ import torch
 
 from gdm import health
 from gdm.data.datamodule import ImageDataModule
+from gdm.evaluation import numbers
 from gdm.models.base import GenerativeModel
-from gdm.ranges import Count
+from gdm.ranges import Several
 
 log = logging.getLogger(__name__)
 
 
 class Health:
-    """Measures how the two players of a GAN stand and how varied the samples are, and says so in
-    one line; a known failure with what may help.
+    """Measures how the two players of a GAN stand and how varied the samples are, and names a
+    known failure with what may help.
 
     Args:
         num_images: how many validation images and samples it looks at.
     """
 
-    def __init__(self, num_images: Count) -> None:
+    def __init__(self, num_images: Several) -> None:
         self.num_images = num_images
 
     def measure(
@@ -38,17 +39,24 @@ class Health:
         figures = model.health(batch.x, batch.label)
         if not figures:
             return {}
-        with model.evaluating():
-            samples = model.sample(range(len(batch.x)))
-        figures |= health.diversity(samples.cpu(), batch.x.cpu())
+        if len(batch.x.unique(dim=0)) > 1:
+            with model.evaluating():
+                samples = model.sample(range(len(batch.x)))
+            figures |= health.diversity(samples.cpu(), batch.x.cpu())
         if "class_histogram" in record:
             labels = data.split("validation").labels
             real = torch.bincount(labels, minlength=data.num_classes) / len(labels)
             figures["class_variety"] = health.class_variety(
                 record["class_histogram"], real.tolist()
             )
-        said = health.verdict(figures | {"images": float(model.images_seen)}, model)
-        words = ", ".join(f"{name} {value:.2g}" for name, value in figures.items())
-        log.log(logging.WARNING if said else logging.INFO, "health: %s%s", words,
-                f"; {said}" if said else "")  # fmt: skip
+        said = health.verdict(figures, model)
         return figures | ({"verdict": said} if said else {})
+
+
+def say(found: dict[str, Any]) -> None:
+    """Write what was found into the log, in one line."""
+    figures = ", ".join(f"{name} {value:.2g}" for name, value in numbers(found).items())
+    if "verdict" in found:
+        log.warning("health: %s; %s", figures, found["verdict"])
+    else:
+        log.info("health: %s", figures)

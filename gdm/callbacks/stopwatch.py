@@ -31,13 +31,10 @@ class Stopwatch(Callback):
     def on_train_batch_end(self, trainer, model, outputs, batch, batch_idx: int) -> None:
         float(next(iter(outputs.values())))  # wait for the device
         self._moments.append(time.perf_counter())
-        cycle = model.batches_in_cycle
-        moments = self._moments[WARM_UP_STEPS::cycle]
-        if len(moments) < 3 or moments[-1] - moments[0] < self.seconds:
+        moments = self._moments[WARM_UP_STEPS:]
+        if len(moments) < 2 or moments[-1] - moments[0] < self.seconds:
             return
-        cycles = (after - before for before, after in pairwise(moments))
-        # what else the machine does for a moment is left out
-        self.step_seconds = median(cycles) / cycle
+        self.step_seconds = _seconds_a_step(moments, model.batches_in_cycle)
         if self.validation is not None:
             self.look_seconds = _seconds(lambda: self.validation.judge(trainer, model))
             if self.look_seconds < LONG:  # the first one imports and allocates
@@ -45,6 +42,15 @@ class Stopwatch(Callback):
         path = Run(trainer.default_root_dir).checkpoints / LAST
         self.save_seconds = _seconds(lambda: trainer.save_checkpoint(path, weights_only=False))
         trainer.should_stop = True
+
+
+def _seconds_a_step(moments: list[float], cycle: int) -> float:
+    """Return the median over whole cycles, which leaves out what else the machine does for a
+    moment; where they are too long for two of them, the mean."""
+    cycles = [after - before for before, after in pairwise(moments[::cycle])]
+    if len(cycles) < 2:
+        return (moments[-1] - moments[0]) / (len(moments) - 1)
+    return median(cycles) / cycle
 
 
 def _seconds(act) -> float:

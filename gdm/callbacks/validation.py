@@ -9,7 +9,7 @@ from pytorch_lightning import Callback
 from gdm import evaluation
 from gdm.callbacks.budget import is_due
 from gdm.callbacks.checkpoints import CHOSEN_BY, Checkpoints
-from gdm.callbacks.health import Health
+from gdm.callbacks.health import Health, say
 from gdm.callbacks.metrics import TrainingMetrics, settle
 from gdm.callbacks.pictures import Pictures
 from gdm.callbacks.quality import Quality
@@ -28,8 +28,8 @@ class Validation(Callback):
         limit: number of validation images for the model's own figures; None for all.
         quality: what compares samples with the validation images, and so finds the best
             checkpoint; None for neither.
-        health: what tells whether a GAN's two players are well; None for nothing.
         pictures: what is drawn; None for nothing.
+        health: what tells whether a GAN's two players are well; None for nothing.
     """
 
     def __init__(
@@ -37,8 +37,8 @@ class Validation(Callback):
         times: Count,
         limit: Count | None,
         quality: Quality | None,
-        health: Health | None,
         pictures: Pictures | None,
+        health: Health | None = None,
     ) -> None:
         self.times = times
         self.limit = limit
@@ -74,8 +74,10 @@ class Validation(Callback):
         Run(trainer.default_root_dir).record(model.images_seen, record)
         figures = {f"validation/{name}": v for name, v in evaluation.numbers(record).items()}
         figures["validation/seconds"] = seconds
-        health = evaluation.numbers(record.get("health", {}))
-        figures |= {f"health/{name}": value for name, value in health.items()}
+        if "health" in record:
+            say(record["health"])
+            found = evaluation.numbers(record["health"])
+            figures |= {f"health/{name}": value for name, value in found.items()}
         for logger in trainer.loggers:
             logger.log_metrics(figures, model.images_seen)
         metrics = part_of(trainer, TrainingMetrics)

@@ -161,6 +161,11 @@ class GenerativeModel(LightningModule):
         """Number of training images consumed, those of the batch in progress included."""
         return self.batches_seen * self.batch_size
 
+    @property
+    def depends_on_length(self) -> bool:
+        """Whether a step depends on the run's length, so that an extended run is another."""
+        return self.learning_rate.decays
+
     def average(self, *networks: nn.Module) -> None:
         """Name the networks whose averaged weights samples and evaluation use; the last line of
         a constructor."""

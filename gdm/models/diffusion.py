@@ -153,6 +153,10 @@ class Diffusion(GenerativeModel):
         if self.guide is not None:
             self._keep_guide()
 
+    @property
+    def depends_on_length(self) -> bool:
+        return super().depends_on_length or self.guide is not None
+
     def _keep_guide(self) -> None:
         """Keep the averaged weights as they are now."""
         with self.evaluating():

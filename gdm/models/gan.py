@@ -10,10 +10,13 @@ from torch import Tensor, nn
 from gdm.adversarial import Objective, Penalty, Targets
 from gdm.augmentation import Augmentation
 from gdm.ema import EMA
+from gdm.errors import UserError
 from gdm.learning_rates import LearningRate
 from gdm.models.base import GenerativeModel
-from gdm.randomness import normal
+from gdm.randomness import normal, seed_default_generators
 from gdm.ranges import Count, NonNegative, Positive
+
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
 class GAN(GenerativeModel):
@@ -80,6 +83,12 @@ class GAN(GenerativeModel):
             channels=channels, resolution=resolution, num_labels=num_labels
         )
         self.objective = objective
+        has_batch_norm = any(isinstance(m, BATCH_NORMS) for m in self.discriminator.modules())
+        if penalty is not None and has_batch_norm:
+            raise ValueError(
+                "a penalty looks at each image's own slope, which batch normalisation ties to the "
+                "others; choose penalty=none or model.discriminator.normalisation=layer"
+            )
         self.penalty = penalty
         self.max_weight = max_weight
         self.num_discriminator_steps = num_discriminator_steps
@@ -112,6 +121,7 @@ class GAN(GenerativeModel):
 
         return {
             "discriminator_loss": discriminator_loss.detach(),
+            "penalty": penalty.detach(),
             "generator_loss": self.generator_loss(fake_output.detach()),
             "real_output": real_output.detach().mean(),
             "fake_output": fake_output.detach().mean(),
@@ -128,10 +138,10 @@ class GAN(GenerativeModel):
         """Return what G minimises: (N,) -> ()."""
         return self.objective.of_generator(fake_output).mean()
 
-    def penalty_loss(self, real: Tensor, fake: Tensor, label: Tensor) -> Tensor | float:
-        """Return the penalty of D's slope, at the batches where it counts."""
+    def penalty_loss(self, real: Tensor, fake: Tensor, label: Tensor) -> Tensor:
+        """Return the penalty of D's slope, which is 0 at the batches where it does not count."""
         if self.penalty is None or self.batches_seen % self.penalty.every:
-            return 0.0
+            return real.new_zeros(())
         slope = self.slope(real, fake, label)
         return self.penalty.weight * self.penalty.every * self.penalty.cost(slope).mean()
 
@@ -160,6 +170,13 @@ class GAN(GenerativeModel):
 
     # Optimizers --------------------------------------------------------------------------------
 
+    def on_fit_start(self) -> None:
+        if self.num_batches < self.num_discriminator_steps:
+            raise UserError(
+                f"model.num_discriminator_steps={self.num_discriminator_steps}: the generator "
+                f"would never learn, since the run has only {self.num_batches} batches"
+            )
+
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         of_generator = self.optimizer(self.generator.parameters())
         of_generator.register_step_post_hook(self._update_average)
@@ -181,6 +198,10 @@ class GAN(GenerativeModel):
     def _update_average(self, *_) -> None:
         if self.ema is not None:  # G steps once in so many batches
             self.ema.update(self.images_seen, self.num_discriminator_steps * self.batch_size)
+
+    @property
+    def depends_on_length(self) -> bool:
+        return super().depends_on_length or self.instance_noise > 0
 
     @property
     def batches_in_cycle(self) -> int:
@@ -222,12 +243,13 @@ class GAN(GenerativeModel):
             x, label: images that were not trained on, (N, C, H, W) and (N,).
         """
         with self._keeping_buffers(), torch.enable_grad():
-            z = torch.randn(len(x), self.latent_dim, device=self.device)
-            fake = self.generate(z, label)
+            seed_default_generators(self.seed, "health")  # every step seeds them for itself
+            fake = self.generate(self.sample_codes(range(len(x))), label)
             real_output, fake_output = self.discriminate(x, label), self.discriminate(fake, label)
             of_generator = self.generator_loss(fake_output)
             of_discriminator = self.discriminator_loss(real_output, fake_output)
             figures = {
+                "generator_steps": float(self.batches_seen // self.num_discriminator_steps),
                 **self._accuracies(real_output.detach(), fake_output.detach()),
                 "generator_gradient": _gradient_norm(of_generator, self.generator),
                 "discriminator_gradient": _gradient_norm(of_discriminator, self.discriminator),
@@ -260,5 +282,6 @@ class GAN(GenerativeModel):
 
 
 def _gradient_norm(loss: Tensor, network: nn.Module) -> float:
-    gradients = torch.autograd.grad(loss, list(network.parameters()), retain_graph=True)
-    return float(nn.utils.get_total_norm(gradients))
+    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
+    return float(nn.utils.get_total_norm(each for each in gradients if each is not None))

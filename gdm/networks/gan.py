@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from gdm.networks.autoencoder import SMALLEST, stage_channels
-from gdm.ranges import Count, Share
+from gdm.ranges import Count, Natural, Share
 
 WIDEST = 8  # channels grow to this multiple of the width
-DEVIATION_GROUP = 4  # images over which `_MinibatchDeviation` is taken (Karras et al. 2018)
+DEVIATION_GROUPS = (4, 3, 2)  # images of `_MinibatchDeviation` (Karras et al. 2018: 4)
 
 
 class Generator(nn.Module):
@@ -34,7 +34,7 @@ class Generator(nn.Module):
         channels: Count,
         resolution: Count,
         latent_dim: Count,
-        num_labels: int,
+        num_labels: Natural,
         width: Count,
     ) -> None:
         super().__init__()
@@ -71,9 +71,10 @@ class Discriminator(nn.Module):
         resolution: R, a power of two of at least 16.
         num_labels: K; 0 for none.
         width: channels at R / 2; they double at each halving, up to eight times the width.
-        normalisation: `batch` as in DCGAN; `spectral` divides each layer's weights by their
-            largest singular value (Miyato et al. 2018); `layer` is over all of an image's
-            features, so that a penalty may still look at images one by one.
+        normalisation: `batch` as in DCGAN; `spectral` divides the weights of each convolution, as
+            a matrix, by their largest singular value (Miyato et al. 2018), and leaves the last
+            layer free; `layer` is over all of an image's features, so that a penalty may still
+            look at images one by one.
         conditioning: how labels come in, if there are any: as further planes of the image
             (`concatenation`; Mirza and Osindero 2014), or as <label's vector, features> added to
             the output (`projection`; Miyato and Koyama 2018, equation 3).
@@ -86,7 +87,7 @@ class Discriminator(nn.Module):
         self,
         channels: Count,
         resolution: Count,
-        num_labels: int,
+        num_labels: Natural,
         width: Count,
         normalisation: Literal["none", "batch", "layer", "spectral"],
         conditioning: Literal["projection", "concatenation"],
@@ -94,18 +95,17 @@ class Discriminator(nn.Module):
         minibatch_deviation: bool,
     ) -> None:
         super().__init__()
-        self.width, self.dropout = width, dropout
+        self.width, self.dropout, self.normalisation = width, dropout, normalisation
         self.minibatch_deviation = minibatch_deviation
         has_labels = num_labels > 0
         self.labels_are_planes = has_labels and conditioning == "concatenation"
         channels += num_labels if self.labels_are_planes else 0
-        wrap = spectral_norm if normalisation == "spectral" else nn.Identity()
         bias = normalisation != "batch"  # which has one of its own; the paper has no other
         normalised = _normalisation(normalisation)
         stages = stage_channels(resolution, width, WIDEST)
-        layers = [wrap(_halving(channels, width, bias)), nn.LeakyReLU(0.2), nn.Dropout(dropout)]
+        layers = [_halving(channels, width, bias), nn.LeakyReLU(0.2), nn.Dropout(dropout)]
         for here, below in pairwise(stages):
-            layers += [wrap(_halving(here, below, bias)), *normalised(below)]
+            layers += [_halving(here, below, bias), *normalised(below)]
             layers += [nn.LeakyReLU(0.2), nn.Dropout(dropout)]
         self.features = nn.Sequential(*layers)
         self.deviation = _MinibatchDeviation() if minibatch_deviation else nn.Identity()
@@ -115,6 +115,10 @@ class Discriminator(nn.Module):
         num_features = stages[-1] * SMALLEST**2
         self.project = nn.Linear(num_labels, num_features, bias=False) if by_projection else None
         self.apply(_initialise)
+        if normalisation == "spectral":
+            convolutions = (each for each in layers if isinstance(each, nn.Conv2d))
+            for convolution in convolutions:
+                spectral_norm(convolution)
         self.to(memory_format=torch.channels_last)
 
     def forward(self, x: Tensor, labels: Tensor | None) -> Tensor:
@@ -132,7 +136,7 @@ class _MinibatchDeviation(nn.Module):
     """Append a map of the mean deviation within groups of images: (N, C, S, S) -> C + 1 maps."""
 
     def forward(self, maps: Tensor) -> Tensor:
-        group = DEVIATION_GROUP if len(maps) % DEVIATION_GROUP == 0 else len(maps)
+        group = next((g for g in DEVIATION_GROUPS if len(maps) % g == 0), len(maps))
         grouped = maps.float().unflatten(0, (group, -1))  # (group, N / group, C, S, S)
         deviation = (grouped.var(0, correction=0) + 1e-8).sqrt().mean((1, 2, 3))
         shown = deviation.repeat(group)[:, None, None, None].expand(-1, 1, *maps.shape[2:])
@@ -158,9 +162,7 @@ def _doubling(channels: int, channels_above: int) -> nn.ConvTranspose2d:
 def _initialise(module: nn.Module) -> None:
     """Draw weights from N(0, 0.02) and gains of BatchNorm from N(1, 0.02), section 4."""
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
-        is_spectral = hasattr(module, "parametrizations")
-        weight = module.parametrizations.weight.original if is_spectral else module.weight
-        nn.init.normal_(weight, 0.0, 0.02)
+        nn.init.normal_(module.weight, 0.0, 0.02)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
     elif isinstance(module, nn.BatchNorm2d):
