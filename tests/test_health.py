@@ -165,17 +165,18 @@ def test_diversity_needs_two_images(count):
 
 # The lecture's two failures, with real images. A run is told by what it says in the second half.
 
+AT_ONCE = ("learning_rate=constant", "model.learning_rate.warmup_share=0", "penalty=none")
 SABOTAGE = {
     "healthy": (),
     "discriminator overpowers the generator": (
-        "objective=minimax", "penalty=none",
-        "model.optimizer.lr=2e-4", "model.discriminator_optimizer.lr=2e-3",
+        *AT_ONCE, "objective=minimax",
+        "model.optimizer.lr=2e-5", "model.discriminator_optimizer.lr=2e-3",
     ),
     "discriminator overpowers the generator, which gets a gradient": (
-        "penalty=none", "model.optimizer.lr=5e-5", "model.discriminator_optimizer.lr=5e-3",
+        *AT_ONCE, "model.optimizer.lr=1e-5", "model.discriminator_optimizer.lr=2e-3",
     ),
     "mode collapse": (
-        "penalty=none", "model.optimizer.lr=1e-2", "model.discriminator_optimizer.lr=2e-5",
+        *AT_ONCE, "model.optimizer.lr=1e-2", "model.discriminator_optimizer.lr=2e-5",
     ),
 }  # fmt: skip
 
