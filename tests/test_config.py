@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hydra.errors import HydraException
 
 from gdm import config
 from gdm.config import job_name
@@ -88,10 +89,10 @@ def compose(*overrides: str) -> dict:
 def test_every_option_makes_a_good_recipe_with_one_model_at_least(group, option):
     mistakes = []
     for model in [option] if group == "model" else MODELS:
-        recipe = compose(f"model={model}", f"{group}={option}")
         try:
+            recipe = compose(f"model={model}", f"{group}={option}")
             check(recipe)
-        except UserError as mistake:
+        except (UserError, HydraException) as mistake:
             mistakes.append(str(mistake))
             continue
         return check_keys(recipe)
