@@ -93,6 +93,60 @@ def report_quality_cost(record: dict[str, Any]) -> None:
     Console().print(table)
 
 
+def report_found(record: dict[str, Any]) -> None:
+    """Print what a tool of the latent space has found: its single numbers, then its tables.
+
+    A group of groups of numbers is a table with a column a group, a list of groups one with a row
+    a group.
+    """
+    title = f"{record['tool']} of {record['name']}, {record['dataset']}"
+    numbers = {name: value for name, value in record.items() if isinstance(value, float)}
+    tables = {name: value for name, value in record.items() if _is_table(value)}
+    if numbers:
+        tables = {title: [{"": _in_words(name), "value": numbers[name]} for name in numbers]} | (
+            tables
+        )
+    for name, value in tables.items():
+        rows = value if isinstance(value, list) else _transposed(value)
+        columns = list(dict.fromkeys(column for row in rows for column in row))
+        table = Table(title=_in_words(name), title_justify="left")
+        for column in columns:
+            justify = "left" if isinstance(rows[0].get(column), str) else "right"
+            table.add_column(_in_words(column), justify=justify)
+        for row in rows:
+            table.add_row(*(_cell(row.get(column)) for column in columns))
+        Console().print(table)
+
+
+def _is_table(value: Any) -> bool:
+    groups = list(value.values()) if isinstance(value, dict) else value
+    if not isinstance(groups, list) or not groups:
+        return False
+    return all(
+        isinstance(group, dict) and any(isinstance(each, float) for each in group.values())
+        for group in groups
+    )
+
+
+def _transposed(groups: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Turn a group of groups, the later columns, into rows."""
+    names = dict.fromkeys(name for group in groups.values() for name in group)
+    return [
+        {"": _in_words(name)} | {group: groups[group].get(name) for group in groups}
+        for name in names
+    ]
+
+
+def _in_words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:,.3f}" if isinstance(value, float) else str(value)
+
+
 def _remark(name: str, record: dict[str, Any]) -> str:
     """Return the unit of a figure, or how many it was made of, where they need to be said."""
     remarks = {
