@@ -99,33 +99,32 @@ def report_found(record: dict[str, Any]) -> None:
     A group of groups of numbers is a table with a column a group, a list of groups one with a row
     a group.
     """
-    title = f"{record['tool']} of {record['name']}, {record['dataset']}"
+    print(f"{record['tool']} of {record['name']}, {record['dataset']}")
     numbers = {name: value for name, value in record.items() if isinstance(value, float)}
-    tables = {name: value for name, value in record.items() if _is_table(value)}
     if numbers:
-        tables = {title: [{"": _in_words(name), "value": numbers[name]} for name in numbers]} | (
-            tables
-        )
-    for name, value in tables.items():
-        rows = value if isinstance(value, list) else _transposed(value)
-        columns = list(dict.fromkeys(column for row in rows for column in row))
-        table = Table(title=_in_words(name), title_justify="left")
-        for column in columns:
-            justify = "left" if isinstance(rows[0].get(column), str) else "right"
-            table.add_column(_in_words(column), justify=justify)
-        for row in rows:
-            table.add_row(*(_cell(row.get(column)) for column in columns))
-        Console().print(table)
+        _print_table([{"": _in_words(name), "value": numbers[name]} for name in numbers])
+    for name, value in record.items():
+        if _is_table(value):
+            print(_in_words(name))
+            _print_table(value if isinstance(value, list) else _transposed(value))
+
+
+def _print_table(rows: list[dict[str, Any]]) -> None:
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    table = Table()
+    for column in columns:
+        justify = "left" if isinstance(rows[0].get(column), str) else "right"
+        table.add_column(_in_words(column), justify=justify)
+    for row in rows:
+        table.add_row(*(_cell(row.get(column)) for column in columns))
+    Console().print(table)
 
 
 def _is_table(value: Any) -> bool:
     groups = list(value.values()) if isinstance(value, dict) else value
-    if not isinstance(groups, list) or not groups:
+    if not isinstance(groups, list) or not all(isinstance(group, dict) for group in groups):
         return False
-    return all(
-        isinstance(group, dict) and any(isinstance(each, float) for each in group.values())
-        for group in groups
-    )
+    return any(isinstance(each, float) for group in groups for each in group.values())
 
 
 def _transposed(groups: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 from a normal distribution, and the density that is fitted to those of a plain autoencoder.
 """
 
+import importlib.util
 import math
 import warnings
 
@@ -269,15 +270,24 @@ def manifold_approximation(codes: Tensor, further: Tensor, seed: int) -> tuple[T
     Raises:
         UserError: if umap-learn is not installed.
     """
-    try:
-        from umap import UMAP
-    except ImportError:
+    refuse_without_umap()
+    from umap import UMAP
+
+    reducer = UMAP(n_components=2, random_state=seed, n_jobs=1).fit(codes.numpy())
+    return _to(codes, reducer.embedding_), _to(codes, reducer.transform(further.numpy()))
+
+
+def refuse_without_umap() -> None:
+    """Refuse a map that needs a library which is not there.
+
+    Raises:
+        UserError: saying how it is installed.
+    """
+    if importlib.util.find_spec("umap") is None:
         raise UserError(
             "tool.projection=umap: needs umap-learn; install it with pip install -e '.[umap]', or "
             "take tool.projection=tsne or pca"
-        ) from None
-    reducer = UMAP(n_components=2, random_state=seed, n_jobs=1).fit(codes.numpy())
-    return _to(codes, reducer.embedding_), _to(codes, reducer.transform(further.numpy()))
+        )
 
 
 def _to(codes: Tensor, array) -> Tensor:

@@ -125,7 +125,7 @@ STRETCH = torch.tensor([[3.0, 1.0], [0.0, 0.1]])
 
 
 def ring(count: int) -> torch.Tensor:
-    angle = 2 * torch.pi * torch.rand(count, generator=torch.Generator().manual_seed(0))
+    angle = 2 * torch.pi * torch.rand(count, generator=torch.Generator().manual_seed(1))
     radius = 1 + 0.05 * gaussian(count, 1)
     return radius * torch.stack([angle.cos(), angle.sin()], 1)
 

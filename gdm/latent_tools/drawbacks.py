@@ -66,10 +66,10 @@ def measure(
     figures = _distances(model, codes, seed)
     areas = latent.class_areas(codes, label, data.num_classes)
     noise = normal(range(num_samples), codes.shape[1:], seed, "nearest normal")
-    shares = {"area in the latent space": areas}
+    shares = {"area of the codes": areas}
     kinds = {
         "samples": model.sample_codes(range(num_samples), seed=seed).cpu(),
-        "samples of a normal distribution": latent.nearest_normal(codes, noise),
+        "normal samples": latent.nearest_normal(codes, noise),
     }
     real = _shares(label, data.num_classes)
     for name, z in kinds.items():

@@ -74,7 +74,7 @@ class Edit(Tool):
 
     def __init__(
         self,
-        attribute: list[str] | str | None,
+        attribute: list[str | int] | str | None,
         csv: str | None,
         column: str | None,
         alphas: list[float],
@@ -110,7 +110,7 @@ class Edit(Tool):
         held_out = coded(model, attribute.held_out)
         judge = _judge(classifier_of(subject, data), attribute)
         lacking = _selected(held_out, ~attribute.held_out_has, self.num_held_out)
-        alphas = [0.0, *(alpha for alpha in self.alphas if alpha != 0)]
+        alphas = [0.0, *(float(alpha) for alpha in self.alphas if alpha != 0)]
         by_alpha: dict[float, dict[str, float]] = {}
         plain = None
         for alpha in alphas:
@@ -148,7 +148,7 @@ class Edit(Tool):
                 f"tool.attribute={self.attribute}: must be two classes, such as [Pullover,Dress]"
             )
         source, target = (
-            class_called(name.strip(), data.class_names, "tool.attribute") for name in asked
+            class_called(str(name).strip(), data.class_names, "tool.attribute") for name in asked
         )
         if source == target:
             raise UserError(f"tool.attribute={self.attribute}: the two classes must differ")

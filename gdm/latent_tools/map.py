@@ -88,6 +88,8 @@ class Map(Tool):
             refuse_codes_of_images_size(each)
             if each.model.latent_dim < 2:
                 raise UserError(f"{each.run} has codes of one dimension; a map takes two or more")
+        if self.projection == "umap":
+            latent.refuse_without_umap()
         if min(self.num_images, len(data.split(SPLIT))) < FEWEST:
             raise UserError(
                 f"tool.num_images={self.num_images}: must be at least {FEWEST}, of as many "
@@ -118,7 +120,9 @@ class Map(Tool):
             "extractor_checksum": None if extractor is None else extractor.checksum,
             "drawbacks": {name: each.figures for name, each in measured.items()},
             "classes": [
-                _of_class(number, name, measured) for number, name in enumerate(data.class_names)
+                row
+                for name, each in measured.items()
+                for row in _of_classes(name, each, data.class_names)
             ],
         }
         return Found(record, found)
@@ -166,13 +170,13 @@ def _contours(model: GenerativeModel, codes: Tensor) -> pictures.Contours:
     return x, y, density, dict(zip(names, levels, strict=True))
 
 
-def _of_class(number: int, name: str, measured: dict[str, Measured]) -> dict[str, float | str]:
-    """Return the shares of a class in every model."""
-    row: dict[str, float | str] = {"class": name}
-    for model, each in measured.items():
-        for kind, shares in each.shares.items():
-            row[f"{model}: {kind}"] = float(shares[number])
-    return row
+def _of_classes(name: str, each: Measured, class_names: tuple[str, ...]) -> list[dict]:
+    """Return the shares of every class in one model."""
+    return [
+        {"model": name, "class": own}
+        | {kind: float(shares[number]) for kind, shares in each.shares.items()}
+        for number, own in enumerate(class_names)
+    ]
 
 
 def _drawn_drawbacks(

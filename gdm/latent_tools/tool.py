@@ -2,6 +2,7 @@
 
 import json
 import logging
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -27,6 +28,7 @@ from gdm.subjects import Subject
 log = logging.getLogger(__name__)
 
 SPLIT = "validation"  # whose images are looked at: training has not seen them
+LONG = 20  # seconds ahead that are announced
 ANIMATION_SCALE = 4  # screen pixels a side of an animation's pixels
 
 
@@ -175,21 +177,33 @@ def coded(
         drawn: take codes as training sees them, which a VAE draws, instead of their means.
     """
     x, label = images.images[:limit], images.labels[:limit]
-    codes = []
-    for index in torch.arange(len(x)).split(EVALUATION_BATCH):
+
+    def encoded(index: Tensor) -> Tensor:
         part, own = to_float(x[index].to(model.device)), label[index].to(model.device)
-        z = model.draw_codes(part, own, index.tolist()) if drawn else model.encode(part, own)
-        codes.append(z.cpu())
-    return Coded(x, label, torch.cat(codes))
+        return model.draw_codes(part, own, index.tolist()) if drawn else model.encode(part, own)
+
+    return Coded(x, label, _in_batches(encoded, len(x), "encoding"))
 
 
 def decoded(model: GenerativeModel, z: Tensor, label: Tensor | None) -> Tensor:
     """Decode codes in batches: (N, ...), (N,) -> (N, C, H, W) in [-1, 1], on the CPU."""
-    images = []
-    for index in torch.arange(len(z)).split(EVALUATION_BATCH):
+
+    def images(index: Tensor) -> Tensor:
         own = None if label is None else label[index].to(model.device)
-        images.append(model.decode(z[index].to(model.device), own).cpu())
-    return torch.cat(images)
+        return model.decode(z[index].to(model.device), own)
+
+    return _in_batches(images, len(z), "decoding")
+
+
+def _in_batches(act: Callable[[Tensor], Tensor], count: int, doing: str) -> Tensor:
+    """Return what indices 0, ..., count - 1 become, on the CPU; what takes long is announced."""
+    parts, started = [], time.monotonic()
+    for index in torch.arange(count).split(EVALUATION_BATCH):
+        parts.append(act(index).cpu())
+        ahead = (time.monotonic() - started) * (count / len(index) - 1)
+        if len(parts) == 1 and ahead > LONG:
+            log.info("%s %s images: about %.0f s more", doing, f"{count:,}", ahead)
+    return torch.cat(parts)
 
 
 def classifier_of(subject: Subject, data: ImageDataModule) -> Extractor | None:
