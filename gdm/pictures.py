@@ -128,6 +128,8 @@ def latent_map(
                           fontsize=7)  # fmt: skip
     axes.set(xlabel=axis_names[0], ylabel=axis_names[1])
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, markerscale=2)
+    if sampled is None:
+        _name_classes(figure, axes, codes, label, class_names)
     if beside:
         _numbered_images(beside[0], images)
     return _rendered(figure)
@@ -141,6 +143,34 @@ def _scatter(axes, codes: Tensor, label: Tensor, class_names: tuple[str, ...]) -
         x, y = codes[label == number].T.numpy()
         marker = MARKERS[number % len(MARKERS)]
         axes.scatter(x, y, 9, [colours(number % 10)], marker, alpha=0.55, linewidths=0, label=name)
+
+
+def _name_classes(
+    figure, axes, codes: Tensor, label: Tensor, class_names: tuple[str, ...], line: float = 13
+) -> None:
+    """Write each class's name over the middle of its codes, above another where they would meet.
+
+    Args:
+        figure, axes: where the codes have been drawn.
+        codes, label, class_names: as in `latent_map`.
+        line: the height of a name, in typographic points.
+    """
+    from matplotlib.patheffects import withStroke
+
+    present = [number for number in range(len(class_names)) if (label == number).any()]
+    middles = {class_names[number]: codes[label == number].median(0).values for number in present}
+    figure.draw_without_rendering()  # settles where the axes lie
+    written: list[tuple[float, float, float]] = []  # left, right and height of each, in points
+    for name, middle in sorted(middles.items(), key=lambda item: float(item[1][1])):
+        x, y = axes.transData.transform(middle.tolist()) * 72 / figure.dpi
+        reach, place = 3.2 * len(name) + 4, y
+        for left, right, height in sorted(written, key=lambda each: each[2]):
+            if left < x + reach and x - reach < right and abs(place - height) < line:
+                place = height + line
+        written.append((x - reach, x + reach, place))
+        axes.annotate(name, middle.tolist(), (0, place - y), textcoords="offset points",
+                      ha="center", va="center", fontsize=9, weight="bold",
+                      path_effects=[withStroke(linewidth=3, foreground="white")])  # fmt: skip
 
 
 def _draw_contours(axes, contours: Contours) -> None:

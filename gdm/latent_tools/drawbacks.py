@@ -82,7 +82,12 @@ def measure(
     change, images = _steps(model, codes, label, num_paths, num_steps, seed)
     figures |= _evenness(change)
     if extractor is not None:
+        halves = codes[: len(codes) // 2], codes[len(codes) // 2 :]
+        between = [(a + b) / 2 for a, b in zip(*halves, strict=False)][:num_paths]
+        middles = decoded(model, torch.stack(between), label[: len(between)])
+        figures["clear_images_at_codes"] = _clear(extractor, images[:, 0])
         figures["clear_images_on_paths"] = _clear(extractor, images.flatten(0, 1))
+        figures["clear_images_between_codes"] = _clear(extractor, middles)
     sharpest = images[change.max(1).values.argmax()]
     return Measured(figures, latent.whitened(codes), label, shares, change, sharpest)
 
