@@ -314,7 +314,7 @@ def class_shares(
     figure = Figure(figsize=(1.6 + 4.2 * len(panels), 1.6 + 0.5 * count), dpi=120,
                     layout="constrained")  # fmt: skip
     row = figure.subplots(1, len(panels), squeeze=False, sharex=True, sharey=True)[0]
-    fills = (("black", ""), ("white", "////"), ("lightgray", ""))
+    fills = (("black", ""), ("white", ""), ("white", "////"), ("lightgray", ""))
     places = np.arange(count)
     for axes, (title, series) in zip(row, panels.items(), strict=True):
         height = 0.8 / len(series)
@@ -323,12 +323,11 @@ def class_shares(
             axes.barh(places - 0.4 + (number + 0.5) * height, shares.numpy(), height,
                       color=colour, hatch=hatch, edgecolor="black", linewidth=0.7,
                       label=name)  # fmt: skip
-        axes.axvline(1 / count, color="black", linestyle=":", linewidth=1)
         axes.set(title=title, xlabel=label)
     row[0].set_yticks(places, class_names)
     row[0].invert_yaxis()
     figure.legend(*row[0].get_legend_handles_labels(), loc="outside lower center", frameon=False,
-                  ncols=3 if len(panels) > 1 else 1)  # fmt: skip
+                  ncols=len(fills) if len(panels) > 1 else 1)  # fmt: skip
     return _rendered(figure)
 
 

@@ -63,28 +63,19 @@ def measure(
     model = subject.model
     part = coded(model, data.split(SPLIT), num_images, drawn=True)
     codes, label = part.z, part.label
-    figures = _distances(model, codes, seed)
-    areas = latent.class_areas(codes, label, data.num_classes)
-    noise = normal(range(num_samples), codes.shape[1:], seed, "nearest normal")
-    shares = {"area of the codes": areas}
-    kinds = {
-        "samples": model.sample_codes(range(num_samples), seed=seed).cpu(),
-        "normal samples": latent.nearest_normal(codes, noise),
-    }
-    real = _shares(label, data.num_classes)
-    for name, z in kinds.items():
-        own = model.labels_of(range(num_samples), None).cpu()
-        named = _named(model, z, own, extractor, codes, label)
-        shares[name] = _shares(named, data.num_classes)
-        figures[f"{name.replace(' ', '_')}_off"] = _apart(shares[name], real)
-    present = areas[areas > 0]
-    figures["largest_area_over_smallest"] = float(present.max() / present.min())
+    shares = _of_classes(model, codes, label, data.num_classes, extractor, num_samples, seed)
     change, images = _steps(model, codes, label, num_paths, num_steps, seed)
-    figures |= _evenness(change)
+    areas = shares["area of the codes"]
+    present = areas[areas > 0]
+    figures = {
+        **_distances(model, codes, seed),
+        "largest_area_over_smallest": float(present.max() / present.min()),
+        "samples_off": _apart(shares["samples"], shares["reconstructions"]),
+        "normal_samples_off": _apart(shares["normal samples"], shares["reconstructions"]),
+        **_evenness(change),
+    }
     if extractor is not None:
-        halves = codes[: len(codes) // 2], codes[len(codes) // 2 :]
-        between = [(a + b) / 2 for a, b in zip(*halves, strict=False)][:num_paths]
-        middles = decoded(model, torch.stack(between), label[: len(between)])
+        middles = _between(model, codes, label, num_paths)
         figures["clear_images_at_codes"] = _clear(extractor, images[:, 0])
         figures["clear_images_on_paths"] = _clear(extractor, images.flatten(0, 1))
         figures["clear_images_between_codes"] = _clear(extractor, middles)
@@ -108,8 +99,33 @@ def _distances(model: GenerativeModel, codes: Tensor, seed: int) -> dict[str, fl
     return figures | {"nats_taken_off": bias}
 
 
-def _shares(label: Tensor, num_classes: int) -> Tensor:
-    return torch.bincount(label, minlength=num_classes).double() / len(label)
+def _of_classes(
+    model: GenerativeModel,
+    codes: Tensor,
+    label: Tensor,
+    num_classes: int,
+    extractor: Extractor | None,
+    num_samples: int,
+    seed: int,
+) -> dict[str, Tensor]:
+    """Return what each class has, (K,), of the room that codes take, of the images decoded from
+    them, of samples, and of samples of the normal distribution nearest to the codes.
+    """
+    noise = normal(range(num_samples), codes.shape[1:], seed, "nearest normal")
+    told = model.labels_of(range(num_samples), None).cpu()  # to a conditional model
+    decoded_from = {
+        "reconstructions": (codes[:num_samples], label[:num_samples]),
+        "samples": (model.sample_codes(range(num_samples), seed=seed).cpu(), told),
+        "normal samples": (latent.nearest_normal(codes, noise), told),
+    }
+    shares = {"area of the codes": latent.class_areas(codes, label, num_classes)}
+    for name, (z, own) in decoded_from.items():
+        if extractor is None:
+            named = latent.nearest_class(z, codes, label)
+        else:
+            named = probabilities(extractor, decoded(model, z, own)).argmax(1)
+        shares[name] = torch.bincount(named, minlength=num_classes).double() / len(named)
+    return shares
 
 
 def _apart(p: Tensor, q: Tensor) -> float:
@@ -117,14 +133,10 @@ def _apart(p: Tensor, q: Tensor) -> float:
     return float((p - q).abs().sum() / 2)
 
 
-def _named(
-    model: GenerativeModel, z: Tensor, own: Tensor, extractor: Extractor | None, codes: Tensor,
-    label: Tensor,
-) -> Tensor:  # fmt: skip
-    """Return the class of each sampled code, (N,): by its image, or by the codes around it."""
-    if extractor is None:
-        return latent.nearest_class(z, codes, label)
-    return probabilities(extractor, decoded(model, z, own)).argmax(1)
+def _between(model: GenerativeModel, codes: Tensor, label: Tensor, count: int) -> Tensor:
+    """Return the images half-way between pairs of codes."""
+    count = min(count, len(codes) // 2)
+    return decoded(model, (codes[:count] + codes[-count:]) / 2, label[:count])
 
 
 def _steps(

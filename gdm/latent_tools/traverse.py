@@ -54,7 +54,7 @@ class Traverse(Tool):
     def use(
         self, subject: Subject, others: Sequence[Subject], data: ImageDataModule, seed: int
     ) -> Found:
-        model, amounts = subject.model, torch.linspace(-self.reach, self.reach, self.num_images)
+        model, amounts = subject.model, self._amounts()
         z, label, spread = self._start(model, data, seed)
         walked = latent.traversal(z, spread, amounts)  # (D, K, D)
         flat = walked.flatten(0, 1)
@@ -77,6 +77,11 @@ class Traverse(Tool):
         }  # fmt: skip
         picture = pictures.image_table(images[shown], names, columns)
         return Found(record, {"traverse": picture})
+
+    def _amounts(self) -> Tensor:
+        """Return how far to move, (K,) from -reach to reach, and 0 itself in the middle."""
+        half = torch.linspace(1, -1, self.num_images)
+        return self.reach * (half.flip(0) - half) / 2
 
     def _start(
         self, model: GenerativeModel, data: ImageDataModule, seed: int
