@@ -127,6 +127,7 @@ def latent_map(
             axes.annotate(str(number), (left, bottom), (2, 2), textcoords="offset points",
                           fontsize=7)  # fmt: skip
     axes.set(xlabel=axis_names[0], ylabel=axis_names[1])
+    axes.set_aspect("equal")
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, markerscale=2)
     if sampled is None:
         _name_classes(figure, axes, codes, label, class_names)
@@ -255,9 +256,9 @@ def manifold(images: Tensor, x: Tensor, y: Tensor, labels: tuple[str, str]) -> T
     _show(axes, grid(images, len(x), gap=0))
     shown = slice(0, None, max(1, len(x) // 8))
     places = [(i + 0.5) * width - 0.5 for i in range(len(x))]
-    axes.set_xticks(places[shown], [f"{value:.2g}" for value in x.tolist()[shown]])
+    axes.set_xticks(places[shown], [f"{round(value, 2):g}" for value in x.tolist()[shown]])
     places = [(i + 0.5) * height - 0.5 for i in range(len(y))]
-    axes.set_yticks(places[shown], [f"{value:.2g}" for value in y.flip(0).tolist()[shown]])
+    axes.set_yticks(places[shown], [f"{round(value, 2):g}" for value in y.flip(0).tolist()[shown]])
     axes.set(xlabel=labels[0], ylabel=labels[1])
     return _rendered(figure)
 

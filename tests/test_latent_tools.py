@@ -158,7 +158,7 @@ def test_a_map_of_two_dimensions_has_contours_samples_and_a_plane(vae, autoencod
         assert each["largest_step_over_mean"] >= 1
         assert 0.05 <= each["change_in_sharpest_steps"] <= 1
         assert 0 <= each["clear_images_on_paths"] <= 1
-    for kind in ("area of the codes", "samples", "normal samples"):
+    for kind in ("area of codes", "samples", "normal samples"):
         shares = [row[kind] for row in found.record["classes"] if row["model"] == "plain"]
         assert len(shares) == 10
         assert sum(shares) == pytest.approx(1)
@@ -227,6 +227,7 @@ def test_an_even_decoder_changes_alike_at_every_step_and_a_torn_one_at_few(tmp_p
     assert even["change_in_sharpest_steps"] < 0.1
     assert even["largest_area_over_smallest"] == pytest.approx(4, rel=0.15)
     assert 0 < even["nats_from_normal"] < 0.2
+    assert even["nats_from_standard_normal"] > even["nats_from_normal"]
 
 
 # Traverse ----------------------------------------------------------------------------------------

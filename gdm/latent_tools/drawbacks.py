@@ -9,6 +9,7 @@ from gdm import latent
 from gdm.data.datamodule import ImageDataModule
 from gdm.features import Extractor
 from gdm.latent_tools.tool import SPLIT, Subject, coded, decoded, probabilities
+from gdm.losses import LOG_TWO_PI
 from gdm.models.base import GenerativeModel
 from gdm.randomness import normal
 
@@ -65,13 +66,13 @@ def measure(
     codes, label = part.z, part.label
     shares = _of_classes(model, codes, label, data.num_classes, extractor, num_samples, seed)
     change, images = _steps(model, codes, label, num_paths, num_steps, seed)
-    areas = shares["area of the codes"]
+    areas = shares["area of codes"]
     present = areas[areas > 0]
     figures = {
         **_distances(model, codes, seed),
         "largest_area_over_smallest": float(present.max() / present.min()),
-        "samples_off": _apart(shares["samples"], shares["reconstructions"]),
-        "normal_samples_off": _apart(shares["normal samples"], shares["reconstructions"]),
+        "samples_off": _apart(shares["samples"], shares["decoded codes"]),
+        "normal_samples_off": _apart(shares["normal samples"], shares["decoded codes"]),
         **_evenness(change),
     }
     if extractor is not None:
@@ -84,15 +85,19 @@ def measure(
 
 
 def _distances(model: GenerativeModel, codes: Tensor, seed: int) -> dict[str, float]:
-    """Return how far codes are from the nearest normal distribution, and from what the model
-    samples them from, in nats.
+    """Return how far codes are from the nearest normal distribution, from N(0, I), and from what
+    the model samples them from, in nats.
 
     What the same estimate finds of as many normal codes, where it ought to find 0, is taken off:
     in many dimensions it is not small.
     """
     noise = normal(range(len(codes)), codes.shape[1:], seed, "bias")
     bias = latent.nats_from_normal(noise)
-    figures = {"nats_from_normal": latent.nats_from_normal(codes) - bias}
+    standard = -0.5 * (codes.double().square() + LOG_TWO_PI).sum(1)  # log N(z; 0, I)
+    figures = {
+        "nats_from_normal": latent.nats_from_normal(codes) - bias,
+        "nats_from_standard_normal": latent.nats_from_density(codes, standard) - bias,
+    }
     if hasattr(model, "code_log_prob"):
         log_prob = model.code_log_prob(codes.to(model.device)).cpu()
         figures["nats_from_own_samples"] = latent.nats_from_density(codes, log_prob) - bias
@@ -114,11 +119,11 @@ def _of_classes(
     noise = normal(range(num_samples), codes.shape[1:], seed, "nearest normal")
     told = model.labels_of(range(num_samples), None).cpu()  # to a conditional model
     decoded_from = {
-        "reconstructions": (codes[:num_samples], label[:num_samples]),
+        "decoded codes": (codes[:num_samples], label[:num_samples]),
         "samples": (model.sample_codes(range(num_samples), seed=seed).cpu(), told),
         "normal samples": (latent.nearest_normal(codes, noise), told),
     }
-    shares = {"area of the codes": latent.class_areas(codes, label, num_classes)}
+    shares = {"area of codes": latent.class_areas(codes, label, num_classes)}
     for name, (z, own) in decoded_from.items():
         if extractor is None:
             named = latent.nearest_class(z, codes, label)
