@@ -93,6 +93,59 @@ def report_quality_cost(record: dict[str, Any]) -> None:
     Console().print(table)
 
 
+def report_found(record: dict[str, Any]) -> None:
+    """Print what a tool of the latent space has found: its single numbers, then its tables.
+
+    A group of groups of numbers is a table with a column a group, a list of groups one with a row
+    a group.
+    """
+    print(f"{record['tool']} of {record['name']}, {record['dataset']}")
+    numbers = {name: value for name, value in record.items() if isinstance(value, float)}
+    if numbers:
+        _print_table([{"": _in_words(name), "value": numbers[name]} for name in numbers])
+    for name, value in record.items():
+        if _is_table(value):
+            print(_in_words(name))
+            _print_table(value if isinstance(value, list) else _transposed(value))
+
+
+def _print_table(rows: list[dict[str, Any]]) -> None:
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    table = Table()
+    for column in columns:
+        justify = "left" if isinstance(rows[0].get(column), str) else "right"
+        table.add_column(_in_words(column), justify=justify)
+    for row in rows:
+        table.add_row(*(_cell(row.get(column)) for column in columns))
+    Console().print(table)
+
+
+def _is_table(value: Any) -> bool:
+    groups = list(value.values()) if isinstance(value, dict) else value
+    if not isinstance(groups, list) or not all(isinstance(group, dict) for group in groups):
+        return False
+    return any(isinstance(each, float) for group in groups for each in group.values())
+
+
+def _transposed(groups: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Turn a group of groups, the later columns, into rows."""
+    names = dict.fromkeys(name for group in groups.values() for name in group)
+    return [
+        {"": _in_words(name)} | {group: groups[group].get(name) for group in groups}
+        for name in names
+    ]
+
+
+def _in_words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:,.3f}" if isinstance(value, float) else str(value)
+
+
 def _remark(name: str, record: dict[str, Any]) -> str:
     """Return the unit of a figure, or how many it was made of, where they need to be said."""
     remarks = {

@@ -1,4 +1,4 @@
-"""Arrays -> pictures: grids, pairs, latent maps and curves, the one place that draws."""
+"""Arrays -> pictures: grids, latent maps, tables of images, curves; the one place that draws."""
 
 import math
 from collections.abc import Sequence
@@ -12,6 +12,7 @@ PALETTE = "tab10"
 MARKERS = "os^vD<>pP*"  # classes stay apart in grey print
 DASHES = ("-", "--", "-.", ":", (0, (7, 2)), (0, (3, 1, 1, 1, 1, 1)), (0, (1, 3)))  # and lines
 Curve = tuple[Sequence[float], Sequence[float]]  # x and y
+Contours = tuple[Tensor, Tensor, Tensor, dict[str, float]]  # x, y, density (y, x), name -> level
 
 
 def to_bytes(x: Tensor) -> Tensor:
@@ -68,8 +69,33 @@ def save(picture: Tensor, path: Path, scale: int = 1) -> None:
     Image.fromarray(array.squeeze(-1) if array.shape[-1] == 1 else array).save(path, "PNG")
 
 
+def save_animation(frames: Tensor, path: Path, scale: int = 1, milliseconds: int = 80) -> None:
+    """Write pictures of 8-bit values, (T, C, H, W), one after another and without end, as GIF.
+
+    Args:
+        frames: the pictures, with one or three channels.
+        path: where to write them.
+        scale: number of screen pixels a side of each pixel.
+        milliseconds: that each is shown.
+    """
+    from PIL import Image
+
+    frames = frames.repeat_interleave(scale, 2).repeat_interleave(scale, 3)
+    arrays = frames.permute(0, 2, 3, 1).numpy()  # (T, H, W, C)
+    shown = [Image.fromarray(each.squeeze(-1) if each.shape[-1] == 1 else each) for each in arrays]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shown[0].save(path, "GIF", save_all=True, append_images=shown[1:], duration=milliseconds,
+                  loop=0)  # fmt: skip
+
+
 def latent_map(
-    codes: Tensor, label: Tensor, class_names: tuple[str, ...], sampled: Tensor | None = None
+    codes: Tensor,
+    label: Tensor,
+    class_names: tuple[str, ...],
+    sampled: Tensor | None = None,
+    contours: Contours | None = None,
+    axis_names: tuple[str, str] = ("$z_1$", "$z_2$"),
+    images: Tensor | None = None,
 ) -> Tensor:
     """Draw codes in the plane, coloured by class, and sampled points over them.
 
@@ -78,28 +104,256 @@ def latent_map(
         label: (N,) classes.
         class_names: the classes' names.
         sampled: (M, 2) points to draw in black and number from 0; None for none.
+        contours: of the density that they are sampled from; None for none.
+        axis_names: of the plane.
+        images: what the points decode to, which is shown beside the map, (M, C, H, W), floats in
+            [-1, 1] or 8-bit values; None for none.
 
     Returns:
         8-bit values, (3, H, W).
     """
-    from matplotlib import colormaps
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 6.5), dpi=120, layout="constrained")
-    axes = figure.add_subplot()
-    colours = colormaps[PALETTE]
-    for number, name in enumerate(class_names):
-        x, y = codes[label == number].T.numpy()
-        marker = MARKERS[number % len(MARKERS)]
-        axes.scatter(x, y, 9, [colours(number % 10)], marker, alpha=0.55, linewidths=0, label=name)
+    figure = Figure(figsize=(8 if images is None else 13, 6.5), dpi=120, layout="constrained")
+    widths = [1] if images is None else [1.35, 1]
+    axes, *beside = figure.subplots(1, len(widths), width_ratios=widths, squeeze=False)[0]
+    _scatter(axes, codes, label, class_names)
+    if contours is not None:
+        _draw_contours(axes, contours)
     if sampled is not None:
         x, y = sampled.T.numpy()
         axes.scatter(x, y, 22, "black", label="sampled")
         for number, (left, bottom) in enumerate(sampled.tolist()):
             axes.annotate(str(number), (left, bottom), (2, 2), textcoords="offset points",
                           fontsize=7)  # fmt: skip
-    axes.set(xlabel="$z_1$", ylabel="$z_2$")
+    axes.set(xlabel=axis_names[0], ylabel=axis_names[1])
+    axes.set_aspect("equal")
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, markerscale=2)
+    if sampled is None:
+        _name_classes(figure, axes, codes, label, class_names)
+    if beside:
+        _numbered_images(beside[0], images)
+    return _rendered(figure)
+
+
+def _scatter(axes, codes: Tensor, label: Tensor, class_names: tuple[str, ...]) -> None:
+    from matplotlib import colormaps
+
+    colours = colormaps[PALETTE]
+    for number, name in enumerate(class_names):
+        x, y = codes[label == number].T.numpy()
+        marker = MARKERS[number % len(MARKERS)]
+        axes.scatter(x, y, 9, [colours(number % 10)], marker, alpha=0.55, linewidths=0, label=name)
+
+
+def _name_classes(
+    figure, axes, codes: Tensor, label: Tensor, class_names: tuple[str, ...], line: float = 13
+) -> None:
+    """Write each class's name over the middle of its codes, above another where they would meet.
+
+    Args:
+        figure, axes: where the codes have been drawn.
+        codes, label, class_names: as in `latent_map`.
+        line: the height of a name, in typographic points.
+    """
+    from matplotlib.patheffects import withStroke
+
+    present = [number for number in range(len(class_names)) if (label == number).any()]
+    middles = {class_names[number]: codes[label == number].median(0).values for number in present}
+    figure.draw_without_rendering()  # settles where the axes lie
+    written: list[tuple[float, float, float]] = []  # left, right and height of each, in points
+    for name, middle in sorted(middles.items(), key=lambda item: float(item[1][1])):
+        x, y = axes.transData.transform(middle.tolist()) * 72 / figure.dpi
+        reach, place = 3.2 * len(name) + 4, y
+        for left, right, height in sorted(written, key=lambda each: each[2]):
+            if left < x + reach and x - reach < right and abs(place - height) < line:
+                place = height + line
+        written.append((x - reach, x + reach, place))
+        axes.annotate(name, middle.tolist(), (0, place - y), textcoords="offset points",
+                      ha="center", va="center", fontsize=9, weight="bold",
+                      path_effects=[withStroke(linewidth=3, foreground="white")])  # fmt: skip
+
+
+def _draw_contours(axes, contours: Contours) -> None:
+    """Draw the lines that enclose shares of a density, without widening the axes."""
+    x, y, density, levels = contours
+    limits = axes.get_xlim(), axes.get_ylim()
+    drawn = axes.contour(x, y, density, sorted(levels.values()), colors="black", linewidths=0.9)
+    names = {level: name for name, level in levels.items()}
+    axes.clabel(drawn, fmt=names, fontsize=7)
+    axes.set(xlim=limits[0], ylim=limits[1])
+
+
+def _numbered_images(axes, images: Tensor) -> None:
+    """Show images on a grid, each with its number."""
+    images = images if images.dtype == torch.uint8 else to_bytes(images)
+    columns = max(1, round(math.sqrt(len(images) * 0.7)))
+    height, width = images.shape[-2:]
+    _show(axes, grid(images, columns, gap=8), top=8)
+    for number in range(len(images)):
+        row, column = divmod(number, columns)
+        axes.text(column * (width + 8), row * (height + 8) - 1.5, str(number), fontsize=7)
+
+
+def _show(axes, picture: Tensor, top: int = 0) -> None:
+    """Show 8-bit values, (C, H, W), without a frame, on `top` pixels of white."""
+    white = torch.full((picture.shape[0], top, picture.shape[2]), 255, dtype=torch.uint8)
+    pixels = torch.cat([white, picture], 1).permute(1, 2, 0).squeeze(-1).numpy()
+    height, width = pixels.shape[:2]
+    axes.imshow(pixels, "gray", vmin=0, vmax=255, interpolation="nearest",
+                extent=(-0.5, width - 0.5, height - top - 0.5, -top - 0.5))  # fmt: skip
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set_visible(False)
+
+
+def latent_maps(
+    panels: dict[str, Tensor], label: Tensor, class_names: tuple[str, ...], radii: Sequence[float]
+) -> Tensor:
+    """Draw codes of several models beside one another, in one scale, with circles about 0.
+
+    Args:
+        panels: title -> codes, (N, 2).
+        label: (N,) classes.
+        class_names: the classes' names.
+        radii: of the circles.
+
+    Returns:
+        8-bit values, (3, H, W).
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Circle
+
+    figure = Figure(figsize=(1.8 + 4.6 * len(panels), 5), dpi=120, layout="constrained")
+    row = figure.subplots(1, len(panels), squeeze=False, sharex=True, sharey=True)[0]
+    for axes, (title, codes) in zip(row, panels.items(), strict=True):
+        _scatter(axes, codes, label, class_names)
+        for radius in radii:
+            axes.add_patch(Circle((0, 0), radius, fill=False, linewidth=0.9))
+        axes.set(title=title, aspect="equal", xlim=(-4, 4), ylim=(-4, 4))
+    figure.legend(*row[0].get_legend_handles_labels(), loc="outside right center", frameon=False,
+                  markerscale=2)  # fmt: skip
+    return _rendered(figure)
+
+
+def manifold(images: Tensor, x: Tensor, y: Tensor, labels: tuple[str, str]) -> Tensor:
+    """Draw what the points of a grid over the plane decode to, each image at its point.
+
+    Args:
+        images: row by row from the top left, (len(y) * len(x), C, H, W), floats in [-1, 1] or
+            8-bit values.
+        x, y: the columns' and the rows' coordinates, ascending.
+        labels: what is written at the two axes.
+
+    Returns:
+        8-bit values, (3, H, W).
+    """
+    from matplotlib.figure import Figure
+
+    height, width = images.shape[-2:]
+    figure = Figure(figsize=(8, 8 * len(y) / len(x)), dpi=120, layout="constrained")
+    axes = figure.add_subplot()
+    _show(axes, grid(images, len(x), gap=0))
+    shown = slice(0, None, max(1, len(x) // 8))
+    places = [(i + 0.5) * width - 0.5 for i in range(len(x))]
+    axes.set_xticks(places[shown], [f"{round(value, 2):g}" for value in x.tolist()[shown]])
+    places = [(i + 0.5) * height - 0.5 for i in range(len(y))]
+    axes.set_yticks(places[shown], [f"{round(value, 2):g}" for value in y.flip(0).tolist()[shown]])
+    axes.set(xlabel=labels[0], ylabel=labels[1])
+    return _rendered(figure)
+
+
+def image_table(rows: Tensor, row_names: Sequence[str], column_names: Sequence[str]) -> Tensor:
+    """Draw rows of images with what each row and each column is.
+
+    Args:
+        rows: (N, K, C, H, W), floats in [-1, 1] or 8-bit values.
+        row_names: (N,), at the left.
+        column_names: (K,), at the top.
+
+    Returns:
+        8-bit values, (3, H', W').
+    """
+    from matplotlib.figure import Figure
+
+    count, columns, _, height, width = rows.shape
+    gap, dpi, dots = 2, 120, max(1, round(56 / width))  # dots a pixel, so that pixels stay whole
+    laid = grid(rows.flatten(0, 1), columns, gap)
+    inner = [side * dots / dpi for side in (laid.shape[2], laid.shape[1])]  # inches
+    left, top, rest = 0.2 + 0.08 * max(map(len, row_names)), 0.35, 0.08
+    whole = left + inner[0] + rest, top + inner[1] + rest
+    figure = Figure(figsize=whole, dpi=dpi)
+    axes = figure.add_axes((left / whole[0], rest / whole[1],
+                            inner[0] / whole[0], inner[1] / whole[1]))  # fmt: skip
+    _show(axes, laid)
+    axes.set_aspect("auto")  # the axes have the picture's shape but for rounding
+    places = [i * (width + gap) + (width - 1) / 2 for i in range(columns)]
+    axes.set_xticks(places, column_names, fontsize=9)
+    axes.xaxis.tick_top()
+    places = [i * (height + gap) + (height - 1) / 2 for i in range(count)]
+    axes.set_yticks(places, row_names, fontsize=9)
+    axes.tick_params(length=0)
+    return _rendered(figure)
+
+
+def class_shares(
+    panels: dict[str, dict[str, Tensor]], class_names: tuple[str, ...], label: str
+) -> Tensor:
+    """Draw shares of classes as bars, a panel a model.
+
+    Args:
+        panels: title -> what is shared out, by its name -> (K,) shares.
+        class_names: the K names.
+        label: what is written below.
+
+    Returns:
+        8-bit values, (3, H, W).
+    """
+    from matplotlib.figure import Figure
+
+    count = len(class_names)
+    figure = Figure(figsize=(1.6 + 4.2 * len(panels), 1.6 + 0.5 * count), dpi=120,
+                    layout="constrained")  # fmt: skip
+    row = figure.subplots(1, len(panels), squeeze=False, sharex=True, sharey=True)[0]
+    fills = (("black", ""), ("white", ""), ("white", "////"), ("lightgray", ""))
+    places = np.arange(count)
+    for axes, (title, series) in zip(row, panels.items(), strict=True):
+        height = 0.8 / len(series)
+        for number, (name, shares) in enumerate(series.items()):
+            colour, hatch = fills[number % len(fills)]
+            axes.barh(places - 0.4 + (number + 0.5) * height, shares.numpy(), height,
+                      color=colour, hatch=hatch, edgecolor="black", linewidth=0.7,
+                      label=name)  # fmt: skip
+        axes.set(title=title, xlabel=label)
+    row[0].set_yticks(places, class_names)
+    row[0].invert_yaxis()
+    figure.legend(*row[0].get_legend_handles_labels(), loc="outside lower center", frameon=False,
+                  ncols=len(fills) if len(panels) > 1 else 1)  # fmt: skip
+    return _rendered(figure)
+
+
+def concentration(curves: dict[str, Curve], labels: dict[str, str]) -> Tensor:
+    """Draw which share of a whole lies in which share of its parts, above the line of equal parts.
+
+    Args:
+        curves: name -> shares of the parts and of the whole, both from 0 to 1.
+        labels: what is written at `x` and `y`, and at the line of `equal` parts.
+
+    Returns:
+        8-bit values, (3, H, W).
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 5.2), dpi=120, layout="constrained")
+    axes = figure.add_subplot()
+    for number, (name, (x, y)) in enumerate(curves.items()):
+        axes.plot(x, y, color=_shade(number), linestyle=_dashes(number), label=name)
+    axes.plot([0, 1], [0, 1], color="black", linewidth=0.8, label=labels["equal"])
+    axes.set(xlabel=labels["x"], ylabel=labels["y"], xlim=(0, 1), ylim=(0, 1.01))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(lambda share, _: f"{100 * share:.0f} %")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False, handlelength=4, loc="lower right")
     return _rendered(figure)
 
 

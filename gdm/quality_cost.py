@@ -20,6 +20,7 @@ from gdm.ranges import Count, Natural
 from gdm.recipes import arguments, build, nearest
 from gdm.runs import Run
 from gdm.samplers import Sampler
+from gdm.subjects import Subject
 
 log = logging.getLogger(__name__)
 
@@ -44,23 +45,6 @@ def layout(
     to: str | None,
 ) -> None:
     """The keys of configs/quality_cost.yaml, and what each holds."""
-
-
-@dataclass
-class Subject:
-    """A run whose samples are judged.
-
-    Args:
-        run: the run.
-        name: what it is called in the picture.
-        model: its model, with the weights that were asked for.
-        facts: which weights these are.
-    """
-
-    run: Run
-    name: str
-    model: GenerativeModel
-    facts: dict[str, Any]
 
 
 @dataclass
@@ -111,34 +95,6 @@ def ways(
     return found
 
 
-def opened(
-    run: Run,
-    recipe: dict[str, Any],
-    options: dict[str, Any],
-    data: ImageDataModule,
-    plugins: Iterable[str] = (),
-) -> Subject:
-    """Return a run with its model, ready to sample, on the device where it is to work.
-
-    Raises:
-        UserError: if it has no such checkpoint, or makes no images.
-    """
-    checkpoint = runs.checkpoint_path(run, options["checkpoint"]).stem
-    model = runs.load(run, checkpoint, options["averaged"], recipe, plugins)
-    sampling.refuse_without_images(model, run)
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
-    with model.evaluating(averaged=False):  # the weights are those that were asked for
-        evaluation.prepare_sampling(model, data)
-    facts = {
-        "run": str(run.path),
-        "checkpoint": checkpoint,
-        "weights": "average" if options["averaged"] and model.ema is not None else "raw",
-        "images_seen": model.images_seen,
-    }
-    name = str(recipe.get("name") or run.path.name).removesuffix(f"/{data.source.name}")
-    return Subject(run, name, model, facts)
-
-
 def refuse_without_sampler(run: Run, recipe: dict[str, Any]) -> None:
     """Refuse a run of a model whose samples come at one price.
 
@@ -163,34 +119,6 @@ def refuse_idle(overrides: Iterable[str]) -> None:
         raise UserError(
             f"{' '.join(idle)}: here samplers=[...] and steps=[...] say what samples are made by"
         )
-
-
-def opened_others(
-    options: dict[str, Any],
-    subject: Subject,
-    data: ImageDataModule,
-    plugins: Iterable[str] = (),
-) -> list[Subject]:
-    """Return the further runs, with names that tell them from the subject and one another.
-
-    Raises:
-        UserError: if there is no such run, or it was trained on other data than the first.
-    """
-    found, names = [], [subject.name]
-    for reference in options["others"]:
-        other = runs.find(reference, Path(options["outputs"]))
-        recipe = other.recipe()
-        own = other.manifest().get("data")
-        if (own or build(recipe["dataset"], "dataset", plugins).fingerprint) != data.fingerprint:
-            raise UserError(
-                f"others=[{reference}]: {other} was trained on other data than {subject.run}; "
-                "only figures on the same images compare"
-            )
-        found.append(opened(other, recipe, options, data, plugins))
-        names.append(found[-1].name)
-        if (number := names.count(names[-1])) > 1:
-            found[-1].name += f" {number}"
-    return found
 
 
 def destination(

@@ -68,6 +68,7 @@ ROOMS = (
     "data",
     "features",
     "inception",
+    "latent_tools",
     "callbacks",
 )
 # Those whose functions it may name too: whatever they are called with, nothing is changed.

@@ -110,11 +110,20 @@ def class_number(
         return None
     if not model.conditional:
         raise UserError(f"label={label}: this model was trained without labels; leave label out")
+    return class_called(label, class_names, "label")
+
+
+def class_called(called: str | int, class_names: tuple[str, ...], key: str) -> int:
+    """Return the number of a class that is named, or numbered, at a key.
+
+    Raises:
+        UserError: if there is no such class.
+    """
     for number, name in enumerate(class_names):
-        if str(label).casefold() in (str(number), name.casefold()):
+        if str(called).casefold() in (str(number), name.casefold()):
             return number
     known = ", ".join(f"{number} {name}" for number, name in enumerate(class_names))
-    raise UserError(f"label={label}: must be one of {known}")
+    raise UserError(f"{key}={called}: must be one of {known}")
 
 
 def destination(options: dict[str, Any], run: Run, changed: dict[str, Any]) -> Path:

@@ -11,7 +11,8 @@ CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
 def compare(recipe: dict[str, Any], origin: Origin) -> None:
     """Judge an earlier run by every sampler and number of steps, and other runs beside it."""
-    from gdm import console, protocol, quality_cost, recipes, signatures  # torch, not for --help
+    # torch, not for --help
+    from gdm import console, protocol, quality_cost, recipes, signatures, subjects
 
     console.log_to_console()
     run, options, plugins = origin.run, origin.options, origin.plugins
@@ -22,8 +23,8 @@ def compare(recipe: dict[str, Any], origin: Origin) -> None:
     ways = quality_cost.ways(options, nodes_of_group(CONFIGS, "sampler"), plugins)
     data = recipes.build(recipe["dataset"], "dataset", plugins)
     protocol.refuse_other_data(run, data)
-    subject = quality_cost.opened(run, recipe, options, data, plugins)
-    others = quality_cost.opened_others(options, subject, data, plugins)
+    subject = subjects.opened(run, recipe, options, data, plugins)
+    others = subjects.opened_others(options, subject, data, plugins)
     extractor = recipes.build(options["extractor"], "extractor", plugins)(
         data=data, outputs=Path(options["outputs"]), plugins=plugins
     ).to(subject.model.device)

@@ -21,6 +21,7 @@ CONFIGS = ROOT / "configs"
 OPTIONS = sorted(
     (path.parent.name, path.stem) for path in CONFIGS.glob("*/*.yaml") if path.stem[0] != "_"
 )
+OF_OTHER_SCRIPTS = {"tool": "latent"}
 MODELS = sorted((option for group, option in OPTIONS if group == "model"), key="vae".__ne__)
 
 
@@ -87,6 +88,10 @@ def compose(*overrides: str) -> dict:
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
 def test_every_option_makes_a_good_recipe_with_one_model_at_least(group, option):
+    if group in OF_OTHER_SCRIPTS:
+        script = config.compose_config(CONFIGS, OF_OTHER_SCRIPTS[group], [f"{group}={option}"])
+        check(script)
+        return check_keys(script)
     mistakes = []
     for model in [option] if group == "model" else MODELS:
         try:

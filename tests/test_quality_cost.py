@@ -9,7 +9,7 @@ import pytest
 from conftest import ROOT, composed, short, trained
 from PIL import Image
 
-from gdm import evaluation, protocol, quality_cost, runs
+from gdm import evaluation, protocol, quality_cost, runs, subjects
 from gdm.config import compose_config, nodes_of_group
 from gdm.errors import UserError
 from gdm.features import ClassifierFeatures
@@ -108,8 +108,8 @@ def test_guidance_has_its_price_and_runs_of_one_name_are_told_apart(short_ddpm, 
     model.sampler = ways[0].sampler
     assert model.network_evaluations == 2 * 3
     options = options_of(f"others=[{short_ddpm.path},{short_ddpm.path}]")
-    subject = quality_cost.opened(short_ddpm, short_ddpm.recipe(), options, data)
-    others = quality_cost.opened_others(options, subject, data)
+    subject = subjects.opened(short_ddpm, short_ddpm.recipe(), options, data)
+    others = subjects.opened_others(options, subject, data)
     assert [each.name for each in (subject, *others)] == ["ddpm", "ddpm 2", "ddpm 3"]
 
 
@@ -155,22 +155,22 @@ def test_only_a_run_with_a_sampler_has_a_curve_and_only_one_with_images_a_point(
     with pytest.raises(UserError, match="its model has no sampler whose steps could be chosen"):
         quality_cost.refuse_without_sampler(short_vae, short_vae.recipe())
     quality_cost.refuse_without_sampler(short_ddpm, short_ddpm.recipe())
-    subject = quality_cost.Subject(short_ddpm, "ddpm", None, {})
+    subject = subjects.Subject(short_ddpm, "ddpm", None)
     with pytest.raises(UserError, match="no run 'nowhere' in"):
-        quality_cost.opened_others(options_of("others=[nowhere]"), subject, data)
+        subjects.opened_others(options_of("others=[nowhere]"), subject, data)
     blind = trained(short("classifier") | {"extractor": None}, tmp_path)
     with pytest.raises(UserError, match="is a Classifier, which makes no images to sample"):
-        quality_cost.opened_others(options_of(f"others=[{blind.path}]"), subject, data)
+        subjects.opened_others(options_of(f"others=[{blind.path}]"), subject, data)
 
 
 def test_other_data_and_too_few_samples_and_a_place_that_cannot_be_written_are_refused(
     short_vae, short_ddpm, data, judge, tmp_path
 ):
     binarized = build(composed("dataset.binarize=true")["dataset"], "dataset")
-    subject = quality_cost.Subject(short_ddpm, "ddpm", None, {})
+    subject = subjects.Subject(short_ddpm, "ddpm", None)
     options = options_of(f"others=[{short_vae.path}]", f"to={tmp_path}")
     with pytest.raises(UserError, match=r"was trained on other data than .*; only figures on"):
-        quality_cost.opened_others(options, subject, binarized)
+        subjects.opened_others(options, subject, binarized)
     few = options_of("num_samples=3")
     with pytest.raises(UserError, match=f"3 samples are too few.*{evaluation.FEWEST} or more"):
         quality_cost.measure(subject, [], [], judge, few)

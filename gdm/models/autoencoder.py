@@ -86,6 +86,11 @@ class Autoencoder(GenerativeModel):
         return self.density(component, normal(indices, (self.latent_dim,), seed, "sample"))
 
     @torch.no_grad()
+    def code_log_prob(self, z: Tensor) -> Tensor:
+        """Return the logarithm of the fitted density: (N, D) -> (N,)."""
+        return self.density.log_prob(z)
+
+    @torch.no_grad()
     def prepare_sampling(self, batches: Iterable) -> None:
         """Fit the density to the codes of training images."""
         self.density.fit(torch.cat([self.encode(batch.x) for batch in batches]))

@@ -92,6 +92,15 @@ class GenerativeModel(LightningModule):
         """
         return {}
 
+    def draw_codes(self, x: Tensor, label: Tensor | None, index: Sequence[int]) -> Tensor:
+        """Return the codes of images as training sees them: (N, C, H, W), (N,) -> (N, ...).
+
+        Args:
+            x, label: the images.
+            index: what the noise of each image's code depends on, where codes are drawn.
+        """
+        return self.encode(x, label)
+
     def health(self, x: Tensor, label: Tensor) -> dict[str, float]:
         """Return how training stands, where a family has ways to fail that its loss hides.
 

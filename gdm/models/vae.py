@@ -118,6 +118,19 @@ class VAE(GenerativeModel):
         return self.prior.transform(component, noise, self.labels_of(indices, label))
 
     @torch.no_grad()
+    def draw_codes(self, x: Tensor, label: Tensor | None, index: Sequence[int]) -> Tensor:
+        """Return a code of each image, drawn from q(z | x): (N, C, H, W), (N,) -> (N, D)."""
+        return self._drawn_code(*self.posterior(x, label), index, 0)
+
+    @torch.no_grad()
+    def code_log_prob(self, z: Tensor) -> Tensor:
+        """Return log p(z), of a conditional model with all classes alike: (N, D) -> (N,)."""
+        count = self.prior.num_labels
+        label = torch.arange(count, device=z.device)[:, None].expand(count, len(z))
+        each = torch.stack([self.prior.log_prob(z, own) for own in label])  # (num_labels, N)
+        return each.logsumexp(0) - math.log(count)
+
+    @torch.no_grad()
     def log_likelihood(
         self,
         x: Tensor,

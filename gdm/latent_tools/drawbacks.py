@@ -1,0 +1,195 @@
+"""The three drawbacks of a plain autoencoder's latent space, measured of any model with codes."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gdm import latent
+from gdm.data.datamodule import ImageDataModule
+from gdm.features import Extractor
+from gdm.latent_tools.tool import SPLIT, Subject, coded, decoded, probabilities
+from gdm.losses import LOG_TWO_PI
+from gdm.models.base import GenerativeModel
+from gdm.randomness import normal
+
+SHARPEST = 0.05  # share of the steps whose part in all change is told
+CONFIDENT = 0.8  # an image that a classifier gives at least this probability is a clear one
+
+
+@dataclass
+class Measured:
+    """What is found of one model.
+
+    Args:
+        figures: single numbers.
+        whitened: its codes with mean 0 and covariance I, (N, D).
+        label: their classes, (N,).
+        shares: what is shared out among the classes, by its name -> (K,).
+        change: grey levels by which the image changes at each step of each path, (P, S).
+        sharpest: images along the path with the sharpest step, (S + 1, C, H, W).
+    """
+
+    figures: dict[str, float]
+    whitened: Tensor
+    label: Tensor
+    shares: dict[str, Tensor]
+    change: Tensor
+    sharpest: Tensor
+
+
+def measure(
+    subject: Subject,
+    data: ImageDataModule,
+    extractor: Extractor | None,
+    num_images: int,
+    num_samples: int,
+    num_paths: int,
+    num_steps: int,
+    seed: int,
+) -> Measured:
+    """Measure how far codes are from a normal distribution, the room of each class and its share
+    among samples, and how evenly images change along short steps.
+
+    Args:
+        subject: a model with vectors as codes.
+        data: the data set.
+        extractor: what knows the classes; None for the classes of the nearest codes.
+        num_images: validation images whose codes are looked at.
+        num_samples: samples whose classes are counted.
+        num_paths, num_steps: paths from codes in random directions, each one standard deviation
+            of the codes long, and the steps of each.
+        seed: of samples and directions.
+    """
+    model = subject.model
+    part = coded(model, data.split(SPLIT), num_images, drawn=True)
+    codes, label = part.z, part.label
+    shares = _of_classes(model, codes, label, data.num_classes, extractor, num_samples, seed)
+    change, images = _steps(model, codes, label, num_paths, num_steps, seed)
+    areas = shares["area of codes"]
+    present = areas[areas > 0]
+    figures = {
+        **_distances(model, codes, seed),
+        "largest_area_over_smallest": float(present.max() / present.min()),
+        "samples_off": _apart(shares["samples"], shares["decoded codes"]),
+        "normal_samples_off": _apart(shares["normal samples"], shares["decoded codes"]),
+        **_evenness(change),
+    }
+    if extractor is not None:
+        middles = _between(model, codes, label, num_paths)
+        figures["clear_images_at_codes"] = _clear(extractor, images[:, 0])
+        figures["clear_images_on_paths"] = _clear(extractor, images.flatten(0, 1))
+        figures["clear_images_between_codes"] = _clear(extractor, middles)
+    sharpest = images[change.max(1).values.argmax()]
+    return Measured(figures, latent.whitened(codes), label, shares, change, sharpest)
+
+
+def _distances(model: GenerativeModel, codes: Tensor, seed: int) -> dict[str, float]:
+    """Return how far codes are from the nearest normal distribution, from N(0, I), and from what
+    the model samples them from, in nats.
+
+    What the same estimate finds of as many normal codes, where it ought to find 0, is taken off:
+    in many dimensions it is not small.
+    """
+    noise = normal(range(len(codes)), codes.shape[1:], seed, "bias")
+    bias = latent.nats_from_normal(noise)
+    standard = -0.5 * (codes.double().square() + LOG_TWO_PI).sum(1)  # log N(z; 0, I)
+    figures = {
+        "nats_from_normal": latent.nats_from_normal(codes) - bias,
+        "nats_from_standard_normal": latent.nats_from_density(codes, standard) - bias,
+    }
+    if hasattr(model, "code_log_prob"):
+        log_prob = model.code_log_prob(codes.to(model.device)).cpu()
+        figures["nats_from_own_samples"] = latent.nats_from_density(codes, log_prob) - bias
+    return figures | {"nats_taken_off": bias}
+
+
+def _of_classes(
+    model: GenerativeModel,
+    codes: Tensor,
+    label: Tensor,
+    num_classes: int,
+    extractor: Extractor | None,
+    num_samples: int,
+    seed: int,
+) -> dict[str, Tensor]:
+    """Return what each class has, (K,), of the room that codes take, of the images decoded from
+    them, of samples, and of samples of the normal distribution nearest to the codes.
+    """
+    noise = normal(range(num_samples), codes.shape[1:], seed, "nearest normal")
+    told = model.labels_of(range(num_samples), None).cpu()  # to a conditional model
+    decoded_from = {
+        "decoded codes": (codes[:num_samples], label[:num_samples]),
+        "samples": (model.sample_codes(range(num_samples), seed=seed).cpu(), told),
+        "normal samples": (latent.nearest_normal(codes, noise), told),
+    }
+    shares = {"area of codes": latent.class_areas(codes, label, num_classes)}
+    for name, (z, own) in decoded_from.items():
+        if extractor is None:
+            named = latent.nearest_class(z, codes, label)
+        else:
+            named = probabilities(extractor, decoded(model, z, own)).argmax(1)
+        shares[name] = torch.bincount(named, minlength=num_classes).double() / len(named)
+    return shares
+
+
+def _apart(p: Tensor, q: Tensor) -> float:
+    """Return the share that would have to change its class (the total variation distance)."""
+    return float((p - q).abs().sum() / 2)
+
+
+def _between(model: GenerativeModel, codes: Tensor, label: Tensor, count: int) -> Tensor:
+    """Return the images half-way between pairs of codes."""
+    count = min(count, len(codes) // 2)
+    return decoded(model, (codes[:count] + codes[-count:]) / 2, label[:count])
+
+
+def _steps(
+    model: GenerativeModel, codes: Tensor, label: Tensor, num_paths: int, num_steps: int, seed: int
+) -> tuple[Tensor, Tensor]:
+    """Return the grey levels by which images change along paths, (P, S), and the images.
+
+    A path leads from a code in a random direction, as far as one standard deviation of the
+    codes there, so that codes of any scale are stepped alike.
+    """
+    count = min(num_paths, len(codes))
+    direction = normal(range(count), codes.shape[1:], seed, "direction")
+    unit = direction / direction.norm(dim=1, keepdim=True)
+    origin = latent.nearest_normal(codes, torch.zeros_like(unit))
+    path = latent.nearest_normal(codes, unit) - origin  # the unit circle, as wide as the codes
+    t = torch.linspace(0, 1, num_steps + 1)[:, None]
+    z = codes[:count, None] + t * path[:, None]  # (P, S + 1, D)
+    own = label[:count].repeat_interleave(num_steps + 1)
+    images = decoded(model, z.flatten(0, 1), own).unflatten(0, z.shape[:2])
+    change = 127.5 * images.diff(dim=1).square().flatten(2).mean(2).sqrt()
+    return change, images
+
+
+def _evenness(change: Tensor) -> dict[str, float]:
+    """Return how far the change of images is from the same at every step."""
+    _, whole = concentration(change)
+    sharpest = whole[round(SHARPEST * (len(whole) - 1))]
+    return {
+        "grey_levels_a_step": float(change.mean()),
+        "largest_step_over_mean": float(change.max() / change.mean()),
+        "change_in_sharpest_steps": float(sharpest),
+    }
+
+
+def concentration(change: Tensor) -> tuple[Tensor, Tensor]:
+    """Return which share of all change lies in which share of the steps, the sharpest first.
+
+    Args:
+        change: at each step, of any shape.
+
+    Returns:
+        The shares of the steps and of the change, from 0 to 1.
+    """
+    steps = change.flatten().double().sort(descending=True).values
+    whole = torch.cat([torch.zeros(1, dtype=torch.float64), steps.cumsum(0) / steps.sum()])
+    return torch.linspace(0, 1, len(whole)), whole
+
+
+def _clear(extractor: Extractor, images: Tensor) -> float:
+    """Return the share of images that a classifier names with confidence."""
+    return float((probabilities(extractor, images).max(1).values >= CONFIDENT).float().mean())

@@ -1,0 +1,213 @@
+"""The latent space as a map: where the classes lie, what is sampled, and what it decodes to."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from gdm import latent, pictures
+from gdm.data.datamodule import ImageDataModule
+from gdm.errors import UserError
+from gdm.latent_tools import drawbacks
+from gdm.latent_tools.drawbacks import Measured
+from gdm.latent_tools.tool import (
+    SPLIT,
+    Coded,
+    Found,
+    Subject,
+    Tool,
+    classifier_of,
+    coded,
+    decoded,
+    refuse_codes_of_images_size,
+    refuse_without_codes,
+)
+from gdm.models.base import GenerativeModel
+from gdm.ranges import Count, Natural
+
+PROJECTIONS = {
+    "pca": latent.principal_components,
+    "tsne": latent.neighbour_embedding,
+    "umap": latent.manifold_approximation,
+}
+AXES = {"pca": "principal component", "tsne": "t-SNE", "umap": "UMAP"}
+GRID = 200  # points a side that contours are drawn through
+MASSES = (0.5, 0.9, 0.99)  # of the distribution that is sampled, inside the contours
+FEWEST = 2 * latent.NEIGHBOURS  # images below which there is nothing to map
+QUANTILES_OF = 10_000  # sampled codes that give the lines of a manifold
+LABELS = {
+    "x": "share of the steps, the sharpest first",
+    "y": "share of all change of the images",
+    "equal": "the same change at every step",
+}
+
+
+class Map(Tool):
+    """Draws the codes of validation images by class, and measures what the lecture warns of.
+
+    - `map`: the codes, in two dimensions as they are, in more by a projection;
+    - `map_samples`: over them the contours of the density that samples are drawn from, points
+      drawn from it, and what these decode to (a projection has no contours);
+    - `manifold`, in two dimensions: images decoded on a grid over the plane, whose lines are
+      quantiles of the codes that are sampled, or of the images' codes where these follow no
+      prior;
+    - `distribution`, `classes`, `steps` and `sharpest_steps`: the three drawbacks of a plain
+      autoencoder, beside the runs that are compared.
+
+    Args:
+        projection: of codes with more than two dimensions: `pca`, `tsne` or `umap`.
+        num_images: validation images, the first of the split.
+        num_sampled: points that are numbered.
+        manifold: images a side of the manifold; 0 for none.
+        num_samples: samples whose classes are counted.
+        num_paths, num_steps: along which change is measured: paths, and steps of each.
+    """
+
+    def __init__(
+        self,
+        projection: Literal["pca", "tsne", "umap"],
+        num_images: Count,
+        num_sampled: Count,
+        manifold: Natural,
+        num_samples: Count,
+        num_paths: Count,
+        num_steps: Count,
+    ) -> None:
+        self.projection = projection
+        self.num_images = num_images
+        self.num_sampled = num_sampled
+        self.manifold = manifold
+        self.num_samples = num_samples
+        self.num_paths = num_paths
+        self.num_steps = num_steps
+
+    def refuse(self, subject: Subject, others: Sequence[Subject], data: ImageDataModule) -> None:
+        for each in (subject, *others):
+            refuse_without_codes(each)
+            refuse_codes_of_images_size(each)
+            if each.model.latent_dim < 2:
+                raise UserError(f"{each.run} has codes of one dimension; a map takes two or more")
+        if self.projection == "umap":
+            latent.refuse_without_umap()
+        if min(self.num_images, len(data.split(SPLIT))) < FEWEST:
+            raise UserError(
+                f"tool.num_images={self.num_images}: must be at least {FEWEST}, of as many "
+                "validation images"
+            )
+
+    def use(
+        self, subject: Subject, others: Sequence[Subject], data: ImageDataModule, seed: int
+    ) -> Found:
+        found: dict[str, Tensor] = {}
+        part = coded(subject.model, data.split(SPLIT), self.num_images)
+        found |= self._maps(subject.model, part, data, seed)
+        if subject.model.latent_dim == 2 and self.manifold:
+            found["manifold"] = self._manifold(subject.model, part, seed)
+        extractor = classifier_of(subject, data)
+        measured = {
+            each.name: drawbacks.measure(
+                each, data, extractor, self.num_images, self.num_samples, self.num_paths,
+                self.num_steps, seed,
+            )
+            for each in (subject, *others)
+        }  # fmt: skip
+        found |= _drawn_drawbacks(measured, data.class_names, [subject, *others])
+        record = {
+            "split": SPLIT,
+            "num_images": len(part.z),
+            "classes_by": "nearest codes" if extractor is None else extractor.name,
+            "extractor_checksum": None if extractor is None else extractor.checksum,
+            "drawbacks": {name: each.figures for name, each in measured.items()},
+            "classes": [
+                row
+                for name, each in measured.items()
+                for row in _of_classes(name, each, data.class_names)
+            ],
+        }
+        return Found(record, found)
+
+    def _maps(
+        self, model: GenerativeModel, part: Coded, data: ImageDataModule, seed: int
+    ) -> dict[str, Tensor]:
+        points = range(self.num_sampled)
+        sampled = model.sample_codes(points, seed=seed).cpu()
+        images = decoded(model, sampled, model.labels_of(points, None).cpu())
+        codes, flat, names, contours = part.z, sampled, ("$z_1$", "$z_2$"), None
+        if model.latent_dim == 2:
+            contours = _contours(model, torch.cat([codes, flat]))
+        else:
+            codes, flat = PROJECTIONS[self.projection](codes, sampled, seed)
+            names = tuple(f"{AXES[self.projection]} {number}" for number in (1, 2))
+        drawn = (codes, part.label, data.class_names)
+        return {
+            "map": pictures.latent_map(*drawn, axis_names=names),
+            "map_samples": pictures.latent_map(
+                *drawn, flat, contours, axis_names=names, images=images
+            ),
+        }
+
+    def _manifold(self, model: GenerativeModel, part: Coded, seed: int) -> Tensor:
+        follows = hasattr(model, "prior")
+        many = model.sample_codes(range(QUANTILES_OF), seed=seed).cpu() if follows else part.z
+        z, x, y = latent.quantile_grid(many, self.manifold)
+        label = torch.zeros(len(z), dtype=torch.int64)
+        whose = "the prior" if follows else "the codes"
+        labels = tuple(f"$z_{d}$, at quantiles of {whose}" for d in (1, 2))
+        return pictures.manifold(decoded(model, z, label), x, y, labels)
+
+
+def _contours(model: GenerativeModel, codes: Tensor) -> pictures.Contours:
+    """Return the lines within which shares of what is sampled lie, around the codes."""
+    low, high = codes.min(0).values, codes.max(0).values
+    low, high = low - 0.25 * (high - low), high + 0.25 * (high - low)
+    x, y = (torch.linspace(float(low[d]), float(high[d]), GRID) for d in (0, 1))
+    rows, columns = torch.meshgrid(y, x, indexing="ij")
+    z = torch.stack([columns, rows], -1).flatten(0, 1).to(model.device)
+    density = model.code_log_prob(z).double().exp().cpu().unflatten(0, (GRID, GRID))
+    levels = latent.mass_levels(density, torch.tensor(MASSES)).tolist()
+    names = [f"{100 * mass:g} %" for mass in MASSES]
+    return x, y, density, dict(zip(names, levels, strict=True))
+
+
+def _of_classes(name: str, each: Measured, class_names: tuple[str, ...]) -> list[dict]:
+    """Return the shares of every class in one model."""
+    return [
+        {"model": name, "class": own}
+        | {kind: float(shares[number]) for kind, shares in each.shares.items()}
+        for number, own in enumerate(class_names)
+    ]
+
+
+def _drawn_drawbacks(
+    measured: dict[str, Measured], class_names: tuple[str, ...], subjects: Sequence[Subject]
+) -> dict[str, Tensor]:
+    panels, rows = {}, []
+    for subject in subjects:
+        each = measured[subject.name]
+        nats = each.figures["nats_from_normal"]
+        if subject.model.latent_dim == 2:
+            panels[f"{subject.name}: {nats:.2f} nats from normal"] = each.whitened
+        rows.append(each.sharpest)
+    label = next(iter(measured.values())).label
+    found = {
+        "classes": pictures.class_shares(
+            {name: each.shares for name, each in measured.items()}, class_names, "share"
+        ),
+        "steps": pictures.concentration(
+            {name: drawbacks.concentration(each.change) for name, each in measured.items()}, LABELS
+        ),
+        "sharpest_steps": _strips(measured),
+    }
+    if panels:  # the circles hold half, 90 % and 99 % of N(0, I) in the plane
+        radii = [(-2 * torch.log(torch.tensor(1 - mass))).sqrt().item() for mass in MASSES]
+        found["distribution"] = pictures.latent_maps(panels, label, class_names, radii)
+    return found
+
+
+def _strips(measured: dict[str, Measured]) -> Tensor:
+    """Draw the path with the sharpest step of each model."""
+    rows = torch.stack([each.sharpest for each in measured.values()])  # (M, S + 1, C, H, W)
+    shown = torch.linspace(0, rows.shape[1] - 1, min(rows.shape[1], 11)).round().int().tolist()
+    names = [f"{each / (rows.shape[1] - 1):.2f}" for each in shown]
+    return pictures.image_table(rows[:, shown], list(measured), names)

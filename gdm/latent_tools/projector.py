@@ -1,0 +1,60 @@
+"""The codes for TensorBoard's embedding projector."""
+
+import contextlib
+import shutil
+from collections.abc import Sequence
+
+from torch.utils.tensorboard import SummaryWriter
+
+from gdm import pictures
+from gdm.data.datamodule import ImageDataModule
+from gdm.errors import UserError
+from gdm.latent_tools.tool import SPLIT, Found, Subject, Tool, coded, refuse_without_codes
+from gdm.ranges import Count
+
+TAG = "codes"
+LARGEST_SPRITE = 8192  # pixels a side of the picture of all thumbnails, as TensorBoard takes it
+
+
+class Projector(Tool):
+    """Writes codes with their classes and thumbnails into the run's `tensorboard` folder.
+
+    Args:
+        num_images: of the validation split, the first of it.
+    """
+
+    def __init__(self, num_images: Count) -> None:
+        self.num_images = num_images
+
+    def refuse(self, subject: Subject, others: Sequence[Subject], data: ImageDataModule) -> None:
+        refuse_without_codes(subject)
+        most = (LARGEST_SPRITE // data.native_resolution) ** 2
+        if self.num_images > most:
+            raise UserError(
+                f"tool.num_images={self.num_images}: must be at most {most}; TensorBoard takes no "
+                "larger picture of thumbnails"
+            )
+
+    def use(
+        self, subject: Subject, others: Sequence[Subject], data: ImageDataModule, seed: int
+    ) -> Found:
+        part = coded(subject.model, data.split(SPLIT), self.num_images)
+        names = [data.class_names[label] for label in part.label.tolist()]
+        thumbnails = part.images.float() / 255
+        folder = subject.run.tensorboard
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                shutil.rmtree(folder / "00000" / TAG)  # of an earlier use
+            with SummaryWriter(folder) as writer:
+                writer.add_embedding(part.z.flatten(1), names, thumbnails, tag=TAG)
+        except OSError as error:
+            raise UserError(f"could not write {folder} ({error})") from error
+        record = {
+            "split": SPLIT,
+            "num_images": len(names),
+            "latent_dim": part.z[0].numel(),
+            "written_to": str(folder),
+            "show": f"tensorboard --logdir {folder}",
+        }
+        return Found(record, {"thumbnails": pictures.grid(part.images[:100], 10)},
+                     scales={"thumbnails": 2})  # fmt: skip

@@ -1,0 +1,260 @@
+"""What the tools of the latent space share: a run goes in, figures and pictures come out."""
+
+import json
+import logging
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gdm import pictures
+from gdm.data.batches import to_float
+from gdm.data.datamodule import EVALUATION_BATCH, ImageDataModule
+from gdm.data.sources import Images
+from gdm.errors import UserError
+from gdm.features import Extractor, NoClassifier
+from gdm.files import durable_replacement, named_folder, write_text
+from gdm.models.base import GenerativeModel
+from gdm.ranges import Natural
+from gdm.runs import Run
+from gdm.subjects import Subject
+
+log = logging.getLogger(__name__)
+
+SPLIT = "validation"  # whose images are looked at: training has not seen them
+LONG = 20  # seconds ahead that are announced
+ANIMATION_SCALE = 4  # screen pixels a side of an animation's pixels
+
+
+@dataclass
+class Found:
+    """What a tool has found.
+
+    Args:
+        record: figures and all that they depend on, as JSON takes it. A list of groups of
+            numbers becomes a table with a row a group, a group of groups one with a column a
+            group.
+        pictures: name -> 8-bit values, (C, H, W).
+        animations: name -> frames of 8-bit values, (T, C, H, W).
+        scales: name of a picture -> screen pixels a side of its pixels, where it is not one.
+    """
+
+    record: dict[str, Any]
+    pictures: dict[str, Tensor]
+    animations: dict[str, Tensor] = field(default_factory=dict)
+    scales: dict[str, int] = field(default_factory=dict)
+
+
+class Tool(ABC):
+    """One thing to do with a latent space; the constructor's arguments are its options."""
+
+    def refuse(  # noqa: B027
+        self, subject: Subject, others: Sequence[Subject], data: ImageDataModule
+    ) -> None:
+        """Refuse what makes no sense, before anything takes long; by default nothing.
+
+        Raises:
+            UserError: in one line.
+        """
+
+    @abstractmethod
+    def use(
+        self, subject: Subject, others: Sequence[Subject], data: ImageDataModule, seed: int
+    ) -> Found:
+        """Return what the tool finds, the same for the same seed.
+
+        Args:
+            subject: the run, within `model.evaluating()`.
+            others: the runs that it is compared with.
+            data: the data set that all were trained on.
+            seed: of all that is random.
+        """
+
+
+def layout(
+    run: str | None,
+    compare: list[str],
+    outputs: str,
+    seed: Natural,
+    checkpoint: str,
+    averaged: bool,
+    tool: Tool,
+    extractor: Callable[..., Extractor] | None,
+    to: str | None,
+) -> None:
+    """The keys of configs/latent.yaml, and what each holds."""
+
+
+def name_of(tool: Tool) -> str:
+    """Return the option of `tool=` that a tool is."""
+    return type(tool).__name__.lower()
+
+
+def apply(
+    tool: Tool, subject: Subject, others: Sequence[Subject], data: ImageDataModule, seed: int
+) -> Found:
+    """Return what a tool finds, with what it depends on."""
+    with ExitStack() as stack:
+        for each in (subject, *others):  # the weights are those that were asked for
+            stack.enter_context(each.model.evaluating(averaged=False))
+        tool.refuse(subject, others, data)
+        found = tool.use(subject, others, data, seed)
+    facts = {
+        "tool": name_of(tool),
+        "options": vars(tool),
+        "name": subject.name,
+        **subject.facts,
+        "compared_with": [{"name": each.name, **each.facts} for each in others],
+        "dataset": data.source.name,
+        "data": data.fingerprint,
+        "seed": seed,
+    }
+    found.record = facts | found.record
+    return found
+
+
+def destination(tool: Tool, run: Run, to: str | None) -> Path:
+    """Return the folder for what a tool finds: what `to` names, or one in the run's directory.
+
+    Raises:
+        UserError: if it cannot be written to.
+    """
+    folder = Path(to) if to else run.path / "latent" / name_of(tool)
+    return named_folder(folder, folder)
+
+
+def write(found: Found, folder: Path) -> list[Path]:
+    """Write what a tool has found, each file whole or not at all; return the files."""
+    written = [folder / "record.json"]
+    try:
+        write_text(written[0], json.dumps(found.record, indent=2) + "\n")
+        for name, picture in found.pictures.items():
+            written.append(folder / f"{name}.png")
+            with durable_replacement(written[-1]) as temporary:
+                pictures.save(picture, temporary, found.scales.get(name, 1))
+        for name, frames in found.animations.items():
+            written.append(folder / f"{name}.gif")
+            with durable_replacement(written[-1]) as temporary:
+                pictures.save_animation(frames, temporary, ANIMATION_SCALE)
+    except OSError as error:
+        raise UserError(f"could not write {folder} ({error}); to=FOLDER names another") from error
+    return written
+
+
+# What several tools need -------------------------------------------------------------------------
+
+
+@dataclass
+class Coded:
+    """Images with their codes, on the CPU.
+
+    Args:
+        images: (N, C, H, W) 8-bit values.
+        label: (N,) classes.
+        z: the codes, (N, ...).
+    """
+
+    images: Tensor
+    label: Tensor
+    z: Tensor
+
+
+def coded(
+    model: GenerativeModel, images: Images, limit: int | None = None, drawn: bool = False
+) -> Coded:
+    """Encode images, or the first `limit` of them.
+
+    Args:
+        model: a model with codes.
+        images: the images.
+        limit: how many; None for all.
+        drawn: take codes as training sees them, which a VAE draws, instead of their means.
+    """
+    x, label = images.images[:limit], images.labels[:limit]
+
+    def encoded(index: Tensor) -> Tensor:
+        part, own = to_float(x[index].to(model.device)), label[index].to(model.device)
+        return model.draw_codes(part, own, index.tolist()) if drawn else model.encode(part, own)
+
+    return Coded(x, label, _in_batches(encoded, len(x), "encoding"))
+
+
+def decoded(model: GenerativeModel, z: Tensor, label: Tensor | None) -> Tensor:
+    """Decode codes in batches: (N, ...), (N,) -> (N, C, H, W) in [-1, 1], on the CPU."""
+
+    def images(index: Tensor) -> Tensor:
+        own = None if label is None else label[index].to(model.device)
+        return model.decode(z[index].to(model.device), own)
+
+    return _in_batches(images, len(z), "decoding")
+
+
+def _in_batches(act: Callable[[Tensor], Tensor], count: int, doing: str) -> Tensor:
+    """Return what indices 0, ..., count - 1 become, on the CPU; what takes long is announced."""
+    parts, started = [], time.monotonic()
+    for index in torch.arange(count).split(EVALUATION_BATCH):
+        parts.append(act(index).cpu())
+        ahead = (time.monotonic() - started) * (count / len(index) - 1)
+        if len(parts) == 1 and ahead > LONG:
+            log.info("%s %s images: about %.0f s more", doing, f"{count:,}", ahead)
+    return torch.cat(parts)
+
+
+def classifier_of(subject: Subject, data: ImageDataModule) -> Extractor | None:
+    """Return what knows the classes of images; None, with a line that says why, if nothing does.
+
+    Raises:
+        UserError: if an extractor is named that knows no classes, or cannot be had.
+    """
+    if subject.extractor is None:
+        return None
+    try:
+        extractor = subject.extractor(data=data)
+    except NoClassifier as error:
+        log.warning("figures that need a classifier are left out: %s", error)
+        return None
+    if extractor.class_names is None:
+        raise UserError(f"extractor={extractor.name}: does not know the classes of the images")
+    return extractor.to(subject.model.device)
+
+
+def probabilities(extractor: Extractor, x: Tensor) -> Tensor:
+    """Return the classes' probabilities of images in [-1, 1]: (N, C, H, W) -> (N, K)."""
+    parts = (extractor(part).probabilities.cpu() for part in x.split(EVALUATION_BATCH))
+    return torch.cat(list(parts))
+
+
+def refuse_without_codes(subject: Subject) -> None:
+    """Refuse a model that does not encode images."""
+    if not subject.model.has_codes:
+        kind = type(subject.model).__name__
+        raise UserError(
+            f"{subject.run} is a {kind}, which has no codes of images; this tool takes an "
+            "autoencoder, a VAE or a diffusion model"
+        )
+
+
+def refuse_codes_of_images_size(subject: Subject) -> None:
+    """Refuse a model whose codes are as large as its images, or are none."""
+    if subject.model.latent_dim is None:
+        kind = type(subject.model).__name__
+        raise UserError(
+            f"{subject.run} is a {kind}, whose codes are as large as its images; this tool takes "
+            "a model with few latent dimensions"
+        )
+
+
+def refuse_index(index: int, data: ImageDataModule, key: str) -> None:
+    """Refuse an index outside of the validation split."""
+    count = len(data.split(SPLIT))
+    if not 0 <= index < count:
+        raise UserError(
+            f"{key}={index}: must be between 0 and {count - 1}, one of the {count:,} validation "
+            "images"
+        )

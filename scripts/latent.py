@@ -1,0 +1,30 @@
+"""See, walk, edit and use the latent space of a trained model: python scripts/latent.py --help."""
+
+from typing import Any
+
+from gdm.config import Origin, main
+
+
+def use(recipe: dict[str, Any], origin: Origin) -> None:
+    """Use one tool on an earlier run, beside further runs where it compares."""
+    from gdm import console, protocol, recipes, signatures, subjects  # torch, not for --help
+    from gdm.latent_tools import tool as tools
+
+    console.log_to_console()
+    run, options, plugins = origin.run, origin.options, origin.plugins
+    signatures.check(options, root=tools.layout, trusted=plugins)
+    signatures.check(recipe, trusted=plugins)
+    tool = recipes.build(options["tool"], "tool", plugins)
+    data = recipes.build(recipe["dataset"], "dataset", plugins)
+    protocol.refuse_other_data(run, data)
+    subject = subjects.opened(run, recipe, options, data, plugins)
+    others = subjects.opened_others(options, subject, data, plugins, key="compare")
+    folder = tools.destination(tool, run, options["to"])
+    found = tools.apply(tool, subject, others, data, options["seed"])
+    found.record["overrides"] = origin.overrides
+    console.report_found(found.record)
+    print(*tools.write(found, folder), sep="\n")
+
+
+if __name__ == "__main__":
+    main("latent", use)

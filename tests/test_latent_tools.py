@@ -1,0 +1,433 @@
+"""The tools of the latent space: each as a journey, and every mistake in one line."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from conftest import ROOT, SHORT, composed, short, small, trained
+from PIL import Image, ImageSequence
+
+from gdm import console, evaluation, signatures, subjects
+from gdm.config import compose_config
+from gdm.errors import UserError
+from gdm.latent_tools import drawbacks, tool
+from gdm.recipes import build
+from gdm.runs import Run
+
+TOOLS = sorted(path.stem for path in (ROOT / "configs" / "tool").glob("*.yaml"))
+FEW = ("tool.num_images=120", "tool.num_samples=40", "tool.num_paths=5", "tool.manifold=3",
+       "tool.num_sampled=6")  # fmt: skip
+TWO = ("prior=standard_normal", "model.latent_dim=2")
+
+
+@pytest.fixture(scope="module")
+def data():
+    return build(composed("dataset.validation_size=200")["dataset"], "dataset")
+
+
+@pytest.fixture(scope="module")
+def subject_of(data, tmp_path_factory):
+    """Overrides of a recipe -> a subject whose model has the weights that it begins with."""
+
+    def made(*overrides: str, name: str = "ours") -> tool.Subject:
+        recipe = composed(*overrides)
+        torch.manual_seed(0)
+        model = build(recipe["model"], "model").eval()
+        with model.evaluating():
+            evaluation.prepare_sampling(model, data)
+        extractor = subjects.extractor_of(options_of(), ())
+        run = Run(tmp_path_factory.mktemp(name))
+        return tool.Subject(run, name, model, {"run": name}, extractor)
+
+    return made
+
+
+@pytest.fixture(scope="module")
+def vae(subject_of):
+    return subject_of("model=vae", "model.width=8", *TWO, name="vae")
+
+
+@pytest.fixture(scope="module")
+def autoencoder(subject_of):
+    return subject_of("model=autoencoder", "model.width=8", "density=gaussian", name="plain")
+
+
+@pytest.fixture(scope="module")
+def gan(subject_of):
+    return subject_of("model=dcgan", *small("dcgan"), name="gan")
+
+
+@pytest.fixture(scope="module")
+def ddpm(subject_of):
+    return subject_of("model=ddpm", *small("ddpm"), name="ddpm")
+
+
+def options_of(*overrides: str) -> dict:
+    return compose_config(ROOT / "configs", "latent", list(overrides))
+
+
+def made(*overrides: str) -> tool.Tool:
+    return build(options_of(*overrides)["tool"], "tool")
+
+
+def used(subject, data, *overrides: str, others=(), seed: int = 0) -> tool.Found:
+    return tool.apply(made(*overrides), subject, others, data, seed)
+
+
+def message_of(subject, data, *overrides: str, others=()) -> str:
+    with pytest.raises(UserError) as refused:
+        made(*overrides).refuse(subject, others, data)
+    assert "\n" not in str(refused.value)
+    return str(refused.value)
+
+
+# The script --------------------------------------------------------------------------------------
+
+
+def latent_script(*arguments: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "scripts/latent.py", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_the_script_prints_figures_and_writes_record_and_pictures_into_the_run(tmp_path):
+    recipe = composed(*SHORT, *TWO, "callbacks.validation=null", "dataset.validation_size=300")
+    run = trained(recipe | {"name": "short"}, tmp_path)
+    done = latent_script(f"run={run.path}", f"compare=[{run.path}]", *FEW)
+    assert done.returncode == 0, done.stderr
+    folder = run.path / "latent" / "map"
+    record = json.loads((folder / "record.json").read_text())
+    assert (record["tool"], record["options"]["num_images"]) == ("map", 120)
+    assert (record["checkpoint"], record["seed"]) == ("last", 0)
+    assert [each["name"] for each in record["compared_with"]] == ["short 2"]
+    assert record["drawbacks"]["short"] == record["drawbacks"]["short 2"]
+    assert "tool.num_samples=40" in record["overrides"]
+    assert all(word in done.stdout for word in ("nats from normal", "Ankle boot", "short 2"))
+    written = done.stdout.split()[-8:]
+    assert written[0] == str(folder / "record.json")
+    for path in written[1:]:
+        with Image.open(path) as picture:
+            assert min(picture.size) > 100
+
+
+def test_every_tool_is_in_the_help_and_its_options_fit_the_layout():
+    shown = latent_script("--help").stdout
+    for name in TOOLS:
+        assert f"\n{name} " in shown
+        options = options_of(f"tool={name}")
+        signatures.check(options, root=tool.layout)
+        assert tool.name_of(build(options["tool"], "tool")) == name
+    assert shown.count("\n  python scripts/latent.py ") >= 6
+
+
+def test_a_place_that_cannot_be_written_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=f"to={tmp_path}/file/there: cannot be written"):
+        tool.destination(made(), Run(tmp_path), f"{tmp_path}/file/there")
+    assert tool.destination(made(), Run(tmp_path), None) == tmp_path / "latent" / "map"
+
+
+def test_a_record_is_shown_as_tables(capsys):
+    record = {
+        "tool": "walk", "name": "ours", "dataset": "theirs", "share": 0.25, "count": 7,
+        "by_step": [{"step": 1, "psnr": 20.5}, {"step": 2, "psnr": None}],
+        "of_runs": {"one": {"nats": 1.5}, "two": {"nats": 2.5, "bits": 3.0}},
+        "compared_with": [{"name": "two"}],
+    }  # fmt: skip
+    console.report_found(record)
+    shown = capsys.readouterr().out
+    for text in ("walk of ours, theirs", "share", "0.250", "by step", "20.500", "of runs", "bits"):
+        assert text in shown
+    assert "compared" not in shown
+
+
+# Map ---------------------------------------------------------------------------------------------
+
+
+def test_a_map_of_two_dimensions_has_contours_samples_and_a_plane(vae, autoencoder, data):
+    found = used(vae, data, *FEW, others=[autoencoder])
+    assert set(found.pictures) == {
+        "map", "map_samples", "manifold", "classes", "steps", "sharpest_steps", "distribution"
+    }  # fmt: skip
+    figures = found.record["drawbacks"]
+    assert list(figures) == ["vae", "plain"]
+    for each in figures.values():
+        assert each["largest_area_over_smallest"] >= 1
+        assert 0 <= each["samples_off"] <= 1
+        assert each["largest_step_over_mean"] >= 1
+        assert 0.05 <= each["change_in_sharpest_steps"] <= 1
+        assert 0 <= each["clear_images_on_paths"] <= 1
+    for kind in ("area of codes", "samples", "normal samples"):
+        shares = [row[kind] for row in found.record["classes"] if row["model"] == "plain"]
+        assert len(shares) == 10
+        assert sum(shares) == pytest.approx(1)
+    again = used(vae, data, *FEW, others=[autoencoder])
+    assert again.record == found.record
+    assert all(torch.equal(again.pictures[name], found.pictures[name]) for name in found.pictures)
+
+
+@pytest.mark.parametrize("projection", ["pca", "tsne"])
+def test_more_dimensions_are_projected(subject_of, data, projection):
+    subject = subject_of("model=conditional_vae", "model.width=8", "model.latent_dim=4")
+    subject.extractor = None
+    found = used(subject, data, *FEW, f"tool.projection={projection}")
+    assert "manifold" not in found.pictures
+    assert "distribution" not in found.pictures
+    assert found.record["classes_by"] == "nearest codes"
+    assert "clear_images_on_paths" not in found.record["drawbacks"]["ours"]
+
+
+class Bent(torch.nn.Module):
+    """A model whose first pixel is a function of its two-dimensional code, class 0 within."""
+
+    latent_dim, num_classes, device = 2, 2, "cpu"
+
+    def __init__(self, pixel) -> None:
+        super().__init__()
+        self.pixel = pixel
+
+    def draw_codes(self, x, label, index):
+        return x[:, 0, 0, :2]
+
+    def decode(self, z, label):
+        return self.pixel(z[:, 0])[:, None, None, None].expand(len(z), 1, 4, 4)
+
+    def sample_codes(self, indices, seed=0):
+        return torch.randn(len(indices), 2, generator=torch.Generator().manual_seed(seed))
+
+    def labels_of(self, indices, label):
+        return torch.zeros(len(indices), dtype=torch.int64)
+
+
+class Plane:
+    """Codes as images: 8-bit values of a normal distribution, class 1 twice as wide."""
+
+    num_classes = 2
+
+    def split(self, name):
+        from gdm.data.sources import Images
+
+        label = torch.arange(1000) % 2
+        z = torch.randn(1000, 2, generator=torch.Generator().manual_seed(0))
+        values = 127.5 + 20 * z * (1 + label[:, None])
+        x = values.round().clamp(0, 255).to(torch.uint8)[:, None, None].expand(1000, 1, 1, 2)
+        return Images(x, label, ("narrow", "wide"))
+
+
+def test_an_even_decoder_changes_alike_at_every_step_and_a_torn_one_at_few(tmp_path):
+    def figures(pixel) -> dict[str, float]:
+        subject = tool.Subject(Run(tmp_path), "bent", Bent(pixel))
+        return drawbacks.measure(subject, Plane(), None, 1000, 200, 100, 20, seed=0).figures
+
+    even, torn = figures(lambda z: z), figures(lambda z: 1.0 * (z > 0))
+    assert even["largest_step_over_mean"] < 1.8  # steps have all directions
+    assert torn["largest_step_over_mean"] > 10
+    assert torn["change_in_sharpest_steps"] == pytest.approx(1)
+    assert even["change_in_sharpest_steps"] < 0.1
+    assert even["largest_area_over_smallest"] == pytest.approx(4, rel=0.15)
+    assert 0 < even["nats_from_normal"] < 0.2
+    assert even["nats_from_standard_normal"] > even["nats_from_normal"]
+
+
+# Traverse ----------------------------------------------------------------------------------------
+
+
+def test_units_come_by_their_kl_and_a_dead_one_changes_nothing(subject_of, data):
+    subject = subject_of("model=vae", "model.width=8", "prior=standard_normal",
+                         "model.latent_dim=6")  # fmt: skip
+    first = next(layer for layer in subject.model.decoder.modules() if hasattr(layer, "weight"))
+    with torch.no_grad():
+        first.weight[:, 2] = 0
+    found = used(subject, data, "tool=traverse", "tool.num_units=4", "tool.num_images=3")
+    units = found.record["units"]
+    assert [unit["kl"] for unit in units] == sorted((u["kl"] for u in units), reverse=True)
+    (dead,) = [unit for unit in units if unit["unit"] == 3]
+    assert dead["grey_levels_changed"] == pytest.approx(0, abs=1e-4)
+    assert min(u["grey_levels_changed"] for u in units if u["unit"] != 3) > 1e-3
+    assert found.record["ordered_by"] == "nats"
+
+
+def test_units_without_a_kl_come_by_variance_and_latents_by_what_they_change(
+    autoencoder, gan, data
+):
+    found = used(autoencoder, data, "tool=traverse")
+    deviations = [unit["deviation"] for unit in found.record["units"]]
+    assert found.record["ordered_by"] == "variance"
+    assert deviations == sorted(deviations, reverse=True)
+    found = used(gan, data, "tool=traverse", "tool.index=100000")
+    changes = [unit["grey_levels_changed"] for unit in found.record["units"]]
+    assert (found.record["ordered_by"], len(changes)) == ("grey levels", 100)
+    assert changes == sorted(changes, reverse=True)
+
+
+# Morph -------------------------------------------------------------------------------------------
+
+
+def test_a_morph_has_two_strips_and_two_animations(vae, data, tmp_path):
+    asked = ("tool=morph", "tool.a=3", "tool.b=Bag", "tool.num_images=5", "tool.frames_between=2")
+    found = used(vae, data, *asked)
+    assert (found.record["from"], found.record["to"]) == ("image 3", "Bag")
+    frames = found.animations["straight-line"]
+    assert frames.shape == (16, 1, 28, 28)  # 9 there, and 7 back without the ends
+    assert torch.equal(frames[1], frames[-1])
+    assert torch.equal(frames[0], found.animations["great-circle"][0])
+    first = used(vae, data, *asked, "tool.of_class=first").animations["straight-line"]
+    assert torch.equal(first[0], frames[0])
+    assert not torch.equal(first[8], frames[8])
+    written = tool.write(found, tmp_path)
+    assert [path.name for path in written] == [
+        "record.json", "morph.png", "straight-line.gif", "great-circle.gif"
+    ]  # fmt: skip
+    with Image.open(written[-1]) as animation:
+        assert animation.size == (112, 112)
+        assert animation.info["loop"] == 0
+        shown = [frame.info["duration"] for frame in ImageSequence.Iterator(animation)]
+    assert sum(shown) == 16 * 80  # like frames are one that is shown for longer
+
+
+def test_a_great_circle_stays_as_far_from_the_centre_as_its_ends(gan, data):
+    paths = used(gan, data, "tool=morph", "tool.a=5", "tool.b=123456").record["paths"]
+    round_it, straight = paths["great circle"], paths["straight line"]
+    least = min(round_it["distance_from_centre_least"], straight["distance_from_centre_at_ends"])
+    assert least > 0.9 * round_it["distance_from_centre_at_ends"]
+    assert straight["distance_from_centre_least"] < 0.85 * least
+
+
+def test_diffusion_models_morph_by_inversion(ddpm, data):
+    found = used(ddpm, data, "tool=morph", "tool.num_images=3", "tool.frames_between=1")
+    assert found.animations["great-circle"].shape == (4, 1, 28, 28)
+
+
+# Edit --------------------------------------------------------------------------------------------
+
+BRIEFLY = ("tool=edit", "tool.num_train=300", "tool.num_held_out=10", "tool.num_shown=2")
+
+
+@pytest.mark.parametrize("asked", ["[Pullover,dress]", '"Pullover -> Dress"', "[2,3]"])
+def test_an_edit_between_classes_says_what_it_moved_and_what_it_kept(vae, data, asked):
+    found = used(vae, data, *BRIEFLY, f"tool.attribute={asked}", "tool.alphas=[1,0,-1]")
+    record = found.record
+    assert record["attribute"] == "Pullover -> Dress"
+    assert (record["num_train"], record["num_held_out"]) == (300, 10)
+    assert [row["alpha"] for row in record["by_alpha"]] == [-1, 0, 1]
+    before = record["by_alpha"][1]
+    assert before["individuality"] == 1
+    assert "psnr" not in before
+    for row in record["by_alpha"]:
+        assert 0 <= row["p_with"] + row["p_without"] <= 1
+    assert record["by_alpha"][2]["psnr"] > 5
+    assert 0.5 <= record["told_apart_along_direction"] <= 1
+
+
+def test_an_attribute_of_a_file_is_judged_by_training_images_that_are_held_out(
+    vae, data, tmp_path
+):
+    split = data.split("train")
+    bright = split.images.float().flatten(1).mean(1) > 80
+    lines = ["name,bright,dull", *(f"x,{int(b)},{int(not b)}" for b in bright.tolist())]
+    (tmp_path / "of.csv").write_text("\n".join(lines))
+    found = used(vae, data, *BRIEFLY, f"tool.csv={tmp_path}/of.csv", "tool.column=bright")
+    assert (found.record["attribute"], found.record["num_train"]) == ("bright", 300)
+    assert found.record["num_train_with"] == int(
+        bright[torch.arange(len(bright)) % 5 != 4][:300].sum()
+    )
+    assert found.record["told_apart_along_direction"] > 0.6
+    assert all(0 <= row["p_with"] <= 1 for row in found.record["by_alpha"])
+    blind = tool.Subject(vae.run, "blind", vae.model)
+    found = used(blind, data, *BRIEFLY, f"tool.csv={tmp_path}/of.csv", "tool.column=dull")
+    assert "p_with" not in found.record["by_alpha"][0]
+
+
+def test_rows_and_values_of_a_file_are_checked(vae, data, tmp_path):
+    path = tmp_path / "of.csv"
+    asked = ("tool=edit", f"tool.csv={path}")
+    assert f"tool.csv={path}: cannot be read" in message_of(vae, data, *asked)
+    path.write_text("sleeve,name\n1,x\n0,y\n")
+    assert "tool.column=sleeves: " in message_of(vae, data, *asked, "tool.column=sleeves")
+    shown = message_of(vae, data, *asked, "tool.column=sleeve")
+    assert "has 2 rows; must be 9,800, one an image of the training split" in shown
+    path.write_text("sleeve\n" + "1\n" * 9799 + "2\n")
+    shown = message_of(vae, data, *asked, "tool.column=sleeve")
+    assert "tool.column=sleeve: row 9800 holds '2'; must be 0 or 1" in shown
+    path.write_text("sleeve\n" + "1\n" * 9800)
+    shown = message_of(vae, data, *asked, "tool.column=sleeve")
+    assert shown.startswith("sleeve: 7840 of 7840 training images have this attribute")
+
+
+# Projector ---------------------------------------------------------------------------------------
+
+
+def test_the_projector_gets_codes_classes_and_thumbnails(vae, data, capsys):
+    for _ in range(2):  # a second use replaces the first
+        found = used(vae, data, "tool=projector", "tool.num_images=50")
+    folder = vae.run.tensorboard
+    config = (folder / "projector_config.pbtxt").read_text()
+    assert config.count("tensor_name") == 1
+    assert all(word in config for word in ("tensors.tsv", "metadata.tsv", "sprite.png"))
+    (where,) = folder.glob("**/tensors.tsv")
+    codes = [line.split("\t") for line in where.read_text().splitlines()]
+    labels = where.with_name("metadata.tsv").read_text().splitlines()
+    split = data.split("validation")
+    assert labels == [data.class_names[label] for label in split.labels[:50].tolist()]
+    expected = vae.model.encode(split.select(torch.arange(50)).images.float() / 127.5 - 1)
+    read = torch.tensor([[float(value) for value in line] for line in codes])
+    torch.testing.assert_close(read, expected, atol=1e-4, rtol=1e-4)
+    with Image.open(where.with_name("sprite.png")) as sprite:
+        assert sprite.size == (8 * 28, 8 * 28)
+    assert str(folder) in found.record["show"]
+    assert "warning" not in capsys.readouterr().out
+
+
+# Mistakes ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("model", "asked", "message"),
+    [
+        ("gan", ["tool=map"], "is a GAN, which has no codes of images; this tool takes an autoe"),
+        ("gan", ["tool=projector"], "which has no codes of images"),
+        ("gan", ["tool=edit"], "which has no codes of images"),
+        ("ddpm", ["tool=map"], "is a DDPM, whose codes are as large as its images"),
+        ("ddpm", ["tool=traverse"], "whose codes are as large as its images"),
+        ("vae", ["tool=map", "tool.num_images=9"], "tool.num_images=9: must be at least 10"),
+        ("vae", ["tool=traverse", "tool.index=200"], "tool.index=200: must be between 0 and 199"),
+        ("vae", ["tool=morph", "tool.a=200"], "tool.a=200: must be between 0 and 199, one of th"),
+        ("vae", ["tool=morph", "tool.b=-1"], "tool.b=-1: must be between 0 and 199"),
+        ("vae", ["tool=morph", "tool.b=Hat"], "tool.b=Hat: must be one of 0 T-shirt/top, 1 Tro"),
+        ("vae", ["tool=morph", "tool.num_images=1"], "tool.num_images=1: must be at least 2"),
+        ("gan", ["tool=morph", "tool.a=Bag"], "which encodes no images; give the index of a la"),
+        ("vae", ["tool=edit"], "name one attribute: tool.attribute=[Pullover,Dress]"),
+        (
+            "vae",
+            ["tool=edit", "tool.attribute=[Bag,Coat]", "tool.csv=x.csv"],
+            "name one attribute",
+        ),
+        ("vae", ["tool=edit", "tool.attribute=Bag"], "tool.attribute=Bag: must be two classes"),
+        ("vae", ["tool=edit", "tool.attribute=[Bag,Hat]"], "tool.attribute=Hat: must be one of"),
+        ("vae", ["tool=edit", "tool.attribute=[Bag,8]"], "the two classes must differ"),
+        ("vae", ["tool=edit", "tool.alphas=[]"], "tool.alphas=[]: name one step at least"),
+        ("vae", ["tool=projector", "tool.num_images=90000"], "must be at most 85264; TensorBoard"),
+    ],
+)
+def test_what_makes_no_sense_is_one_clear_line(request, data, model, asked, message):
+    assert message in message_of(request.getfixturevalue(model), data, *asked)
+
+
+def test_a_missing_library_is_said_before_anything_is_computed(vae, data, monkeypatch):
+    monkeypatch.setitem(sys.modules, "umap", None)
+    assert "needs umap-learn" in message_of(vae, data, "tool.projection=umap")
+
+
+def test_a_conditional_model_has_no_direction_between_the_classes_it_is_told(subject_of, data):
+    subject = subject_of("model=conditional_vae", "model.width=8")
+    shown = message_of(subject, data, "tool=edit", "tool.attribute=[Pullover,Dress]")
+    assert "is told the class beside the code" in shown
+
+
+def test_other_data_is_no_comparison(vae, data, tmp_path):
+    recipe = short("vae") | {"extractor": None, "callbacks": None}
+    other = trained(recipe, tmp_path)  # which holds out 1,000 images
+    options = options_of(f"compare=[{other.path}]")
+    with pytest.raises(UserError, match=r"compare=\[.*was trained on other data than"):
+        subjects.opened_others(options, vae, data, key="compare")
