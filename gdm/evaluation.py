@@ -189,21 +189,35 @@ def reconstruction(
         split: the split.
         limit: number of images, the first of the split.
     """
-    psnr, ssim = Moments(), Moments()  # of each image
+    likeness = Likeness()
     for batch in data.batches(split, device=model.device, limit=limit):
         decoded = model.decode(model.encode(batch.x, batch.label), batch.label)
-        back = to_float(to_bytes(decoded).to(batch.x.device))
-        psnr.update(peak_signal_to_noise_ratio(back, batch.x))
-        ssim.update(
-            structural_similarity_index_measure(
-                back, batch.x, data_range=(-1.0, 1.0), reduction="none"
-            )
+        likeness.update(decoded, batch.x)
+    return likeness.figures() | {"num_reconstructions": likeness.count}
+
+
+class Likeness:
+    """How alike 8-bit images of a stream are to what they should be: mean PSNR and SSIM."""
+
+    def __init__(self) -> None:
+        self._psnr, self._ssim = Moments(), Moments()  # of each image
+
+    @property
+    def count(self) -> int:
+        """Number of images."""
+        return self._psnr.count
+
+    def update(self, found: Tensor, x: Tensor) -> None:
+        """Take in images, which are rounded to 8 bits, and originals: both (N, C, H, W)."""
+        found = to_float(to_bytes(found).to(x.device))
+        self._psnr.update(peak_signal_to_noise_ratio(found, x))
+        self._ssim.update(
+            structural_similarity_index_measure(found, x, data_range=(-1.0, 1.0), reduction="none")
         )
-    return {
-        "psnr": float(psnr.mean),
-        "ssim": float(ssim.mean),
-        "num_reconstructions": int(psnr.count),
-    }
+
+    def figures(self) -> dict[str, float]:
+        """Return `psnr` in dB and `ssim`, averaged over the images."""
+        return {"psnr": float(self._psnr.mean), "ssim": float(self._ssim.mean)}
 
 
 def peak_signal_to_noise_ratio(x: Tensor, y: Tensor) -> Tensor:

@@ -514,3 +514,124 @@ def _rendered(figure) -> Tensor:
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return torch.from_numpy(np.array(canvas.buffer_rgba())[..., :3]).permute(2, 0, 1)
+
+
+# What codes are used for -------------------------------------------------------------------------
+
+
+def curves(
+    panels: dict[str, dict[str, Curve]],
+    x_label: str,
+    levels: dict[str, dict[str, float]] | None = None,
+    places: dict[str, float] | None = None,
+    points: dict[str, tuple[float, float]] | None = None,
+    ticks: Sequence[float] | None = None,
+) -> Tensor:
+    """Draw curves over one axis, in panels beside one another that share their names.
+
+    Args:
+        panels: what is written at the vertical axis -> the curves by their names.
+        x_label: what is written below.
+        levels: panel -> name -> the height of a line across it.
+        places: name -> where a line stands upright in every panel.
+        points: name -> single points of the first panel, with their names beside them.
+        ticks: where the horizontal axis, then logarithmic, has numbers; None for an even axis.
+
+    Returns:
+        8-bit values, (3, H, W).
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(1.5 + 5.5 * len(panels), 5.5), dpi=120, layout="constrained")
+    row = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, (y_label, named) in zip(row, panels.items(), strict=True):
+        for number, (name, (x, y)) in enumerate(named.items()):
+            axes.plot(x, y, color=_shade(number), linestyle=_dashes(number),
+                      marker=MARKERS[number % len(MARKERS)], markersize=5, label=name)  # fmt: skip
+        for number, (name, height) in enumerate((levels or {}).get(y_label, {}).items()):
+            axes.axhline(height, color="black", linestyle=DASHES[number % 4], linewidth=0.9,
+                         label=name)  # fmt: skip
+        for number, (name, place) in enumerate((places or {}).items()):
+            axes.axvline(place, color="black", linestyle=DASHES[(number + 2) % 4], linewidth=0.9,
+                         label=name)  # fmt: skip
+        axes.set(xlabel=x_label, ylabel=y_label)
+        axes.grid(alpha=0.3)
+        if ticks is not None:
+            axes.set_xscale("log")
+            axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+            axes.set_xticks([], minor=True)
+    if points:
+        row[0].scatter(*zip(*points.values(), strict=True), 45, "black", "X", zorder=3)
+        row[0].margins(x=0.12)
+    handles, names = row[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", frameon=False, handlelength=4,
+                  ncols=min(len(names), 3))  # fmt: skip
+    if points:
+        _name_points(figure, row[0], points)
+    return _rendered(figure)
+
+
+def shares_right(
+    bars: dict[str, dict[str, float]], label: str, chance: float, errors: dict[str, float]
+) -> Tensor:
+    """Draw shares from 0 to 1 as groups of bars with their numbers above them.
+
+    Args:
+        bars: name of a group -> name of a bar, the same in all groups -> its share.
+        label: what is written at the vertical axis.
+        chance: the share that guessing has, a dotted line.
+        errors: name of a group -> the standard error of its shares.
+
+    Returns:
+        8-bit values, (3, H, W).
+    """
+    from matplotlib.figure import Figure
+
+    names = list(next(iter(bars.values())))
+    fills = (("dimgray", ""), ("white", "////"), ("lightgray", ""), ("white", "...."))
+    figure = Figure(figsize=(2 + 1.5 * len(bars), 5), dpi=120, layout="constrained")
+    axes = figure.add_subplot()
+    width = 0.8 / len(names)
+    for number, name in enumerate(names):
+        colour, hatch = fills[number % len(fills)]
+        places = np.arange(len(bars)) - 0.4 + (number + 0.5) * width
+        values = [group[name] for group in bars.values()]
+        drawn = axes.bar(places, values, width, color=colour, hatch=hatch, edgecolor="black",
+                         linewidth=0.7, yerr=[errors[group] for group in bars], capsize=2,
+                         label=name)  # fmt: skip
+        axes.bar_label(drawn, [f"{value:.3f}" for value in values], padding=2, fontsize=8)
+    axes.axhline(chance, color="black", linestyle=":", linewidth=1, label="guessing")
+    axes.set_xticks(range(len(bars)), list(bars))
+    axes.set(ylabel=label, ylim=(0, 1.08))
+    axes.set_yticks([0, 0.2, 0.4, 0.6, 0.8, 1])
+    figure.legend(loc="outside lower center", frameon=False, ncols=4)
+    return _rendered(figure)
+
+
+def grids(panels: dict[str, Tensor], num_columns: int) -> Tensor:
+    """Draw grids of images beside one another, below their titles.
+
+    Args:
+        panels: title -> images, (N, C, H, W), floats in [-1, 1] or 8-bit values, of one size.
+        num_columns: images a row.
+
+    Returns:
+        8-bit values, (3, H', W').
+    """
+    from matplotlib.figure import Figure
+
+    laid = [grid(images, num_columns) for images in panels.values()]
+    _, height, width = laid[0].shape
+    dpi, apart, above = 120, 0.25, 0.4
+    dots = max(1, round(540 / width))  # a pixel, so that pixels stay whole
+    inner = width * dots / dpi, height * dots / dpi  # inches
+    whole = apart + (inner[0] + apart) * len(laid), above + inner[1] + apart / 2
+    figure = Figure(figsize=whole, dpi=dpi)
+    for number, (title, picture) in enumerate(zip(panels, laid, strict=True)):
+        left = apart + (inner[0] + apart) * number
+        axes = figure.add_axes((left / whole[0], apart / 2 / whole[1],
+                                inner[0] / whole[0], inner[1] / whole[1]))  # fmt: skip
+        _show(axes, picture)
+        axes.set_aspect("auto")
+        axes.set_title(title, fontsize=11)
+    return _rendered(figure)

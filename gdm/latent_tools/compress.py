@@ -1,0 +1,301 @@
+"""Codes in the place of files: how many bytes an image takes, and how well it comes back."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gdm import latent, pictures
+from gdm.data.batches import to_float
+from gdm.data.datamodule import ImageDataModule
+from gdm.evaluation import Likeness
+from gdm.latent_tools.file_sizes import jpeg, png
+from gdm.latent_tools.held_out import (
+    Split,
+    batches_of_codes,
+    first,
+    places,
+    refuse_empty,
+    refuse_without_code_vectors,
+)
+from gdm.latent_tools.tool import Found, Subject, Tool
+from gdm.models.base import GenerativeModel
+from gdm.moments import Moments
+from gdm.pictures import to_bytes
+from gdm.ranges import Count, Range
+
+Bits = Annotated[int, Range(1, 16)]
+Quality = Annotated[int, Range(1, 95)]  # what Pillow recommends
+NO_OVERLAP = "no overlap"
+ENOUGH = 0.1  # dB that rounding may cost where codes are shown
+TICKS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)  # bytes
+NOTES = {
+    "bytes_of_codes": "numbers in a code times bits, over 8; codes of many images are packed",
+    "bytes_entropy_coded": "by an ideal entropy coder, each number apart, with the frequencies of "
+    "training codes; evaluated on held-out codes",
+    "bytes_of_jpeg_files": "whole files, with Huffman tables of their own where that is shorter",
+    "bytes_of_jpeg_data": "the compressed data alone, with the standard's tables: what JPEG would "
+    "take if headers and tables were known to the reader, as the decoder is",
+    "decoder": "the weights of the decoder (decoder_bytes, 32 bits each) are not counted in bytes "
+    "of an image: they are sent once for any number of images",
+    "equal_psnr": "JPEG's bytes at the same mean PSNR, their logarithm interpolated between two "
+    f"qualities; '{NO_OVERLAP}' where JPEG has no such PSNR at the qualities asked for",
+}
+
+
+@dataclass
+class Coder:
+    """A model with the quantiser of its codes, and with how probable each level is."""
+
+    model: GenerativeModel
+    quantiser: latent.UniformQuantiser
+    probabilities: Tensor  # (D, levels)
+
+
+class Compress(Tool):
+    """Rounds codes to few bits, and compares bytes and quality of held-out images with JPEG.
+
+    - `rate_distortion`: PSNR and SSIM over the bytes of an image, codes and files;
+    - `images`: some images by codes with the fewest bits that cost little, and by JPEG at the
+      quality that comes nearest in PSNR.
+
+    The quantiser and the frequencies for the entropy coder are fitted on training codes.
+
+    Args:
+        bits: of each number of a code.
+        qualities: of JPEG, from 1 to 95.
+        split: whose images: `validation` or `test`.
+        num_images: images that are measured, the first of the split.
+        num_shown: images in the picture.
+        num_train: training images whose codes are fitted to, the first of the split.
+    """
+
+    def __init__(
+        self,
+        bits: list[Bits],
+        qualities: list[Quality],
+        split: Split,
+        num_images: Count,
+        num_shown: Count,
+        num_train: Count,
+    ) -> None:
+        self.bits = bits
+        self.qualities = qualities
+        self.split = split
+        self.num_images = num_images
+        self.num_shown = num_shown
+        self.num_train = num_train
+
+    def refuse(self, subject: Subject, others: Sequence[Subject], data: ImageDataModule) -> None:
+        refuse_empty("tool.bits", self.bits, "[2,4,8]")
+        refuse_empty("tool.qualities", self.qualities, "[5,50]")
+        refuse_without_code_vectors((subject, *others))
+
+    def use(
+        self, subject: Subject, others: Sequence[Subject], data: ImageDataModule, seed: int
+    ) -> Found:
+        files, lossless = self._jpeg(data), self._png(data)
+        codes, models, rows = {}, {}, []
+        for each in (subject, *others):
+            train = self._train_codes(each.model, data)
+            coders = {bits: _fitted(each.model, train, bits) for bits in sorted(set(self.bits))}
+            found = self._measured(coders, data)
+            chosen = _fewest_bits(found)
+            codes[each.name] = found
+            models[each.name] = _facts(each.model, found, files, chosen)
+            rows.append((each.name, chosen, found[chosen], coders[chosen]))
+        record: dict[str, Any] = {
+            "split": self.split,
+            "num_images": min(self.num_images, len(data.split(self.split))),
+            "models": models,
+            "codes": [
+                {"run": name, "bits": bits} | figures | _at_equal_psnr(figures["psnr"], files)
+                for name, found in codes.items() for bits, figures in found.items()
+            ],
+            "jpeg": [{"quality": quality} | figures for quality, figures in files.items()],
+            "png": {"lossless": lossless},
+            "raw_bytes": float(data.channels * data.native_resolution**2),
+            "notes": NOTES,
+        }  # fmt: skip
+        drawn = {
+            "rate_distortion": _curves(codes, files, lossless),
+            "images": self._picture(rows, files, data),
+        }
+        return Found(record, drawn)
+
+    def _train_codes(self, model: GenerativeModel, data: ImageDataModule) -> Tensor:
+        """Return codes of training images, (N, D)."""
+        parts = batches_of_codes(model, data, "train", self.num_train)
+        return torch.cat([z for _, z in parts])
+
+    def _measured(
+        self, coders: dict[int, Coder], data: ImageDataModule
+    ) -> dict[int, dict[str, float]]:
+        """Return bytes and quality of held-out images: bits of a number -> figures."""
+        model = next(iter(coders.values())).model
+        told = math.log2(data.num_classes) if model.conditional else 0.0  # bits of the class
+        length = {bits: Moments() for bits in coders}
+        likeness = {bits: Likeness() for bits in coders}
+        for batch, z in batches_of_codes(model, data, self.split, self.num_images):
+            for bits, coder in coders.items():
+                levels = coder.quantiser.levels(z)
+                length[bits].update(latent.code_lengths(levels, coder.probabilities))
+                likeness[bits].update(_decoded(coder, levels, batch.label), batch.x)
+        return {
+            bits: {
+                "bytes_of_codes": (model.latent_dim * bits + told) / 8,
+                "bytes_entropy_coded": (float(length[bits].mean) + told) / 8,
+                **likeness[bits].figures(),
+            }
+            for bits in coders
+        }
+
+    def _jpeg(self, data: ImageDataModule) -> dict[int, dict[str, float]]:
+        """Return bytes and quality of JPEG on held-out images: its quality -> figures."""
+        found = {}
+        for quality in sorted(set(self.qualities)):
+            whole, scan, likeness = Moments(), Moments(), Likeness()
+            for batch in data.batches(self.split, limit=self.num_images):
+                written = [jpeg(image, quality) for image in to_bytes(batch.x)]
+                files, scans, back = zip(*written, strict=True)
+                whole.update(torch.tensor(files))
+                scan.update(torch.tensor(scans))
+                likeness.update(to_float(torch.stack(back)), batch.x)
+            found[quality] = {
+                "bytes_of_jpeg_files": float(whole.mean),
+                "bytes_of_jpeg_data": float(scan.mean),
+                **likeness.figures(),
+            }
+        return found
+
+    def _png(self, data: ImageDataModule) -> dict[str, float]:
+        """Return the bytes of PNG on held-out images."""
+        sizes = Moments()
+        for batch in data.batches(self.split, limit=self.num_images):
+            sizes.update(torch.tensor([png(image) for image in to_bytes(batch.x)]))
+        whole, alone = sizes.mean.tolist()
+        return {"bytes_of_png_files": whole, "bytes_of_png_data": alone}
+
+    def _picture(
+        self,
+        rows: list[tuple[str, int, dict[str, float], Coder]],
+        files: dict[int, dict[str, float]],
+        data: ImageDataModule,
+    ) -> Tensor:
+        shown = first(data, self.split, self.num_shown, "cpu")
+        images, names = [shown.x], [f"original, {shown.x[0].numel():,} bytes"]
+        for name, bits, figures, coder in rows:
+            own = shown.x.to(coder.model.device), shown.label.to(coder.model.device)
+            levels = coder.quantiser.levels(coder.model.encode(*own).cpu())
+            images.append(_decoded(coder, levels, own[1]).cpu())
+            size, psnr = figures["bytes_entropy_coded"], figures["psnr"]
+            names.append(f"{name}, {bits} bits: {size:.0f} bytes, {psnr:.1f} dB")
+        target = rows[0][2]["psnr"]
+        quality = min(files, key=lambda each: abs(files[each]["psnr"] - target))
+        back = torch.stack([jpeg(image, quality)[2] for image in to_bytes(shown.x)])
+        images.append(to_float(back))
+        figures = files[quality]
+        size, psnr = figures["bytes_of_jpeg_files"], figures["psnr"]
+        names.append(f"JPEG, quality {quality}: {size:.0f} bytes, {psnr:.1f} dB")
+        return pictures.image_table(torch.stack(images), names, places(shown))
+
+
+def size_at(psnr: float, curve: Sequence[tuple[float, float]]) -> float | None:
+    """Return the bytes at which a curve has this PSNR; None where it has not.
+
+    Between two points the logarithm of the bytes is interpolated, since every further bit of a
+    number is worth about as many dB.
+
+    Args:
+        psnr: in dB.
+        curve: bytes and PSNR of each point, in any order.
+    """
+    sizes, values = zip(*sorted(curve, key=lambda point: point[1]), strict=True)
+    if not values[0] <= psnr <= values[-1]:
+        return None
+    return float(np.exp(np.interp(psnr, values, np.log(sizes))))
+
+
+def _fitted(model: GenerativeModel, train: Tensor, bits: int) -> Coder:
+    quantiser = latent.UniformQuantiser(train, bits)
+    levels = quantiser.levels(train)
+    return Coder(model, quantiser, latent.level_probabilities(levels, quantiser.num_levels))
+
+
+def _decoded(coder: Coder, levels: Tensor, label: Tensor) -> Tensor:
+    """Return the images of rounded codes: (N, D), (N,) -> (N, C, H, W)."""
+    z = coder.quantiser.centres(levels).float()
+    return coder.model.decode(z.to(coder.model.device), label)
+
+
+def _fewest_bits(found: dict[int, dict[str, float]]) -> int:
+    """Return the fewest bits that cost little against the best."""
+    best = max(figures["psnr"] for figures in found.values())
+    return min(bits for bits, figures in found.items() if figures["psnr"] >= best - ENOUGH)
+
+
+def _at_equal_psnr(psnr: float, files: dict[int, dict[str, float]]) -> dict[str, float | str]:
+    """Return JPEG's bytes at a PSNR, with and without headers and tables."""
+    found = {}
+    for kind in ("bytes_of_jpeg_files", "bytes_of_jpeg_data"):
+        size = size_at(psnr, [(each[kind], each["psnr"]) for each in files.values()])
+        found[f"{kind}_at_equal_psnr"] = NO_OVERLAP if size is None else size
+    return found
+
+
+def _facts(
+    model: GenerativeModel,
+    found: dict[int, dict[str, float]],
+    files: dict[int, dict[str, float]],
+    chosen: int,
+) -> dict[str, Any]:
+    """Return what a decoder weighs, and after how many images it is lighter than JPEG files."""
+    weights = getattr(model, "decoder", model)
+    weight = 4.0 * sum(parameter.numel() for parameter in weights.parameters())
+    figures = found[chosen]
+    size = _at_equal_psnr(figures["psnr"], files)["bytes_of_jpeg_files_at_equal_psnr"]
+    saved = 0.0 if size == NO_OVERLAP else float(size) - figures["bytes_entropy_coded"]
+    return {
+        "numbers_in_a_code": model.latent_dim,
+        "bits_that_cost_little": chosen,
+        "decoder_bytes": weight,
+        "images_that_pay_for_the_decoder": weight / saved if saved > 0 else NO_OVERLAP,
+    }
+
+
+def _curves(
+    codes: dict[str, dict[int, dict[str, float]]],
+    files: dict[int, dict[str, float]],
+    lossless: dict[str, float],
+) -> Tensor:
+    """Draw quality over bytes."""
+    series = {
+        f"{name}, {how}": [(each[key], each) for each in found.values()]
+        for name, found in codes.items()
+        for how, key in (
+            ("entropy-coded", "bytes_entropy_coded"), ("fixed length", "bytes_of_codes"),
+        )
+    } | {
+        "JPEG files": [(each["bytes_of_jpeg_files"], each) for each in files.values()],
+        "JPEG without headers, tables": [
+            (each["bytes_of_jpeg_data"], each) for each in files.values()
+        ],
+    }  # fmt: skip
+    panels = {
+        label: {
+            name: ([size for size, _ in points], [each[figure] for _, each in points])
+            for name, points in series.items()
+        }
+        for figure, label in (("psnr", "PSNR (dB)"), ("ssim", "SSIM"))
+    }
+    places = {
+        "PNG files, lossless": lossless["bytes_of_png_files"],
+        "PNG without headers, lossless": lossless["bytes_of_png_data"],
+    }
+    sizes = [size for points in series.values() for size, _ in points] + list(places.values())
+    ticks = [tick for tick in TICKS if min(sizes) / 2 <= tick <= max(sizes) * 2]
+    return pictures.curves(panels, "bytes an image", places=places, ticks=ticks)

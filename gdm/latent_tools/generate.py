@@ -1,0 +1,102 @@
+"""New images from codes: samples, what they resemble most, and which classes they are of."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gdm import distances, evaluation, pictures, sampling
+from gdm.data.batches import to_float
+from gdm.data.datamodule import ImageDataModule
+from gdm.evaluation import FeatureSet
+from gdm.features import Extractor
+from gdm.latent_tools.tool import Found, Subject, Tool, classifier_of
+from gdm.ranges import Count
+
+
+class Generate(Tool):
+    """Draws samples of each run beside the training images that are nearest to them.
+
+    - `samples` of the run, and `samples_2`, ... of those that are compared;
+    - `classes`, where a classifier knows the images: the shares of the classes among samples and
+      among real images.
+
+    Args:
+        num_samples: samples whose classes are counted.
+        num_shown: samples in a picture, the first; of these the nearest images are sought.
+    """
+
+    def __init__(self, num_samples: Count, num_shown: Count) -> None:
+        self.num_samples = num_samples
+        self.num_shown = num_shown
+
+    def use(
+        self, subject: Subject, others: Sequence[Subject], data: ImageDataModule, seed: int
+    ) -> Found:
+        extractor = classifier_of(subject, data)
+        real = self._real(extractor, data)
+        runs: dict[str, dict[str, float]] = {}
+        panels: dict[str, dict[str, Tensor]] = {}
+        drawn: dict[str, Tensor] = {}
+        for number, each in enumerate((subject, *others), start=1):
+            shown, seen = self._sampled(each, extractor, seed)
+            apart, index = evaluation.nearest_training_images(shown, data, 2)
+            nearest = data.split("train").images[index[:, 0]]
+            runs[each.name] = {
+                "grey_levels_to_the_nearest": float(apart[:, 0].mean()),
+                "memorised": float(distances.memorised(apart).double().mean()),
+            }
+            titles = f"samples of {each.name}", "the nearest training image of each"
+            columns = max(1, round(len(shown) ** 0.5))
+            drawn["samples" if number == 1 else f"samples_{number}"] = pictures.grids(
+                dict(zip(titles, (shown, nearest), strict=True)), columns
+            )
+            if real is not None:
+                *shares, confident = seen.named.mean.tolist()
+                runs[each.name] |= {"confident": confident}
+                panels[each.name] = {
+                    "samples": torch.tensor(shares), "real images": real.named.mean[:-1],
+                }  # fmt: skip
+        record: dict[str, Any] = {
+            "n": self.num_samples, "num_nearest": min(self.num_shown, self.num_samples),
+            "runs": runs,
+        }  # fmt: skip
+        if real is not None:
+            record |= self._classes(panels, real, data)
+            drawn["classes"] = pictures.class_shares(panels, data.class_names, "share of images")
+        return Found(record, drawn)
+
+    def _sampled(
+        self, subject: Subject, extractor: Extractor | None, seed: int
+    ) -> tuple[Tensor, FeatureSet]:
+        """Return the samples to show, 8-bit values, and what the classifier sees in all."""
+        shown, seen = [], FeatureSet(pairwise=False)
+        for batch in sampling.draw(subject.model, self.num_samples, None, seed):
+            if sum(map(len, shown)) < self.num_shown:
+                shown.append(batch)
+            if extractor is not None:
+                seen.add(extractor(to_float(batch)))
+        return torch.cat(shown)[: self.num_shown], seen
+
+    def _real(self, extractor: Extractor | None, data: ImageDataModule) -> FeatureSet | None:
+        if extractor is None:
+            return None
+        return evaluation.features_of_split(
+            extractor, data, "validation", self.num_samples, pairwise=False
+        )
+
+    def _classes(
+        self, panels: dict[str, dict[str, Tensor]], real: FeatureSet, data: ImageDataModule
+    ) -> dict[str, Any]:
+        """Return the shares of the classes, a row a class, and how clear real images are."""
+        classes = [
+            {"class": name, "real_images": float(real.named.mean[number])}
+            | {run: float(panel["samples"][number]) for run, panel in panels.items()}
+            for number, name in enumerate(data.class_names)
+        ]
+        return {
+            "confident_real_images": float(real.named.mean[-1]),
+            "num_real_images": len(real),
+            "classes": classes,
+        }

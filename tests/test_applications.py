@@ -1,0 +1,422 @@
+"""What autoencoders are used for: the theory, each tool as a journey, and every mistake."""
+
+import io
+import json
+import math
+
+import pytest
+import torch
+from conftest import ROOT, composed, small
+from PIL import Image
+
+from gdm import evaluation, latent, pictures, signatures, subjects
+from gdm.config import compose_config
+from gdm.errors import UserError
+from gdm.latent_tools import compress, file_sizes, held_out, noise, reduce, tool
+from gdm.randomness import generator
+from gdm.recipes import build
+from gdm.runs import Run
+
+FEW = {
+    "reconstruct": ("tool.num_images=60", "tool.num_shown=4", "tool.num_train=300"),
+    "denoise": ("tool.num_images=60", "tool.num_shown=4", "tool.strengths=[0.2,0.6]"),
+    "compress": (
+        "tool.num_images=40", "tool.num_shown=4", "tool.num_train=300", "tool.bits=[2,8]",
+        "tool.qualities=[1,20,95]",
+    ),
+    "reduce": ("tool.num_images=60", "tool.num_train=300"),
+    "generate": ("tool.num_samples=30", "tool.num_shown=9"),
+}  # fmt: skip
+PICTURES = {
+    "reconstruct": {"reconstructions", "psnr"},
+    "denoise": {"denoised", "strengths"},
+    "compress": {"rate_distortion", "images"},
+    "reduce": {"accuracy"},
+    "generate": {"samples", "samples_2", "classes"},
+}
+
+
+@pytest.fixture(scope="module")
+def data():
+    return build(composed("dataset.validation_size=200")["dataset"], "dataset")
+
+
+@pytest.fixture(scope="module")
+def subject_of(data, tmp_path_factory):
+    """Overrides of a recipe -> a subject whose model has the weights that it begins with."""
+
+    def made(*overrides: str, name: str = "ours") -> tool.Subject:
+        torch.manual_seed(0)
+        model = build(composed(*overrides)["model"], "model").eval()
+        with model.evaluating():
+            evaluation.prepare_sampling(model, data)
+        extractor = subjects.extractor_of(options_of(), ())
+        run = Run(tmp_path_factory.mktemp(name))
+        return tool.Subject(run, name, model, {"run": name}, extractor)
+
+    return made
+
+
+@pytest.fixture(scope="module")
+def vae(subject_of):
+    return subject_of("model=vae", "model.width=8", "model.latent_dim=6", name="vae")
+
+
+@pytest.fixture(scope="module")
+def autoencoder(subject_of):
+    return subject_of("model=autoencoder", "model.width=8", "density=gaussian", name="plain")
+
+
+@pytest.fixture(scope="module")
+def conditional(subject_of):
+    return subject_of("model=conditional_vae", "model.width=8", name="conditional")
+
+
+@pytest.fixture(scope="module")
+def gan(subject_of):
+    return subject_of("model=dcgan", *small("dcgan"), name="gan")
+
+
+@pytest.fixture(scope="module")
+def ddpm(subject_of):
+    return subject_of("model=ddpm", *small("ddpm"), name="ddpm")
+
+
+def options_of(*overrides: str) -> dict:
+    return compose_config(ROOT / "configs", "latent", list(overrides))
+
+
+def made(name: str, *overrides: str) -> tool.Tool:
+    options = options_of(f"tool={name}", *FEW[name], *overrides)
+    signatures.check(options, root=tool.layout)
+    return build(options["tool"], "tool")
+
+
+def used(name: str, subject, data, *overrides: str, others=(), seed: int = 0) -> tool.Found:
+    return tool.apply(made(name, *overrides), subject, others, data, seed)
+
+
+class Perfect:
+    """A model whose codes are the images themselves, unless something is done to them."""
+
+    latent_dim, conditional, num_classes, device, has_codes = 784, False, 10, "cpu", True
+
+    def __init__(self, restored=None):
+        self.restored = restored
+        self.decoder = torch.nn.Linear(3, 5)  # 20 weights
+
+    def encode(self, x, label=None):
+        return x.flatten(1)
+
+    def decode(self, z, label=None):
+        return z.reshape(-1, 1, 28, 28) if self.restored is None else self.restored[: len(z)]
+
+
+def perfect(restored=None) -> tool.Subject:
+    return tool.Subject(Run(ROOT), "perfect", Perfect(restored))
+
+
+# Codes in few bits -------------------------------------------------------------------------------
+
+
+def test_a_quantiser_is_within_half_a_cell_inside_its_range_and_exact_at_its_centres():
+    codes = torch.rand(4000, 3, generator=generator(0, "codes")) * torch.tensor([1.0, 5.0, 0.1])
+    for bits in (1, 3, 8):
+        quantiser = latent.UniformQuantiser(codes, bits)
+        levels = quantiser.levels(codes)
+        inside = (codes >= quantiser.low) & (codes <= quantiser.low + 2**bits * quantiser.width)
+        error = (quantiser.centres(levels) - codes).abs()
+        assert ((error <= quantiser.width / 2 + 1e-9) | ~inside).all()
+        assert inside.double().mean() > 0.85
+        assert levels.min() == 0
+        assert levels.max() == 2**bits - 1
+        every = torch.arange(2**bits)[:, None].expand(-1, 3)
+        assert (quantiser.levels(quantiser.centres(every)) == every).all()
+
+
+def test_the_error_of_uniform_codes_falls_by_six_decibels_a_bit():
+    codes = torch.rand(5000, 2, generator=generator(0, "codes"))
+    errors = []
+    for bits in (4, 5, 6):
+        quantiser = latent.UniformQuantiser(codes, bits)
+        errors.append((quantiser.centres(quantiser.levels(codes)) - codes).square().mean())
+        assert errors[-1] == pytest.approx(4.0**-bits / 12, rel=0.05)  # width^2 / 12
+    assert 10 * math.log10(errors[0] / errors[1]) == pytest.approx(6.02, abs=0.3)
+
+
+def test_one_bit_of_normal_codes_is_as_good_as_lloyd_and_max_found():
+    codes = torch.randn(20_000, 1, generator=generator(0, "codes"))
+    quantiser = latent.UniformQuantiser(codes, 1)
+    error = (quantiser.centres(quantiser.levels(codes)) - codes).square().mean()
+    assert error == pytest.approx(1 - 2 / math.pi, abs=0.01)  # Max 1960, table I
+
+
+def test_a_constant_number_is_kept_and_costs_nothing():
+    codes = torch.stack([torch.full((500,), 0.25), torch.linspace(0, 1, 500)], 1)
+    quantiser = latent.UniformQuantiser(codes, 4)
+    levels = quantiser.levels(codes)
+    assert quantiser.centres(levels)[:, 0].numpy() == pytest.approx(0.25)
+    probabilities = latent.level_probabilities(levels, 16)
+    assert latent.code_lengths(levels[:, :1], probabilities[:1]).mean() < 0.1
+
+
+def test_the_entropy_of_uniform_levels_is_their_bits_and_no_level_is_impossible():
+    levels = torch.arange(16).repeat(100)[:, None].expand(-1, 3)
+    probabilities = latent.level_probabilities(levels, 16)
+    assert latent.code_lengths(levels, probabilities).numpy() == pytest.approx(3 * 4)
+    few = latent.level_probabilities(torch.zeros(10, 1, dtype=torch.int64), 4)
+    assert few.sum() == pytest.approx(1)
+    assert latent.code_lengths(torch.tensor([[3]]), few).isfinite().all()
+    entropy = -(few * few.log2()).sum()
+    assert entropy < 2
+
+
+def test_principal_axes_come_by_their_variance():
+    axes = latent.principal_axes(torch.diag(torch.tensor([1.0, 9.0, 4.0])))
+    assert axes.abs().argmax(0).tolist() == [1, 2, 0]
+
+
+# Files -------------------------------------------------------------------------------------------
+
+
+def test_a_jpeg_is_weighed_with_and_without_its_headers():
+    image = torch.randint(0, 256, (1, 28, 28), generator=generator(0, "x"), dtype=torch.uint8)
+    whole, scan, back = file_sizes.jpeg(image, 50)
+    buffer = io.BytesIO()
+    Image.fromarray(image[0].numpy()).save(buffer, "JPEG", quality=50)
+    written = buffer.getvalue()
+    data = file_sizes.jpeg_scan(written)
+    assert scan == len(data) < whole <= len(written)
+    assert written.endswith(data + b"\xff\xd9")  # and nothing but headers before them
+    assert back.shape == image.shape
+    assert (back.float() - image.float()).abs().mean() < 60
+    header = written[: -len(data) - 2]
+    swapped = header + file_sizes.jpeg_scan(written) + b"\xff\xd9"
+    assert (torch.tensor(list(swapped)) == torch.tensor(list(written))).all()
+
+
+def test_files_of_colour_images_are_weighed_too():
+    image = torch.full((3, 32, 32), 90, dtype=torch.uint8)
+    whole, scan, back = file_sizes.jpeg(image, 90)
+    assert back.shape == (3, 32, 32)
+    assert 0 < scan < whole
+    whole, alone = file_sizes.png(image)
+    assert 0 < alone <= whole - 8 - 25 - 12 - 12  # signature, header, end, a chunk's frame
+
+
+def test_bytes_at_equal_psnr_are_interpolated_inside_the_range_alone():
+    curve = [(400.0, 30.0), (100.0, 20.0)]
+    assert compress.size_at(20, curve) == pytest.approx(100)
+    assert compress.size_at(30, curve) == pytest.approx(400)
+    assert compress.size_at(25, curve) == pytest.approx(200)  # halfway in the logarithm
+    assert compress.size_at(19.9, curve) is None
+    assert compress.size_at(30.1, curve) is None
+
+
+# Noise -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", sorted(noise.NOISES))
+def test_noise_belongs_to_its_image_and_has_the_strength_asked_for(kind):
+    x = torch.zeros(200, 1, 28, 28)
+    index = list(range(200))
+    noisy = noise.spoiled(noise.NOISES[kind], x, index, 0.25, seed=3)
+    alone = noise.spoiled(noise.NOISES[kind], x[7:9], [7, 8], 0.25, seed=3)
+    assert torch.equal(noisy[7:9], alone)
+    other = noise.spoiled(noise.NOISES[kind], x, index, 0.25, seed=4)
+    assert not torch.equal(noisy, other)
+    assert noisy.abs().max() <= 1
+    if kind == "gaussian":
+        assert noisy.std() == pytest.approx(0.25, abs=0.01)
+        return
+    changed = noisy.abs() > 0.5
+    assert changed.double().mean() == pytest.approx(0.25, abs=0.01)
+    if kind == "salt_and_pepper":
+        assert (noisy > 0.5).double().mean() == pytest.approx(0.125, abs=0.01)
+    else:
+        assert not (noisy > 0.5).any()
+
+
+def test_a_hole_is_a_whole_square_anywhere_in_the_image():
+    holes = noise.cutout(torch.ones(500, 3, 20, 20), range(500), 0.25, 0) < 0
+    assert (holes.flatten(1).sum(1) == 3 * 100).all()
+    rows, columns = holes[:, 0].any(2), holes[:, 0].any(1)
+    assert (rows.sum(1) == 10).all()
+    assert (columns.sum(1) == 10).all()
+    assert rows.any(0).all()  # every row is hit in some image
+
+
+# The tools as journeys ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", FEW)
+def test_a_tool_finds_figures_and_pictures_the_same_each_time(name, vae, autoencoder, data):
+    found = used(name, vae, data, others=[autoencoder], seed=1)
+    again = used(name, vae, data, others=[autoencoder], seed=1)
+    assert json.loads(json.dumps(found.record)) == json.loads(json.dumps(again.record))
+    assert set(found.pictures) == PICTURES[name]
+    for key, picture in found.pictures.items():
+        assert picture.dtype == torch.uint8
+        assert picture.shape[0] in (1, 3)
+        assert min(picture.shape[1:]) > 100
+        assert torch.equal(picture, again.pictures[key])
+    for each in (vae, autoencoder):
+        assert each.name in json.dumps(found.record)
+
+
+def test_perfect_codes_give_everything_back(data):
+    made_tool = made("reconstruct")
+    found = made_tool.use(perfect(), (), data, 0)
+    figures = found.record["runs"]["perfect"]
+    assert figures["psnr"] == pytest.approx(54.15, abs=0.01)  # half a grey level
+    assert figures["ssim"] == pytest.approx(1)
+    assert figures["sharpness"] == pytest.approx(1)
+    assert figures["psnr_of_linear_codes"] is None  # as many as pixels lose nothing
+    assert "with 784" in found.record["why_blurry"]
+    linear = [row["psnr"] for row in found.record["linear_codes"]]
+    assert linear == sorted(linear)
+
+
+def test_a_model_that_knows_the_clean_images_denoises_perfectly(data):
+    clean = held_out.first(data, "validation", 60, "cpu").x
+    found = made("denoise", "tool.noise=cutout").use(perfect(clean), (), data, 0)
+    figures = found.record["cutout_0.5"]
+    assert figures["perfect"]["psnr"] == pytest.approx(54.15, abs=0.01)
+    assert figures["noisy image"]["psnr"] < 20
+    gained = figures["perfect"]["psnr"] - figures["noisy image"]["psnr"]
+    assert figures["perfect"]["psnr_gained"] == pytest.approx(gained)
+    left = made("denoise").use(perfect(), (), data, 0).record["gaussian_0.5"]
+    assert left["perfect"]["psnr"] == pytest.approx(left["noisy image"]["psnr"])
+    assert [row["strength"] for row in found.record["by_strength"]] == [0.2, 0.5, 0.6]
+
+
+def test_compression_counts_what_it_says(vae, conditional, data):
+    record = used("compress", vae, data, others=[conditional]).record
+    two, eight = (row for row in record["codes"] if row["run"] == "vae")
+    assert (two["bytes_of_codes"], eight["bytes_of_codes"]) == (6 * 2 / 8, 6.0)
+    assert two["bytes_entropy_coded"] <= 6 * 2.2 / 8
+    told = next(row for row in record["codes"] if row["run"] == "conditional")
+    assert told["bytes_of_codes"] == pytest.approx((32 * 2 + math.log2(10)) / 8)
+    decoder = sum(parameter.numel() for parameter in vae.model.decoder.parameters())
+    assert record["models"]["vae"]["decoder_bytes"] == 4 * decoder
+    assert "not counted" in record["notes"]["decoder"]
+    for row in record["jpeg"]:
+        assert row["bytes_of_jpeg_data"] < row["bytes_of_jpeg_files"]
+    sizes = [row["bytes_of_jpeg_files"] for row in record["jpeg"]]
+    assert sizes == sorted(sizes)
+    assert record["png"]["lossless"]["bytes_of_png_data"] < record["raw_bytes"]
+    assert two["bytes_of_jpeg_files_at_equal_psnr"] == "no overlap"  # an untrained model
+
+
+def test_eight_bits_of_every_pixel_are_as_good_as_the_image_and_jpeg_is_smaller(data):
+    record = made("compress").use(perfect(), (), data, 0).record
+    two, eight = record["codes"]
+    assert eight["bytes_of_codes"] == record["raw_bytes"] == 784
+    assert eight["psnr"] > 40
+    assert isinstance(two["bytes_of_jpeg_files_at_equal_psnr"], float)
+    assert record["models"]["perfect"]["decoder_bytes"] == 80
+
+
+def test_neighbours_know_the_class_where_codes_tell_classes_apart(data):
+    told = perfect()
+    labels = {bytes(x.numpy()): int(label) for split in ("train", "validation")
+              for x, label in zip(data.split(split).images, data.split(split).labels,
+                                  strict=True)}  # fmt: skip
+
+    def encode(x, label=None):
+        known = [labels[bytes(image.numpy())] for image in pictures.to_bytes(x)]
+        return torch.eye(10)[known] + 0.01 * x.flatten(1)[:, 300:310]
+
+    told.model.encode, told.model.latent_dim = encode, 10
+    rows = made("reduce").use(told, (), data, 0).record["accuracy"]
+    assert [row["codes"] for row in rows] == ["perfect", "10 principal components", "pixels"]
+    assert rows[0]["accuracy_k_1"] == rows[0]["accuracy_k_5"] == 1
+    for row in rows[1:]:
+        assert 0.4 < row["accuracy_k_1"] < 1
+        assert 0 < row["standard_error"] < 0.1
+
+
+def test_the_nearest_decides_between_equal_numbers_of_votes():
+    votes = torch.tensor([[3, 1, 1], [2, 0, 1], [4, 4, 0], [5, 6, 6]])
+    assert reduce.majority(votes).tolist() == [1, 2, 4, 6]
+    assert reduce.majority(votes[:, :2]).tolist() == [3, 2, 4, 5]
+
+
+def test_linear_codes_of_full_size_lose_nothing(data):
+    components = held_out.PrincipalComponents(data, 200)
+    x = held_out.first(data, "validation", 5, "cpu").x
+    back = components.decode(components.encode(x, 784), x.shape[1:])
+    assert torch.allclose(back, x, atol=1e-3)
+
+
+def test_samples_of_every_family_stand_beside_their_nearest_training_images(gan, data):
+    found = used("generate", gan, data, others=[])
+    figures = found.record["runs"]["gan"]
+    assert set(figures) == {"grey_levels_to_the_nearest", "memorised", "confident"}
+    assert 0 <= figures["confident"] <= 1
+    assert sum(row["gan"] for row in found.record["classes"]) == pytest.approx(1)
+    assert found.record["num_nearest"] == 9
+
+
+def test_without_a_classifier_samples_are_drawn_all_the_same(vae, data):
+    nobody = tool.Subject(vae.run, "vae", vae.model, {}, None)
+    found = used("generate", nobody, data)
+    assert set(found.pictures) == {"samples"}
+    assert "classes" not in found.record
+
+
+def test_diffusion_models_give_images_back_too(ddpm, data):
+    found = used("reconstruct", ddpm, data, "tool.num_images=4", "tool.num_shown=2")
+    assert found.record["runs"]["ddpm"]["numbers_in_a_code"] == 784
+
+
+def test_test_images_are_read_where_they_are_asked_for_alone(vae):
+    fresh = build(composed("dataset.validation_size=200")["dataset"], "dataset")
+    used("reduce", vae, fresh)
+    assert "test" not in fresh._splits
+    record = used("reduce", vae, fresh, "tool.split=test").record
+    assert record["split"] == "test"
+    assert "test" in fresh._splits
+
+
+# Mistakes ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "asked", "message"),
+    [
+        ("gan", "reconstruct", [], "is a GAN, which has no codes of images"),
+        ("gan", "denoise", [], "which has no codes of images"),
+        ("gan", "reduce", [], "which has no codes of images"),
+        ("ddpm", "denoise", [], "is a DDPM, whose codes are as large as its images"),
+        ("ddpm", "compress", [], "whose codes are as large as its images"),
+        ("ddpm", "reduce", [], "whose codes are as large as its images"),
+        ("conditional", "reduce", [], "is told the class beside the image, so its codes need no"),
+        ("vae", "denoise", ["tool.strengths=[]"], "tool.strengths=[]: name one at least, such a"),
+        ("vae", "compress", ["tool.bits=[]"], "tool.bits=[]: name one at least, such as tool.b"),
+        ("vae", "compress", ["tool.qualities=[]"], "tool.qualities=[]: name one at least"),
+        ("vae", "reduce", ["tool.neighbours=[]"], "tool.neighbours=[]: name one at least"),
+        ("vae", "denoise", ["tool.noise=snow"], "tool.noise=snow: must be"),
+        ("vae", "denoise", ["tool.strength=0"], "tool.strength=0: must be a number above 0"),
+        ("vae", "denoise", ["tool.strength=-1"], "tool.strength=-1: must be a number above 0"),
+        (
+            "vae", "denoise", ["tool.noise=masking", "tool.strengths=[0.5,1.5]"],
+            "strength=1.5: is a share of the pixels with noise=masking, at most 1",
+        ),
+        ("vae", "compress", ["tool.bits=[0]"], "tool.bits=[0]: must be"),
+        ("vae", "compress", ["tool.bits=[17]"], "tool.bits=[17]: must be"),
+        ("vae", "compress", ["tool.qualities=[100]"], "tool.qualities=[100]: must be"),
+        ("vae", "reduce", ["tool.split=train"], "tool.split=train: must be"),
+        ("vae", "generate", ["tool.num_samples=0"], "tool.num_samples=0: must be"),
+    ],
+)  # fmt: skip
+def test_what_makes_no_sense_is_one_clear_line(request, data, model, name, asked, message):
+    with pytest.raises(UserError) as refused:
+        made(name, *asked).refuse(request.getfixturevalue(model), [], data)
+    assert message in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_runs_that_are_compared_must_have_codes_too(vae, gan, data):
+    with pytest.raises(UserError, match="is a GAN, which has no codes"):
+        made("compress").refuse(vae, [gan], data)
