@@ -193,7 +193,7 @@ class Compress(Tool):
             levels = coder.quantiser.levels(coder.model.encode(*own).cpu())
             images.append(_decoded(coder, levels, own[1]).cpu())
             size, psnr = figures["bytes_entropy_coded"], figures["psnr"]
-            names.append(f"{name}, {bits} bits: {size:.0f} bytes, {psnr:.1f} dB")
+            names.append(f"{name}, {bits} bits a number: {size:.0f} bytes, {psnr:.1f} dB")
         target = rows[0][2]["psnr"]
         quality = min(files, key=lambda each: abs(files[each]["psnr"] - target))
         back = torch.stack([jpeg(image, quality)[2] for image in to_bytes(shown.x)])
@@ -258,12 +258,15 @@ def _facts(
     weight = 4.0 * sum(parameter.numel() for parameter in weights.parameters())
     figures = found[chosen]
     size = _at_equal_psnr(figures["psnr"], files)["bytes_of_jpeg_files_at_equal_psnr"]
-    saved = 0.0 if size == NO_OVERLAP else float(size) - figures["bytes_entropy_coded"]
+    pays: float | str = NO_OVERLAP
+    if isinstance(size, float):
+        saved = size - figures["bytes_entropy_coded"]
+        pays = weight / saved if saved > 0 else "never"
     return {
         "numbers_in_a_code": model.latent_dim,
         "bits_that_cost_little": chosen,
         "decoder_bytes": weight,
-        "images_that_pay_for_the_decoder": weight / saved if saved > 0 else NO_OVERLAP,
+        "images_that_pay_for_the_decoder": pays,
     }
 
 

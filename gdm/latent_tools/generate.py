@@ -41,29 +41,22 @@ class Generate(Tool):
         drawn: dict[str, Tensor] = {}
         for number, each in enumerate((subject, *others), start=1):
             shown, seen = self._sampled(each, extractor, seed)
-            apart, index = evaluation.nearest_training_images(shown, data, 2)
-            nearest = data.split("train").images[index[:, 0]]
-            runs[each.name] = {
-                "grey_levels_to_the_nearest": float(apart[:, 0].mean()),
-                "memorised": float(distances.memorised(apart).double().mean()),
-            }
-            titles = f"samples of {each.name}", "the nearest training image of each"
-            columns = max(1, round(len(shown) ** 0.5))
-            drawn["samples" if number == 1 else f"samples_{number}"] = pictures.grids(
-                dict(zip(titles, (shown, nearest), strict=True)), columns
-            )
+            name = "samples" if number == 1 else f"samples_{number}"
+            runs[each.name], drawn[name] = _beside_nearest(shown, each.name, data)
             if real is not None:
                 *shares, confident = seen.named.mean.tolist()
                 runs[each.name] |= {"confident": confident}
                 panels[each.name] = {
-                    "samples": torch.tensor(shares), "real images": real.named.mean[:-1],
-                }  # fmt: skip
+                    "samples": torch.tensor(shares),
+                    "real images": real.named.mean[:-1],
+                }
         record: dict[str, Any] = {
-            "n": self.num_samples, "num_nearest": min(self.num_shown, self.num_samples),
+            "n": self.num_samples,
+            "num_nearest": min(self.num_shown, self.num_samples),
             "runs": runs,
-        }  # fmt: skip
+        }
         if real is not None:
-            record |= self._classes(panels, real, data)
+            record |= _classes(panels, real, data)
             drawn["classes"] = pictures.class_shares(panels, data.class_names, "share of images")
         return Found(record, drawn)
 
@@ -86,17 +79,33 @@ class Generate(Tool):
             extractor, data, "validation", self.num_samples, pairwise=False
         )
 
-    def _classes(
-        self, panels: dict[str, dict[str, Tensor]], real: FeatureSet, data: ImageDataModule
-    ) -> dict[str, Any]:
-        """Return the shares of the classes, a row a class, and how clear real images are."""
-        classes = [
-            {"class": name, "real_images": float(real.named.mean[number])}
-            | {run: float(panel["samples"][number]) for run, panel in panels.items()}
-            for number, name in enumerate(data.class_names)
-        ]
-        return {
-            "confident_real_images": float(real.named.mean[-1]),
-            "num_real_images": len(real),
-            "classes": classes,
-        }
+
+def _beside_nearest(
+    shown: Tensor, name: str, data: ImageDataModule
+) -> tuple[dict[str, float], Tensor]:
+    """Return how near samples, 8-bit values (N, C, H, W), are to training images, and a picture
+    of them beside these."""
+    apart, index = evaluation.nearest_training_images(shown, data, 2)
+    figures = {
+        "grey_levels_to_the_nearest": float(apart[:, 0].mean()),
+        "memorised": float(distances.memorised(apart).double().mean()),
+    }
+    nearest = data.split("train").images[index[:, 0]]
+    panels = {f"samples of {name}": shown, "the nearest training image of each": nearest}
+    return figures, pictures.grids(panels, max(1, round(len(shown) ** 0.5)))
+
+
+def _classes(
+    panels: dict[str, dict[str, Tensor]], real: FeatureSet, data: ImageDataModule
+) -> dict[str, Any]:
+    """Return the shares of the classes, a row a class, and how clear real images are."""
+    classes = [
+        {"class": name, "real_images": float(real.named.mean[number])}
+        | {run: float(panel["samples"][number]) for run, panel in panels.items()}
+        for number, name in enumerate(data.class_names)
+    ]
+    return {
+        "confident_real_images": float(real.named.mean[-1]),
+        "num_real_images": len(real),
+        "classes": classes,
+    }
