@@ -397,8 +397,8 @@ def test_test_images_are_read_where_they_are_asked_for_alone(vae):
         ("vae", "compress", ["tool.qualities=[]"], "tool.qualities=[]: name one at least"),
         ("vae", "reduce", ["tool.neighbours=[]"], "tool.neighbours=[]: name one at least"),
         ("vae", "denoise", ["tool.noise=snow"], "tool.noise=snow: must be"),
-        ("vae", "denoise", ["tool.strength=0"], "tool.strength=0: must be a number above 0"),
-        ("vae", "denoise", ["tool.strength=-1"], "tool.strength=-1: must be a number above 0"),
+        ("vae", "denoise", ["tool.strength=0"], "tool.strength=0: must be a number, above 0"),
+        ("vae", "denoise", ["tool.strength=-1"], "tool.strength=-1: must be a number, above 0"),
         (
             "vae", "denoise", ["tool.noise=masking", "tool.strengths=[0.5,1.5]"],
             "strength=1.5: is a share of the pixels with noise=masking, at most 1",
