@@ -524,17 +524,16 @@ def curves(
     x_label: str,
     levels: dict[str, dict[str, float]] | None = None,
     places: dict[str, float] | None = None,
-    points: dict[str, tuple[float, float]] | None = None,
     ticks: Sequence[float] | None = None,
 ) -> Tensor:
     """Draw curves over one axis, in panels beside one another that share their names.
 
     Args:
-        panels: what is written at the vertical axis -> the curves by their names.
+        panels: what is written at the vertical axis -> the curves by their names; one of a single
+            point is a larger mark.
         x_label: what is written below.
         levels: panel -> name -> the height of a line across it.
         places: name -> where a line stands upright in every panel.
-        points: name -> single points of the first panel, with their names beside them.
         ticks: where the horizontal axis, then logarithmic, has numbers; None for an even axis.
 
     Returns:
@@ -547,7 +546,8 @@ def curves(
     for axes, (y_label, named) in zip(row, panels.items(), strict=True):
         for number, (name, (x, y)) in enumerate(named.items()):
             axes.plot(x, y, color=_shade(number), linestyle=_dashes(number),
-                      marker=MARKERS[number % len(MARKERS)], markersize=5, label=name)  # fmt: skip
+                      marker=MARKERS[number % len(MARKERS)], markersize=5 if len(x) > 1 else 9,
+                      label=name)  # fmt: skip
         for number, (name, height) in enumerate((levels or {}).get(y_label, {}).items()):
             axes.axhline(height, color="black", linestyle=DASHES[number % 4], linewidth=0.9,
                          label=name)  # fmt: skip
@@ -560,14 +560,9 @@ def curves(
             axes.set_xscale("log")
             axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
             axes.set_xticks([], minor=True)
-    if points:
-        row[0].scatter(*zip(*points.values(), strict=True), 45, "black", "X", zorder=3)
-        row[0].margins(x=0.12)
     handles, names = row[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", frameon=False, handlelength=4,
                   ncols=min(len(names), 3))  # fmt: skip
-    if points:
-        _name_points(figure, row[0], points)
     return _rendered(figure)
 
 

@@ -68,15 +68,10 @@ class Reconstruct(Tool):
             "linear_codes": [{"numbers_in_a_code": n, "psnr": linear[n]} for n in sorted(linear)],
             "why_blurry": _explanation(runs),
         }
-        points = {name: (run["numbers_in_a_code"], run["psnr"]) for name, run in runs.items()}
-        line = sorted(linear), [linear[size] for size in sorted(linear)]
         drawn = {
             "reconstructions": self._picture(subjects, runs, data),
-            "psnr": pictures.curves(
-                {"PSNR (dB)": {"principal components": line}}, "numbers in a code", points=points,
-                ticks=sorted({*SIZES, *(size for size, _ in points.values())}),
-            ),
-        }  # fmt: skip
+            "psnr": _psnr_over_size(runs, linear),
+        }
         return Found(record, drawn)
 
     def _measured(self, model: GenerativeModel, data: ImageDataModule) -> dict[str, Any]:
@@ -117,6 +112,16 @@ class Reconstruct(Tool):
             for name, run in runs.items()
         ]
         return pictures.image_table(torch.stack(rows), ["original", *names], places(shown))
+
+
+def _psnr_over_size(runs: dict[str, dict[str, Any]], linear: dict[int, float]) -> Tensor:
+    """Draw how well images come back over the size of the code, beside linear codes."""
+    sizes = sorted(linear)
+    series = {"principal components": (sizes, [linear[size] for size in sizes])} | {
+        name: ([run["numbers_in_a_code"]], [run["psnr"]]) for name, run in runs.items()
+    }
+    ticks = sorted({*SIZES, *(run["numbers_in_a_code"] for run in runs.values())})
+    return pictures.curves({"PSNR (dB)": series}, "numbers in a code", ticks=ticks)
 
 
 def _edges(x: Tensor) -> Tensor:
