@@ -329,7 +329,7 @@ def test_neighbours_know_the_class_where_codes_tell_classes_apart(data):
 
     told.model.encode, told.model.latent_dim = encode, 10
     rows = made("reduce").use(told, (), data, 0).record["accuracy"]
-    assert [row["codes"] for row in rows] == ["perfect", "10 principal components", "pixels"]
+    assert [row["codes"] for row in rows] == ["perfect", "PCA 10", "pixels"]
     assert rows[0]["accuracy_k_1"] == rows[0]["accuracy_k_5"] == 1
     for row in rows[1:]:
         assert 0.4 < row["accuracy_k_1"] < 1

@@ -61,7 +61,7 @@ class Reduce(Tool):
         for each in (subject, *others):
             codings[each.name] = each.model.latent_dim, _of_model(each)
         for size in sorted({size for size, _ in codings.values() if size < pixels}):
-            codings[_called_components(size)] = size, _of_components(components, size)
+            codings[f"PCA {size}"] = size, _of_components(components, size)
         codings["pixels"] = pixels, lambda batch: batch.x.flatten(1)
         rows, bars, errors = [], {}, {}
         for name, (size, coding) in codings.items():
@@ -110,10 +110,6 @@ def majority(votes: Tensor) -> Tensor:
     """Return the class with the most votes, of equals the one that comes first: (N, K) -> (N,)."""
     counts = (votes[:, :, None] == votes[:, None, :]).sum(2)  # (N, K), of each vote's class
     return votes.gather(1, counts.argmax(1, keepdim=True))[:, 0]
-
-
-def _called_components(size: int) -> str:
-    return f"{size} principal component{'s' * (size > 1)}"
 
 
 def _of_model(subject: Subject) -> Coding:
