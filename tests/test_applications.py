@@ -9,10 +9,11 @@ import torch
 from conftest import ROOT, composed, small
 from PIL import Image
 
-from gdm import evaluation, latent, pictures, signatures, subjects
+from gdm import evaluation, pictures, signatures, subjects
 from gdm.config import compose_config
 from gdm.errors import UserError
 from gdm.latent_tools import compress, file_sizes, held_out, noise, reduce, tool
+from gdm.latent_tools.quantiser import UniformQuantiser, code_lengths, level_probabilities
 from gdm.randomness import generator
 from gdm.recipes import build
 from gdm.runs import Run
@@ -122,7 +123,7 @@ def perfect(restored=None) -> tool.Subject:
 def test_a_quantiser_is_within_half_a_cell_inside_its_range_and_exact_at_its_centres():
     codes = torch.rand(4000, 3, generator=generator(0, "codes")) * torch.tensor([1.0, 5.0, 0.1])
     for bits in (1, 3, 8):
-        quantiser = latent.UniformQuantiser(codes, bits)
+        quantiser = UniformQuantiser(codes, bits)
         levels = quantiser.levels(codes)
         inside = (codes >= quantiser.low) & (codes <= quantiser.low + 2**bits * quantiser.width)
         error = (quantiser.centres(levels) - codes).abs()
@@ -138,7 +139,7 @@ def test_the_error_of_uniform_codes_falls_by_six_decibels_a_bit():
     codes = torch.rand(5000, 2, generator=generator(0, "codes"))
     errors = []
     for bits in (4, 5, 6):
-        quantiser = latent.UniformQuantiser(codes, bits)
+        quantiser = UniformQuantiser(codes, bits)
         errors.append((quantiser.centres(quantiser.levels(codes)) - codes).square().mean())
         assert errors[-1] == pytest.approx(4.0**-bits / 12, rel=0.05)  # width^2 / 12
     assert 10 * math.log10(errors[0] / errors[1]) == pytest.approx(6.02, abs=0.3)
@@ -146,33 +147,33 @@ def test_the_error_of_uniform_codes_falls_by_six_decibels_a_bit():
 
 def test_one_bit_of_normal_codes_is_as_good_as_lloyd_and_max_found():
     codes = torch.randn(20_000, 1, generator=generator(0, "codes"))
-    quantiser = latent.UniformQuantiser(codes, 1)
+    quantiser = UniformQuantiser(codes, 1)
     error = (quantiser.centres(quantiser.levels(codes)) - codes).square().mean()
     assert error == pytest.approx(1 - 2 / math.pi, abs=0.01)  # Max 1960, table I
 
 
 def test_a_constant_number_is_kept_and_costs_nothing():
     codes = torch.stack([torch.full((500,), 0.25), torch.linspace(0, 1, 500)], 1)
-    quantiser = latent.UniformQuantiser(codes, 4)
+    quantiser = UniformQuantiser(codes, 4)
     levels = quantiser.levels(codes)
     assert quantiser.centres(levels)[:, 0].numpy() == pytest.approx(0.25)
-    probabilities = latent.level_probabilities(levels, 16)
-    assert latent.code_lengths(levels[:, :1], probabilities[:1]).mean() < 0.1
+    probabilities = level_probabilities(levels, 16)
+    assert code_lengths(levels[:, :1], probabilities[:1]).mean() < 0.1
 
 
 def test_the_entropy_of_uniform_levels_is_their_bits_and_no_level_is_impossible():
     levels = torch.arange(16).repeat(100)[:, None].expand(-1, 3)
-    probabilities = latent.level_probabilities(levels, 16)
-    assert latent.code_lengths(levels, probabilities).numpy() == pytest.approx(3 * 4)
-    few = latent.level_probabilities(torch.zeros(10, 1, dtype=torch.int64), 4)
+    probabilities = level_probabilities(levels, 16)
+    assert code_lengths(levels, probabilities).numpy() == pytest.approx(3 * 4)
+    few = level_probabilities(torch.zeros(10, 1, dtype=torch.int64), 4)
     assert few.sum() == pytest.approx(1)
-    assert latent.code_lengths(torch.tensor([[3]]), few).isfinite().all()
+    assert code_lengths(torch.tensor([[3]]), few).isfinite().all()
     entropy = -(few * few.log2()).sum()
     assert entropy < 2
 
 
 def test_principal_axes_come_by_their_variance():
-    axes = latent.principal_axes(torch.diag(torch.tensor([1.0, 9.0, 4.0])))
+    axes = held_out.principal_axes(torch.diag(torch.tensor([1.0, 9.0, 4.0])))
     assert axes.abs().argmax(0).tolist() == [1, 2, 0]
 
 

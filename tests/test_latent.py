@@ -9,6 +9,7 @@ import torch
 from gdm import latent
 from gdm.errors import UserError
 from gdm.latent import GaussianMixture
+from gdm.latent_tools import distributions, projections
 from gdm.randomness import normal, uniform
 
 
@@ -131,13 +132,14 @@ def ring(count: int) -> torch.Tensor:
 
 
 def test_normal_codes_are_no_distance_from_normal_and_a_ring_is_however_it_is_stretched():
-    assert latent.nats_from_normal(gaussian(3000, 2) @ STRETCH + 5) == pytest.approx(0, abs=0.06)
-    far = latent.nats_from_normal(ring(3000))
+    stretched = gaussian(3000, 2) @ STRETCH + 5
+    assert distributions.nats_from_normal(stretched) == pytest.approx(0, abs=0.06)
+    far = distributions.nats_from_normal(ring(3000))
     # the entropy of a ring: log(2 pi) along it, and across it that of N(0, 0.05^2)
     entropy = math.log(2 * math.pi) + 0.5 * math.log(2 * math.pi * math.e * 0.05**2)
     normal = math.log(2 * math.pi * math.e) + math.log(0.5)  # its covariance is I / 2
     assert far == pytest.approx(normal - entropy, abs=0.15)
-    assert latent.nats_from_normal(ring(3000) @ STRETCH) == pytest.approx(far, abs=0.01)
+    assert distributions.nats_from_normal(ring(3000) @ STRETCH) == pytest.approx(far, abs=0.01)
 
 
 def test_the_distance_from_a_density_is_the_kl_divergence():
@@ -145,41 +147,41 @@ def test_the_distance_from_a_density_is_the_kl_divergence():
     density = torch.distributions.MultivariateNormal(torch.zeros(2), torch.eye(2))
     own = torch.distributions.MultivariateNormal(torch.tensor([1.0, 0.0]), 0.25 * torch.eye(2))
     expected = float(torch.distributions.kl_divergence(own, density))
-    found = latent.nats_from_density(codes, density.log_prob(codes))
+    found = distributions.nats_from_density(codes, density.log_prob(codes))
     assert found == pytest.approx(expected, abs=0.08)
 
 
 def test_whitened_codes_and_the_nearest_normal_have_the_moments_that_they_should():
     codes = ring(4000) @ STRETCH + 5
-    white = latent.whitened(codes)
+    white = distributions.whitened(codes)
     torch.testing.assert_close(white.T.cov(), torch.eye(2).double(), atol=1e-6, rtol=0)
-    samples = latent.nearest_normal(codes, gaussian(20_000, 2, seed=3))
+    samples = distributions.nearest_normal(codes, gaussian(20_000, 2, seed=3))
     torch.testing.assert_close(samples.T.cov(), codes.T.cov(), atol=0.12, rtol=0)
     torch.testing.assert_close(samples.mean(0), codes.mean(0), atol=0.05, rtol=0)
     constant = torch.cat([codes, torch.zeros(4000, 1)], 1)  # a unit that never changes
-    assert latent.whitened(constant).isfinite().all()
+    assert distributions.whitened(constant).isfinite().all()
 
 
 def test_a_class_twice_as_wide_has_four_times_the_area():
     label = torch.arange(8000) % 2
     codes = gaussian(8000, 2) * (1 + label[:, None])
-    areas = latent.class_areas(codes @ STRETCH, label, num_classes=3)
+    areas = distributions.class_areas(codes @ STRETCH, label, num_classes=3)
     torch.testing.assert_close(areas, torch.tensor([0.2, 0.8, 0.0]).double(), atol=0.02, rtol=0)
     wide = gaussian(8000, 6) * (1 + label[:, None])  # in any dimension
-    assert latent.class_areas(wide, label, 2)[1] == pytest.approx(0.8, abs=0.02)
+    assert distributions.class_areas(wide, label, 2)[1] == pytest.approx(0.8, abs=0.02)
 
 
 def test_the_nearest_class_is_that_of_most_codes_around():
     label = torch.arange(300) % 3
     codes = gaussian(300, 2) * 0.1 + 5 * label[:, None]
     points = torch.tensor([[0.2, 0.0], [9.0, 11.0], [5.0, 4.0]])
-    assert latent.nearest_class(points, codes, label).tolist() == [0, 2, 1]
+    assert distributions.nearest_class(points, codes, label).tolist() == [0, 2, 1]
 
 
 def test_levels_enclose_their_mass_of_a_normal_density():
     line = torch.linspace(-5, 5, 201)
     density = torch.exp(-0.5 * (line[:, None] ** 2 + line**2))  # 1 - mass at its edge
-    levels = latent.mass_levels(density, torch.tensor([0.5, 0.9]))
+    levels = distributions.mass_levels(density, torch.tensor([0.5, 0.9]))
     torch.testing.assert_close(levels, torch.tensor([0.5, 0.1]), atol=0.01, rtol=0)
 
 
@@ -199,7 +201,7 @@ def test_the_density_of_a_mixture_is_that_of_torch():
 
 def test_principal_components_keep_the_largest_variance_and_place_further_codes_alike():
     codes = gaussian(500, 5) * torch.tensor([0.1, 3.0, 0.1, 7.0, 0.1])
-    placed, further = latent.principal_components(codes, codes[:4], seed=0)
+    placed, further = projections.principal_components(codes, codes[:4], seed=0)
     torch.testing.assert_close(placed[:4], further)
     assert torch.corrcoef(torch.stack([placed[:, 0], codes[:, 3]])).abs()[0, 1] > 0.99
 
@@ -207,12 +209,12 @@ def test_principal_components_keep_the_largest_variance_and_place_further_codes_
 def test_neighbours_stay_together_on_a_map_and_a_seed_makes_it():
     label = torch.arange(90) % 3
     codes = gaussian(90, 8) * 0.1 + 5 * label[:, None]
-    placed, further = latent.neighbour_embedding(codes, codes[:6] + 0.01, seed=1)
-    assert torch.equal(latent.nearest_class(further, placed, label), label[:6])
-    assert torch.equal(placed, latent.neighbour_embedding(codes, codes[:6] + 0.01, seed=1)[0])
+    placed, further = projections.neighbour_embedding(codes, codes[:6] + 0.01, seed=1)
+    assert torch.equal(distributions.nearest_class(further, placed, label), label[:6])
+    assert torch.equal(placed, projections.neighbour_embedding(codes, codes[:6] + 0.01, seed=1)[0])
 
 
 def test_a_missing_library_is_one_clear_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "umap", None)
     with pytest.raises(UserError, match=r"projection=umap: needs umap-learn; .*\[umap\]"):
-        latent.manifold_approximation(torch.zeros(9, 3), torch.zeros(1, 3), seed=0)
+        projections.manifold_approximation(torch.zeros(9, 3), torch.zeros(1, 3), seed=0)

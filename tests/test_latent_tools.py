@@ -167,8 +167,10 @@ def test_a_map_of_two_dimensions_has_contours_samples_and_a_plane(vae, autoencod
     assert all(torch.equal(again.pictures[name], found.pictures[name]) for name in found.pictures)
 
 
-@pytest.mark.parametrize("projection", ["pca", "tsne"])
+@pytest.mark.parametrize("projection", ["pca", "tsne", "umap"])
 def test_more_dimensions_are_projected(subject_of, data, projection):
+    if projection == "umap":
+        pytest.importorskip("umap", reason="the extra umap is not installed")
     subject = subject_of("model=conditional_vae", "model.width=8", "model.latent_dim=4")
     subject.extractor = None
     found = used(subject, data, *FEW, f"tool.projection={projection}")
@@ -176,6 +178,15 @@ def test_more_dimensions_are_projected(subject_of, data, projection):
     assert "distribution" not in found.pictures
     assert found.record["classes_by"] == "nearest codes"
     assert "clear_images_on_paths" not in found.record["drawbacks"]["ours"]
+
+
+def test_codes_as_large_as_images_are_mapped_too_without_the_drawbacks_of_few_numbers(ddpm, data):
+    few = ("tool.num_images=12", "tool.num_sampled=2")
+    found = used(ddpm, data, *few)
+    assert set(found.pictures) == {"map", "map_samples"}
+    assert "drawbacks" not in found.record
+    shown = message_of(ddpm, data, *few, others=[ddpm])
+    assert "is a DDPM, whose codes are as large as its images" in shown
 
 
 class Bent(torch.nn.Module):
@@ -272,9 +283,9 @@ def test_a_morph_has_two_strips_and_two_animations(vae, data, tmp_path):
     assert frames.shape == (16, 1, 28, 28)  # 9 there, and 7 back without the ends
     assert torch.equal(frames[1], frames[-1])
     assert torch.equal(frames[0], found.animations["great-circle"][0])
-    first = used(vae, data, *asked, "tool.of_class=first").animations["straight-line"]
-    assert torch.equal(first[0], frames[0])
-    assert not torch.equal(first[8], frames[8])
+    mean = used(vae, data, *asked, "tool.of_class=mean").animations["straight-line"]
+    assert torch.equal(mean[0], frames[0])
+    assert not torch.equal(mean[8], frames[8])
     written = tool.write(found, tmp_path)
     assert [path.name for path in written] == [
         "record.json", "morph.png", "straight-line.gif", "great-circle.gif"
@@ -320,18 +331,18 @@ def test_an_edit_between_classes_says_what_it_moved_and_what_it_kept(vae, data, 
     assert 0.5 <= record["told_apart_along_direction"] <= 1
 
 
-def test_an_attribute_of_a_file_is_judged_by_training_images_that_are_held_out(
+def test_an_attribute_of_a_file_is_that_of_its_image_and_judged_by_validation_images(
     vae, data, tmp_path
 ):
-    split = data.split("train")
-    bright = split.images.float().flatten(1).mean(1) > 80
+    whole = data.source.load("train").images  # in the order of the file
+    bright = whole.float().flatten(1).mean(1) > 80
     lines = ["name,bright,dull", *(f"x,{int(b)},{int(not b)}" for b in bright.tolist())]
     (tmp_path / "of.csv").write_text("\n".join(lines))
     found = used(vae, data, *BRIEFLY, f"tool.csv={tmp_path}/of.csv", "tool.column=bright")
     assert (found.record["attribute"], found.record["num_train"]) == ("bright", 300)
-    assert found.record["num_train_with"] == int(
-        bright[torch.arange(len(bright)) % 5 != 4][:300].sum()
-    )
+    first = data.split("train").images[:300].float().flatten(1).mean(1) > 80
+    assert found.record["num_train_with"] == int(first.sum())
+    assert found.record["num_held_out"] <= len(data.split("validation"))
     assert found.record["told_apart_along_direction"] > 0.6
     assert all(0 <= row["p_with"] <= 1 for row in found.record["by_alpha"])
     blind = tool.Subject(vae.run, "blind", vae.model)
@@ -346,13 +357,13 @@ def test_rows_and_values_of_a_file_are_checked(vae, data, tmp_path):
     path.write_text("sleeve,name\n1,x\n0,y\n")
     assert "tool.column=sleeves: " in message_of(vae, data, *asked, "tool.column=sleeves")
     shown = message_of(vae, data, *asked, "tool.column=sleeve")
-    assert "has 2 rows; must be 9,800, one an image of the training split" in shown
-    path.write_text("sleeve\n" + "1\n" * 9799 + "2\n")
+    assert "has 2 rows; must be 10,000, one for each of the data set's training images" in shown
+    path.write_text("sleeve\n" + "1\n" * 9999 + "2\n")
     shown = message_of(vae, data, *asked, "tool.column=sleeve")
-    assert "tool.column=sleeve: row 9800 holds '2'; must be 0 or 1" in shown
-    path.write_text("sleeve\n" + "1\n" * 9800)
+    assert "tool.column=sleeve: row 10000 holds '2'; must be 0 or 1" in shown
+    path.write_text("sleeve\n" + "1\n" * 10000)
     shown = message_of(vae, data, *asked, "tool.column=sleeve")
-    assert shown.startswith("sleeve: 7840 of 7840 training images have this attribute")
+    assert shown.startswith("sleeve: 9800 of 9800 training images have this attribute")
 
 
 # Projector ---------------------------------------------------------------------------------------
@@ -388,7 +399,7 @@ def test_the_projector_gets_codes_classes_and_thumbnails(vae, data, capsys):
         ("gan", ["tool=map"], "is a GAN, which has no codes of images; this tool takes an autoe"),
         ("gan", ["tool=projector"], "which has no codes of images"),
         ("gan", ["tool=edit"], "which has no codes of images"),
-        ("ddpm", ["tool=map"], "is a DDPM, whose codes are as large as its images"),
+        ("ddpm", ["tool=morph", "tool.of_class=mean"], "whose codes are as large as its images"),
         ("ddpm", ["tool=traverse"], "whose codes are as large as its images"),
         ("vae", ["tool=map", "tool.num_images=9"], "tool.num_images=9: must be at least 10"),
         ("vae", ["tool=traverse", "tool.index=200"], "tool.index=200: must be between 0 and 199"),

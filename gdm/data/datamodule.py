@@ -63,6 +63,7 @@ class ImageDataModule(LightningDataModule):
         self.validation_size = validation_size
         self.binarize = binarize
         self._splits: dict[str, Images] = {}
+        self._positions: dict[str, Tensor] = {}
         self._stream: TrainBatches | None = None
 
     def prepare(self) -> None:
@@ -82,9 +83,10 @@ class ImageDataModule(LightningDataModule):
                 "of training images"
             )
         order = order_of_holding_out(images)
-        train, validation = order[self.validation_size :], order[: self.validation_size]
-        self._splits["train"] = self._processed(images.select(train.sort().values))
-        self._splits["validation"] = self._processed(images.select(validation.sort().values))
+        held_out, rest = order.split([self.validation_size, num_train])
+        for name, part in (("train", rest), ("validation", held_out)):
+            self._positions[name] = part.sort().values
+            self._splits[name] = self._processed(images.select(self._positions[name]))
 
     def split(self, name: str) -> Images:
         """Return the images of `train`, `validation` or `test`."""
@@ -92,6 +94,13 @@ class ImageDataModule(LightningDataModule):
         if name == "test" and name not in self._splits:
             self._splits["test"] = self._processed(self._load("test"))
         return self._splits[name]
+
+    def positions(self, name: str) -> Tensor:
+        """Return where the images of `train` or `validation` stand among the data set's training
+        images, from 0, (N,).
+        """
+        self.prepare()
+        return self._positions[name]
 
     @property
     def num_train(self) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gdm import latent, pictures
+from gdm import pictures
 from gdm.data.batches import to_float
 from gdm.data.datamodule import ImageDataModule
 from gdm.evaluation import Likeness
@@ -22,6 +22,7 @@ from gdm.latent_tools.held_out import (
     refuse_empty,
     refuse_without_code_vectors,
 )
+from gdm.latent_tools.quantiser import UniformQuantiser, code_lengths, level_probabilities
 from gdm.latent_tools.tool import Found, Subject, Tool
 from gdm.models.base import GenerativeModel
 from gdm.moments import Moments
@@ -52,7 +53,7 @@ class Coder:
     """A model with the quantiser of its codes, and with how probable each level is."""
 
     model: GenerativeModel
-    quantiser: latent.UniformQuantiser
+    quantiser: UniformQuantiser
     probabilities: Tensor  # (D, levels)
 
 
@@ -143,7 +144,7 @@ class Compress(Tool):
         for batch, z in batches_of_codes(model, data, self.split, self.num_images):
             for bits, coder in coders.items():
                 levels = coder.quantiser.levels(z)
-                length[bits].update(latent.code_lengths(levels, coder.probabilities))
+                length[bits].update(code_lengths(levels, coder.probabilities))
                 likeness[bits].update(_decoded(coder, levels, batch.label), batch.x)
         return {
             bits: {
@@ -221,9 +222,9 @@ def size_at(psnr: float, curve: Sequence[tuple[float, float]]) -> float | None:
 
 
 def _fitted(model: GenerativeModel, train: Tensor, bits: int) -> Coder:
-    quantiser = latent.UniformQuantiser(train, bits)
+    quantiser = UniformQuantiser(train, bits)
     levels = quantiser.levels(train)
-    return Coder(model, quantiser, latent.level_probabilities(levels, quantiser.num_levels))
+    return Coder(model, quantiser, level_probabilities(levels, quantiser.num_levels))
 
 
 def _decoded(coder: Coder, levels: Tensor, label: Tensor) -> Tensor:

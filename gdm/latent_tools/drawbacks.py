@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gdm import latent
 from gdm.data.datamodule import ImageDataModule
 from gdm.features import Extractor
+from gdm.latent_tools import distributions
 from gdm.latent_tools.tool import SPLIT, Subject, coded, decoded, probabilities
 from gdm.losses import LOG_TWO_PI
 from gdm.models.base import GenerativeModel
@@ -81,7 +81,7 @@ def measure(
         figures["clear_images_on_paths"] = _clear(extractor, images.flatten(0, 1))
         figures["clear_images_between_codes"] = _clear(extractor, middles)
     sharpest = images[change.max(1).values.argmax()]
-    return Measured(figures, latent.whitened(codes), label, shares, change, sharpest)
+    return Measured(figures, distributions.whitened(codes), label, shares, change, sharpest)
 
 
 def _distances(model: GenerativeModel, codes: Tensor, seed: int) -> dict[str, float]:
@@ -92,15 +92,15 @@ def _distances(model: GenerativeModel, codes: Tensor, seed: int) -> dict[str, fl
     in many dimensions it is not small.
     """
     noise = normal(range(len(codes)), codes.shape[1:], seed, "bias")
-    bias = latent.nats_from_normal(noise)
+    bias = distributions.nats_from_normal(noise)
     standard = -0.5 * (codes.double().square() + LOG_TWO_PI).sum(1)  # log N(z; 0, I)
     figures = {
-        "nats_from_normal": latent.nats_from_normal(codes) - bias,
-        "nats_from_standard_normal": latent.nats_from_density(codes, standard) - bias,
+        "nats_from_normal": distributions.nats_from_normal(codes) - bias,
+        "nats_from_standard_normal": distributions.nats_from_density(codes, standard) - bias,
     }
     if hasattr(model, "code_log_prob"):
         log_prob = model.code_log_prob(codes.to(model.device)).cpu()
-        figures["nats_from_own_samples"] = latent.nats_from_density(codes, log_prob) - bias
+        figures["nats_from_own_samples"] = distributions.nats_from_density(codes, log_prob) - bias
     return figures | {"nats_taken_off": bias}
 
 
@@ -121,12 +121,12 @@ def _of_classes(
     decoded_from = {
         "decoded codes": (codes[:num_samples], label[:num_samples]),
         "samples": (model.sample_codes(range(num_samples), seed=seed).cpu(), told),
-        "normal samples": (latent.nearest_normal(codes, noise), told),
+        "normal samples": (distributions.nearest_normal(codes, noise), told),
     }
-    shares = {"area of codes": latent.class_areas(codes, label, num_classes)}
+    shares = {"area of codes": distributions.class_areas(codes, label, num_classes)}
     for name, (z, own) in decoded_from.items():
         if extractor is None:
-            named = latent.nearest_class(z, codes, label)
+            named = distributions.nearest_class(z, codes, label)
         else:
             named = probabilities(extractor, decoded(model, z, own)).argmax(1)
         shares[name] = torch.bincount(named, minlength=num_classes).double() / len(named)
@@ -155,8 +155,8 @@ def _steps(
     count = min(num_paths, len(codes))
     direction = normal(range(count), codes.shape[1:], seed, "direction")
     unit = direction / direction.norm(dim=1, keepdim=True)
-    origin = latent.nearest_normal(codes, torch.zeros_like(unit))
-    path = latent.nearest_normal(codes, unit) - origin  # the unit circle, as wide as the codes
+    origin = distributions.nearest_normal(codes, torch.zeros_like(unit))
+    path = distributions.nearest_normal(codes, unit) - origin  # a circle as wide as the codes
     t = torch.linspace(0, 1, num_steps + 1)[:, None]
     z = codes[:count, None] + t * path[:, None]  # (P, S + 1, D)
     own = label[:count].repeat_interleave(num_steps + 1)

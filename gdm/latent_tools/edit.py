@@ -31,7 +31,6 @@ from gdm.ranges import Count
 from gdm.recipes import nearest
 from gdm.sampling import class_called
 
-HELD_OUT_EVERY = 5  # of the images with a column of a CSV, each fifth is held out
 ARROW = "->"
 
 
@@ -59,17 +58,18 @@ class Edit(Tool):
     """Adds an attribute to images: z_new = z + alpha * direction.
 
     The direction is the mean code of images with the attribute less that of images without, both
-    from the training split. It is judged by images that are held out and lack the attribute.
+    from the training split. It is judged by validation images that lack the attribute.
 
     Args:
         attribute: the classes without and with it, [Pullover,Dress] or "Pullover->Dress"; None
             where a CSV tells.
-        csv: a file with a row of names, then a row an image of the training split, in its order.
+        csv: a file with a row of names, then a row for each of the data set's training images,
+            those that are held out for validation too, in the data set's own order.
         column: of the CSV, whose values are 0 and 1.
         alphas: the steps; 0 is the image as its code gives it back, 1 the whole direction.
         num_shown: images in the picture.
         num_train: images the direction is found from, the first of the split.
-        num_held_out: images it is judged by, the first without the attribute.
+        num_held_out: validation images it is judged by, the first without the attribute.
     """
 
     def __init__(
@@ -162,14 +162,14 @@ class Edit(Tool):
         return _complete(Attribute(name, train, has, held_out, held_out_has, source, target))
 
     def _of_column(self, data: ImageDataModule) -> Attribute:
-        images = data.split("train")
-        has = _read_column(self.csv, self.column, len(images))
-        held_out = torch.arange(len(images)) % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
-        chosen, rest = (~held_out).nonzero()[: self.num_train, 0], held_out.nonzero()[:, 0]
+        train, held_out = data.split("train"), data.split(SPLIT)
+        has = _read_column(self.csv, self.column, len(train) + len(held_out))
+        chosen = torch.arange(min(len(train), self.num_train))
+        has_of_train = has[data.positions("train")[chosen]]
+        has_of_held_out = has[data.positions(SPLIT)]
         return _complete(
-            Attribute(self.column, images.select(chosen), has[chosen], images.select(rest),
-                      has[rest])
-        )  # fmt: skip
+            Attribute(self.column, train.select(chosen), has_of_train, held_out, has_of_held_out)
+        )
 
     def _drawn(self, subject: Subject, lacking: Coded, direction: Tensor) -> Tensor:
         """Draw some images, and what becomes of each at each alpha."""
@@ -216,8 +216,8 @@ def _read_column(file: str, column: str | None, count: int) -> Tensor:
         raise UserError(f"tool.csv={file}: cannot be read ({error})") from error
     if len(values) != count:
         raise UserError(
-            f"tool.csv={file}: has {len(values):,} rows; must be {count:,}, one an image of the "
-            "training split, in its order"
+            f"tool.csv={file}: has {len(values):,} rows; must be {count:,}, one for each of the "
+            "data set's training images, those held out for validation too, in its own order"
         )
     wrong = next((i for i, value in enumerate(values) if value not in ("0", "1")), None)
     if wrong is not None:

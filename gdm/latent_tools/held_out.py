@@ -6,7 +6,6 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from gdm import latent
 from gdm.data.batches import Batch, to_float
 from gdm.data.datamodule import ImageDataModule
 from gdm.errors import UserError
@@ -63,6 +62,11 @@ def places(batch: Batch) -> list[str]:
     return [str(place) for place in batch.index.tolist()]
 
 
+def principal_axes(covariance: Tensor) -> Tensor:
+    """Return the axes of the largest variance first, as columns: (D, D) -> (D, D)."""
+    return torch.linalg.eigh(covariance).eigenvectors.flip(1)
+
+
 class PrincipalComponents:
     """Codes by the linear map that gives images back with the least squared error: the projections
     on the axes of the largest variance (Pearson 1901), found from training images.
@@ -77,7 +81,7 @@ class PrincipalComponents:
         for batch in data.batches("train", limit=num_train):
             moments.update(batch.x.flatten(1))
         self.mean = moments.mean.float()
-        self.axes = latent.principal_axes(moments.covariance).float()  # (P, P)
+        self.axes = principal_axes(moments.covariance).float()  # (P, P)
 
     def encode(self, x: Tensor, dimension: int) -> Tensor:
         """Return codes of images: (N, C, H, W) -> (N, dimension), on the CPU."""

@@ -1,7 +1,7 @@
 """The latent space as a map: where the classes lie, what is sampled, and what it decodes to."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -9,8 +9,9 @@ from torch import Tensor
 from gdm import latent, pictures
 from gdm.data.datamodule import ImageDataModule
 from gdm.errors import UserError
-from gdm.latent_tools import drawbacks
+from gdm.latent_tools import distributions, drawbacks
 from gdm.latent_tools.drawbacks import Measured
+from gdm.latent_tools.projections import PROJECTIONS, refuse_without_umap
 from gdm.latent_tools.tool import (
     SPLIT,
     Coded,
@@ -26,15 +27,10 @@ from gdm.latent_tools.tool import (
 from gdm.models.base import GenerativeModel
 from gdm.ranges import Count, Natural
 
-PROJECTIONS = {
-    "pca": latent.principal_components,
-    "tsne": latent.neighbour_embedding,
-    "umap": latent.manifold_approximation,
-}
 AXES = {"pca": "principal component", "tsne": "t-SNE", "umap": "UMAP"}
 GRID = 200  # points a side that contours are drawn through
 MASSES = (0.5, 0.9, 0.99)  # of the distribution that is sampled, inside the contours
-FEWEST = 2 * latent.NEIGHBOURS  # images below which there is nothing to map
+FEWEST = 2 * distributions.NEIGHBOURS  # images below which there is nothing to map
 QUANTILES_OF = 10_000  # sampled codes that give the lines of a manifold
 LABELS = {
     "x": "share of the steps, the sharpest first",
@@ -53,7 +49,7 @@ class Map(Tool):
       quantiles of the codes that are sampled, or of the images' codes where these follow no
       prior;
     - `distribution`, `classes`, `steps` and `sharpest_steps`: the three drawbacks of a plain
-      autoencoder, beside the runs that are compared.
+      autoencoder, beside the runs that are compared; of codes as large as images none of this.
 
     Args:
         projection: of codes with more than two dimensions: `pca`, `tsne` or `umap`.
@@ -85,11 +81,12 @@ class Map(Tool):
     def refuse(self, subject: Subject, others: Sequence[Subject], data: ImageDataModule) -> None:
         for each in (subject, *others):
             refuse_without_codes(each)
-            refuse_codes_of_images_size(each)
-            if each.model.latent_dim < 2:
+            if others:
+                refuse_codes_of_images_size(each)
+            if each.model.latent_dim == 1:
                 raise UserError(f"{each.run} has codes of one dimension; a map takes two or more")
         if self.projection == "umap":
-            latent.refuse_without_umap()
+            refuse_without_umap()
         if min(self.num_images, len(data.split(SPLIT))) < FEWEST:
             raise UserError(
                 f"tool.num_images={self.num_images}: must be at least {FEWEST}, of as many "
@@ -99,23 +96,27 @@ class Map(Tool):
     def use(
         self, subject: Subject, others: Sequence[Subject], data: ImageDataModule, seed: int
     ) -> Found:
-        found: dict[str, Tensor] = {}
         part = coded(subject.model, data.split(SPLIT), self.num_images)
-        found |= self._maps(subject.model, part, data, seed)
+        found = self._maps(subject.model, part, data, seed)
+        record: dict[str, Any] = {"split": SPLIT, "num_images": len(part.z)}
+        if subject.model.latent_dim is None:
+            return Found(record, found)
         if subject.model.latent_dim == 2 and self.manifold:
             found["manifold"] = self._manifold(subject.model, part, seed)
-        extractor = classifier_of(subject, data)
+        return self._with_drawbacks(Found(record, found), [subject, *others], data, seed)
+
+    def _with_drawbacks(
+        self, found: Found, subjects: Sequence[Subject], data: ImageDataModule, seed: int
+    ) -> Found:
+        extractor = classifier_of(subjects[0], data)
         measured = {
             each.name: drawbacks.measure(
                 each, data, extractor, self.num_images, self.num_samples, self.num_paths,
                 self.num_steps, seed,
             )
-            for each in (subject, *others)
+            for each in subjects
         }  # fmt: skip
-        found |= _drawn_drawbacks(measured, data.class_names, [subject, *others])
-        record = {
-            "split": SPLIT,
-            "num_images": len(part.z),
+        record = found.record | {
             "classes_by": "nearest codes" if extractor is None else extractor.name,
             "extractor_checksum": None if extractor is None else extractor.checksum,
             "drawbacks": {name: each.figures for name, each in measured.items()},
@@ -125,7 +126,8 @@ class Map(Tool):
                 for row in _of_classes(name, each, data.class_names)
             ],
         }
-        return Found(record, found)
+        drawn = _drawn_drawbacks(measured, data.class_names, subjects)
+        return Found(record, found.pictures | drawn)
 
     def _maps(
         self, model: GenerativeModel, part: Coded, data: ImageDataModule, seed: int
@@ -133,11 +135,12 @@ class Map(Tool):
         points = range(self.num_sampled)
         sampled = model.sample_codes(points, seed=seed).cpu()
         images = decoded(model, sampled, model.labels_of(points, None).cpu())
-        codes, flat, names, contours = part.z, sampled, ("$z_1$", "$z_2$"), None
+        codes, flat = part.z.flatten(1), sampled.flatten(1)
+        names, contours = ("$z_1$", "$z_2$"), None
         if model.latent_dim == 2:
             contours = _contours(model, torch.cat([codes, flat]))
         else:
-            codes, flat = PROJECTIONS[self.projection](codes, sampled, seed)
+            codes, flat = PROJECTIONS[self.projection](codes, flat, seed)
             names = tuple(f"{AXES[self.projection]} {number}" for number in (1, 2))
         drawn = (codes, part.label, data.class_names)
         return {
@@ -165,7 +168,7 @@ def _contours(model: GenerativeModel, codes: Tensor) -> pictures.Contours:
     rows, columns = torch.meshgrid(y, x, indexing="ij")
     z = torch.stack([columns, rows], -1).flatten(0, 1).to(model.device)
     density = model.code_log_prob(z).double().exp().cpu().unflatten(0, (GRID, GRID))
-    levels = latent.mass_levels(density, torch.tensor(MASSES)).tolist()
+    levels = distributions.mass_levels(density, torch.tensor(MASSES)).tolist()
     names = [f"{100 * mass:g} %" for mass in MASSES]
     return x, y, density, dict(zip(names, levels, strict=True))
 

@@ -16,6 +16,7 @@ from gdm.latent_tools.tool import (
     Tool,
     coded,
     decoded,
+    refuse_codes_of_images_size,
     refuse_index,
 )
 from gdm.models.base import GenerativeModel
@@ -34,8 +35,8 @@ class Morph(Tool):
     Args:
         a, b: each the index of a validation image, or a class's name. Of a model without an
             encoder the index of a latent.
-        of_class: what a class's name stands for: the `mean` of its validation images' codes, or
-            the `first` of these images.
+        of_class: what a class's name stands for: the `first` of its validation images, or the
+            `mean` of their codes, which is none of codes that are noise.
         num_images: in each strip.
         frames_between: of the animation, between two images of the strip.
     """
@@ -44,7 +45,7 @@ class Morph(Tool):
         self,
         a: int | str,
         b: int | str,
-        of_class: Literal["mean", "first"],
+        of_class: Literal["first", "mean"],
         num_images: Count,
         frames_between: Count,
     ) -> None:
@@ -57,6 +58,8 @@ class Morph(Tool):
     def refuse(self, subject: Subject, others: Sequence[Subject], data: ImageDataModule) -> None:
         if self.num_images < 2:
             raise UserError(f"tool.num_images={self.num_images}: must be at least 2, both ends")
+        if self.of_class == "mean" and subject.model.has_codes:
+            refuse_codes_of_images_size(subject)
         for key, end in (("tool.a", self.a), ("tool.b", self.b)):
             if subject.model.has_codes:
                 if isinstance(end, str):

@@ -230,10 +230,17 @@ class Diffusion(GenerativeModel):
             return normal(indices, shape, seed, f"noise {step}").to(self.device)
 
         start = torch.ones(1, dtype=torch.float64)
-        x_1 = self.amounts(start)[1].to(self.device) * noise("at first")
+        x_1 = self.amounts(start)[1].to(self.device) * self.sample_codes(indices, label, seed)
         yield start[0], x_1
         denoiser = self.autoguided(self.labels_of(indices, label) if self.conditional else None)
         yield from self.sampler.path(denoiser, self.schedule, x_1, noise)
+
+    def sample_codes(
+        self, indices: Sequence[int], label: Tensor | None = None, seed: int = 0
+    ) -> Tensor:
+        """Return the noise that `sample` begins with: (N, C, R, R), standard normal."""
+        shape = (self.channels, self.resolution, self.resolution)
+        return normal(indices, shape, seed, "noise at first").to(self.device)
 
     @torch.no_grad()
     def encode(self, x: Tensor, label: Tensor | None = None) -> Tensor:
