@@ -291,7 +291,7 @@ def test_a_morph_has_two_strips_and_two_animations(vae, data, tmp_path):
         "record.json", "morph.png", "straight-line.gif", "great-circle.gif"
     ]  # fmt: skip
     with Image.open(written[-1]) as animation:
-        assert animation.size == (112, 112)
+        assert animation.size == (224, 224)
         assert animation.info["loop"] == 0
         shown = [frame.info["duration"] for frame in ImageSequence.Iterator(animation)]
     assert sum(shown) == 16 * 80  # like frames are one that is shown for longer

@@ -9,9 +9,12 @@ import pytest
 from conftest import ROOT, composed
 
 from gdm import signatures, training
+from gdm.config import compose_config
+from gdm.latent_tools import tool
 
 README = (ROOT / "README.md").read_text()
 COMMANDS = re.findall(r"^python scripts/train\.py[^\n#]*", README, flags=re.MULTILINE)
+OF_LATENTS = re.findall(r"^python scripts/latent\.py[^\n#]*", README, flags=re.MULTILINE)
 NEW_RUNS = [text for text in COMMANDS if not re.search(r"resume=|rerun=|plugins=|-m ", text)]
 
 
@@ -24,6 +27,12 @@ def test_ci_runs_the_readmes_second_command():
 def test_the_tours_commands_are_valid(command):
     recipe = composed(*shlex.split(command)[2:])
     signatures.check(recipe, root=training.layout)
+
+
+@pytest.mark.parametrize("command", OF_LATENTS)
+def test_the_commands_for_latent_spaces_are_valid(command):
+    options = compose_config(ROOT / "configs", "latent", shlex.split(command)[2:])
+    signatures.check(options, root=tool.layout)
 
 
 def test_the_readmes_pictures_exist():

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 SPLIT = "validation"  # whose images are looked at: training has not seen them
 LONG = 20  # seconds ahead that are announced
-ANIMATION_SCALE = 4  # screen pixels a side of an animation's pixels
+ANIMATION_WIDTH = 224  # screen pixels, at least
 
 
 @dataclass
@@ -141,7 +141,7 @@ def write(found: Found, folder: Path) -> list[Path]:
         for name, frames in found.animations.items():
             written.append(folder / f"{name}.gif")
             with durable_replacement(written[-1]) as temporary:
-                pictures.save_animation(frames, temporary, ANIMATION_SCALE)
+                pictures.save_animation(frames, temporary, -(-ANIMATION_WIDTH // frames.shape[-1]))
     except OSError as error:
         raise UserError(f"could not write {folder} ({error}); to=FOLDER names another") from error
     return written
