@@ -94,7 +94,7 @@ def report_quality_cost(record: dict[str, Any]) -> None:
 
 
 def report_found(record: dict[str, Any]) -> None:
-    """Print what a tool of the latent space has found: its single numbers, then its tables.
+    """Print what a tool of the latent space has found: its single numbers, tables and remark.
 
     A group of groups of numbers is a table with a column a group, a list of groups one with a row
     a group.
@@ -107,6 +107,8 @@ def report_found(record: dict[str, Any]) -> None:
         if _is_table(value):
             print(_in_words(name))
             _print_table(value if isinstance(value, list) else _transposed(value))
+    if "remark" in record:
+        print(record["remark"])
 
 
 def _print_table(rows: list[dict[str, Any]]) -> None:

@@ -273,7 +273,7 @@ def test_perfect_codes_give_everything_back(data):
     assert figures["ssim"] == pytest.approx(1)
     assert figures["sharpness"] == pytest.approx(1)
     assert figures["psnr_of_linear_codes"] is None  # as many as pixels lose nothing
-    assert "with 784" in found.record["why_blurry"]
+    assert "with 784" in found.remark
     linear = [row["psnr"] for row in found.record["linear_codes"]]
     assert linear == sorted(linear)
 

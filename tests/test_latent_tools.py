@@ -386,7 +386,7 @@ def test_the_projector_gets_codes_classes_and_thumbnails(vae, data, capsys):
     torch.testing.assert_close(read, expected, atol=1e-4, rtol=1e-4)
     with Image.open(where.with_name("sprite.png")) as sprite:
         assert sprite.size == (8 * 28, 8 * 28)
-    assert str(folder) in found.record["show"]
+    assert str(folder) in found.remark
     assert "warning" not in capsys.readouterr().out
 
 

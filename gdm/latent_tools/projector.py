@@ -54,7 +54,10 @@ class Projector(Tool):
             "num_images": len(names),
             "latent_dim": part.z[0].numel(),
             "written_to": str(folder),
-            "show": f"tensorboard --logdir {folder}",
         }
-        return Found(record, {"thumbnails": pictures.grid(part.images[:100], 10)},
-                     scales={"thumbnails": 2})  # fmt: skip
+        return Found(
+            record,
+            {"thumbnails": pictures.grid(part.images[:100], 10)},
+            scales={"thumbnails": 2},
+            remark=f"To see it: tensorboard --logdir {folder}, then Projector in its menu.",
+        )

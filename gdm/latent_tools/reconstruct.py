@@ -66,13 +66,12 @@ class Reconstruct(Tool):
             "num_images": min(self.num_images, len(data.split(self.split))),
             "runs": runs,
             "linear_codes": [{"numbers_in_a_code": n, "psnr": linear[n]} for n in sorted(linear)],
-            "why_blurry": _explanation(runs),
         }
         drawn = {
             "reconstructions": self._picture(subjects, runs, data),
             "psnr": _psnr_over_size(runs, linear),
         }
-        return Found(record, drawn)
+        return Found(record, drawn, remark=_explanation(runs))
 
     def _measured(self, model: GenerativeModel, data: ImageDataModule) -> dict[str, Any]:
         """Return how images come back from the codes of a model, and how sharp they are."""

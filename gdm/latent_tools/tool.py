@@ -43,12 +43,14 @@ class Found:
         pictures: name -> 8-bit values, (C, H, W).
         animations: name -> frames of 8-bit values, (T, C, H, W).
         scales: name of a picture -> screen pixels a side of its pixels, where it is not one.
+        remark: a sentence to say below the figures; none if empty.
     """
 
     record: dict[str, Any]
     pictures: dict[str, Tensor]
     animations: dict[str, Tensor] = field(default_factory=dict)
     scales: dict[str, int] = field(default_factory=dict)
+    remark: str = ""
 
 
 class Tool(ABC):
@@ -115,7 +117,7 @@ def apply(
         "data": data.fingerprint,
         "seed": seed,
     }
-    found.record = facts | found.record
+    found.record = facts | found.record | ({"remark": found.remark} if found.remark else {})
     return found
 
 
