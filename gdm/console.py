@@ -106,7 +106,7 @@ def report_found(record: dict[str, Any]) -> None:
     for name, value in record.items():
         if _is_table(value):
             print(_in_words(name))
-            _print_table(value if isinstance(value, list) else _transposed(value))
+            _print_table(list(map(_worded, value)) if isinstance(value, list) else _transposed(value))
     if "remark" in record:
         print(record["remark"])
 
@@ -116,7 +116,7 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
     table = Table()
     for column in columns:
         justify = "left" if isinstance(rows[0].get(column), str) else "right"
-        table.add_column(_in_words(column), justify=justify)
+        table.add_column(column, justify=justify)
     for row in rows:
         table.add_row(*(_cell(row.get(column)) for column in columns))
     Console().print(table)
@@ -130,12 +130,16 @@ def _is_table(value: Any) -> bool:
 
 
 def _transposed(groups: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    """Turn a group of groups, the later columns, into rows."""
+    """Turn a group of groups, the later columns, into rows; what a run is called stays as it is."""
     names = dict.fromkeys(name for group in groups.values() for name in group)
     return [
         {"": _in_words(name)} | {group: groups[group].get(name) for group in groups}
         for name in names
     ]
+
+
+def _worded(group: dict[str, Any]) -> dict[str, Any]:
+    return {_in_words(name): value for name, value in group.items()}
 
 
 def _in_words(name: str) -> str:

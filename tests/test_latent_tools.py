@@ -158,7 +158,8 @@ def test_a_map_of_two_dimensions_has_contours_samples_and_a_plane(vae, autoencod
         assert each["largest_step_over_mean"] >= 1
         assert 0.05 <= each["change_in_sharpest_steps"] <= 1
         assert 0 <= each["clear_images_on_paths"] <= 1
-    for kind in ("area of codes", "samples", "normal samples"):
+        assert each["nats_from_uniform"] > each["nats_from_normal"]  # of first weights: no box
+    for kind in ("area of codes", "samples", "uniform samples"):
         shares = [row[kind] for row in found.record["classes"] if row["model"] == "plain"]
         assert len(shares) == 10
         assert sum(shares) == pytest.approx(1)

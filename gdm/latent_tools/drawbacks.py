@@ -11,7 +11,7 @@ from gdm.latent_tools import distributions
 from gdm.latent_tools.tool import SPLIT, Subject, coded, decoded, probabilities
 from gdm.losses import LOG_TWO_PI
 from gdm.models.base import GenerativeModel
-from gdm.randomness import normal
+from gdm.randomness import normal, uniform
 
 SHARPEST = 0.05  # share of the steps whose part in all change is told
 CONFIDENT = 0.8  # an image that a classifier gives at least this probability is a clear one
@@ -64,7 +64,9 @@ def measure(
     model = subject.model
     part = coded(model, data.split(SPLIT), num_images, drawn=True)
     codes, label = part.z, part.label
-    shares = _of_classes(model, codes, label, data.num_classes, extractor, num_samples, seed)
+    shares, clear = _of_classes(
+        model, codes, label, data.num_classes, extractor, num_samples, seed
+    )
     change, images = _steps(model, codes, label, num_paths, num_steps, seed)
     areas = shares["area of codes"]
     present = areas[areas > 0]
@@ -72,21 +74,21 @@ def measure(
         **_distances(model, codes, seed),
         "largest_area_over_smallest": float(present.max() / present.min()),
         "samples_off": _apart(shares["samples"], shares["decoded codes"]),
-        "normal_samples_off": _apart(shares["normal samples"], shares["decoded codes"]),
+        "uniform_samples_off": _apart(shares["uniform samples"], shares["decoded codes"]),
         **_evenness(change),
     }
     if extractor is not None:
-        middles = _between(model, codes, label, num_paths)
-        figures["clear_images_at_codes"] = _clear(extractor, images[:, 0])
-        figures["clear_images_on_paths"] = _clear(extractor, images.flatten(0, 1))
-        figures["clear_images_between_codes"] = _clear(extractor, middles)
+        clear["on_paths"] = _clear(probabilities(extractor, images.flatten(0, 1)))
+        middles = _between(model, codes, label, num_samples)
+        clear["between_codes"] = _clear(probabilities(extractor, middles))
+        figures |= {f"clear_images_{where}": share for where, share in clear.items()}
     sharpest = images[change.max(1).values.argmax()]
     return Measured(figures, distributions.whitened(codes), label, shares, change, sharpest)
 
 
 def _distances(model: GenerativeModel, codes: Tensor, seed: int) -> dict[str, float]:
-    """Return how far codes are from the nearest normal distribution, from N(0, I), and from what
-    the model samples them from, in nats.
+    """Return how far codes are from the nearest normal distribution, from N(0, I), from a uniform
+    one over their range, and from what the model samples them from, in nats.
 
     What the same estimate finds of as many normal codes, where it ought to find 0, is taken off:
     in many dimensions it is not small.
@@ -94,9 +96,12 @@ def _distances(model: GenerativeModel, codes: Tensor, seed: int) -> dict[str, fl
     noise = normal(range(len(codes)), codes.shape[1:], seed, "bias")
     bias = distributions.nats_from_normal(noise)
     standard = -0.5 * (codes.double().square() + LOG_TWO_PI).sum(1)  # log N(z; 0, I)
+    width = (codes.amax(0) - codes.amin(0)).double().clamp_min(distributions.TINY)
+    even = -width.log().sum().expand(len(codes))  # log (1 / volume)
     figures = {
         "nats_from_normal": distributions.nats_from_normal(codes) - bias,
         "nats_from_standard_normal": distributions.nats_from_density(codes, standard) - bias,
+        "nats_from_uniform": distributions.nats_from_density(codes, even) - bias,
     }
     if hasattr(model, "code_log_prob"):
         log_prob = model.code_log_prob(codes.to(model.device)).cpu()
@@ -112,25 +117,29 @@ def _of_classes(
     extractor: Extractor | None,
     num_samples: int,
     seed: int,
-) -> dict[str, Tensor]:
+) -> tuple[dict[str, Tensor], dict[str, float]]:
     """Return what each class has, (K,), of the room that codes take, of the images decoded from
-    them, of samples, and of samples of the normal distribution nearest to the codes.
+    them, of samples, and of images decoded from anywhere in the codes' range; and the shares of
+    these images that are clear, where a classifier tells.
     """
-    noise = normal(range(num_samples), codes.shape[1:], seed, "nearest normal")
+    share = uniform(range(num_samples), codes.shape[1:], seed, "uniform")
+    anywhere = codes.amin(0) + share.to(codes) * (codes.amax(0) - codes.amin(0))
     told = model.labels_of(range(num_samples), None).cpu()  # to a conditional model
     decoded_from = {
         "decoded codes": (codes[:num_samples], label[:num_samples]),
         "samples": (model.sample_codes(range(num_samples), seed=seed).cpu(), told),
-        "normal samples": (distributions.nearest_normal(codes, noise), told),
+        "uniform samples": (anywhere, told),
     }
     shares = {"area of codes": distributions.class_areas(codes, label, num_classes)}
+    clear = {}
     for name, (z, own) in decoded_from.items():
         if extractor is None:
             named = distributions.nearest_class(z, codes, label)
         else:
-            named = probabilities(extractor, decoded(model, z, own)).argmax(1)
+            p = probabilities(extractor, decoded(model, z, own))
+            named, clear[f"of_{name.replace(' ', '_')}"] = p.argmax(1), _clear(p)
         shares[name] = torch.bincount(named, minlength=num_classes).double() / len(named)
-    return shares
+    return shares, clear
 
 
 def _apart(p: Tensor, q: Tensor) -> float:
@@ -190,6 +199,6 @@ def concentration(change: Tensor) -> tuple[Tensor, Tensor]:
     return torch.linspace(0, 1, len(whole)), whole
 
 
-def _clear(extractor: Extractor, images: Tensor) -> float:
-    """Return the share of images that a classifier names with confidence."""
-    return float((probabilities(extractor, images).max(1).values >= CONFIDENT).float().mean())
+def _clear(p: Tensor) -> float:
+    """Return the share of images that a classifier names with confidence: (N, K)."""
+    return float((p.max(1).values >= CONFIDENT).float().mean())
