@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -106,12 +106,13 @@ def report_found(record: dict[str, Any]) -> None:
     for name, value in record.items():
         if _is_table(value):
             print(_in_words(name))
-            _print_table(list(map(_worded, value)) if isinstance(value, list) else _transposed(value))
+            _print_table(_transposed(value) if isinstance(value, dict) else map(_worded, value))
     if "remark" in record:
         print(record["remark"])
 
 
-def _print_table(rows: list[dict[str, Any]]) -> None:
+def _print_table(rows: Iterable[dict[str, Any]]) -> None:
+    rows = list(rows)
     columns = list(dict.fromkeys(column for row in rows for column in row))
     table = Table()
     for column in columns:
@@ -130,7 +131,7 @@ def _is_table(value: Any) -> bool:
 
 
 def _transposed(groups: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    """Turn a group of groups, the later columns, into rows; what a run is called stays as it is."""
+    """Turn a group of groups, the later columns, into rows; these keep their names."""
     names = dict.fromkeys(name for group in groups.values() for name in group)
     return [
         {"": _in_words(name)} | {group: groups[group].get(name) for group in groups}
