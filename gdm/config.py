@@ -96,6 +96,9 @@ def main(config_name: str, task: Task, configs: Path | None = None) -> None:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit(130)  # before the task has anything to save
+    except BrokenPipeError:  # whoever read the output, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
 
 
 def _arranged(arguments: list[str], configs: Path) -> list[str]:

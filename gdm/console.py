@@ -99,7 +99,8 @@ def report_found(record: dict[str, Any]) -> None:
     A group of groups of numbers is a table with a column a group, a list of groups one with a row
     a group.
     """
-    print(f"{record['tool']} of {record['name']}, {record['dataset']}")
+    on = f", {record['num_images']:,} {record['split']} images" if "num_images" in record else ""
+    print(f"{record['tool']} of {record['name']}, {record['dataset']}{on}")
     numbers = {name: value for name, value in record.items() if isinstance(value, float)}
     if numbers:
         _print_table([{"": _in_words(name), "value": numbers[name]} for name in numbers])
@@ -117,7 +118,7 @@ def _print_table(rows: Iterable[dict[str, Any]]) -> None:
     table = Table()
     for column in columns:
         justify = "left" if isinstance(rows[0].get(column), str) else "right"
-        table.add_column(column, justify=justify)
+        table.add_column(column, justify=justify, no_wrap=column == columns[0])
     for row in rows:
         table.add_row(*(_cell(row.get(column)) for column in columns))
     Console().print(table)
@@ -150,7 +151,9 @@ def _in_words(name: str) -> str:
 def _cell(value: Any) -> str:
     if value is None:
         return ""
-    return f"{value:,.3f}" if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:,.3f}" if abs(value) < 100 else f"{value:,.1f}"
 
 
 def _remark(name: str, record: dict[str, Any]) -> str:

@@ -22,8 +22,9 @@ def use(recipe: dict[str, Any], origin: Origin) -> None:
     folder = tools.destination(tool, run, options["to"])
     found = tools.apply(tool, subject, others, data, options["seed"])
     found.record["overrides"] = origin.overrides
+    written = tools.write(found, folder)
     console.report_found(found.record)
-    print(*tools.write(found, folder), sep="\n")
+    print(*written, sep="\n")
 
 
 if __name__ == "__main__":

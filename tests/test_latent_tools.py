@@ -131,13 +131,16 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path):
 def test_a_record_is_shown_as_tables(capsys):
     record = {
         "tool": "walk", "name": "ours", "dataset": "theirs", "share": 0.25, "count": 7,
+        "split": "test", "num_images": 1200,
         "by_step": [{"step": 1, "psnr": 20.5}, {"step": 2, "psnr": None}],
-        "of_runs": {"one": {"nats": 1.5}, "two": {"nats": 2.5, "bits": 3.0}},
+        "of_runs": {"run_1": {"nats": 1.5}, "run_2": {"nats": 2.5, "bits": 123.45}},
+        "remark": "In a word.",
         "compared_with": [{"name": "two"}],
     }  # fmt: skip
     console.report_found(record)
     shown = capsys.readouterr().out
-    for text in ("walk of ours, theirs", "share", "0.250", "by step", "20.500", "of runs", "bits"):
+    for text in ("walk of ours, theirs, 1,200 test images", "share", "0.250", "by step", "20.500", "of runs", "bits", "123.5", "run_2",
+                 "In a word."):  # fmt: skip
         assert text in shown
     assert "compared" not in shown
 

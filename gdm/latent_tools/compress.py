@@ -31,7 +31,7 @@ from gdm.ranges import Count, Range
 
 Bits = Annotated[int, Range(1, 16)]
 Quality = Annotated[int, Range(1, 95)]  # what Pillow recommends
-NO_OVERLAP = "no overlap"
+NO_OVERLAP = "none"
 ENOUGH = 0.1  # dB that rounding may cost where codes are shown
 TICKS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)  # bytes
 NOTES = {
