@@ -139,8 +139,11 @@ def test_a_record_is_shown_as_tables(capsys):
     }  # fmt: skip
     console.report_found(record)
     shown = capsys.readouterr().out
-    for text in ("walk of ours, theirs, 1,200 test images", "share", "0.250", "by step", "20.500", "of runs", "bits", "123.5", "run_2",
-                 "In a word."):  # fmt: skip
+    expected = (
+        "walk of ours, theirs, 1,200 test images", "share", "0.250", "by step", "20.500",
+        "of runs", "run_2", "bits", "123.5", "In a word.",
+    )  # fmt: skip
+    for text in expected:
         assert text in shown
     assert "compared" not in shown
 
