@@ -97,12 +97,11 @@ class Denoise(Tool):
             "num_images": min(self.num_images, len(data.split(self.split))),
             f"{self.noise}_{self.strength:g}": at_strength,
             "by_strength": [
-                {"strength": float(s)}
-                | {f"{figure}_{name}": found[figure]
-                   for figure in ("psnr", "ssim") for name, found in measured[s].items()}
+                {"strength": float(s), "of": name} | found
                 for s in strengths
+                for name, found in measured[s].items()
             ],
-        }  # fmt: skip
+        }
         pictured = {
             "denoised": self._picture(subjects, data, seed, at_strength),
             "strengths": self._curves(measured, clean),

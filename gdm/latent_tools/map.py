@@ -32,6 +32,11 @@ GRID = 200  # points a side that contours are drawn through
 MASSES = (0.5, 0.9, 0.99)  # of the distribution that is sampled, inside the contours
 FEWEST = 2 * distributions.NEIGHBOURS  # images below which there is nothing to map
 QUANTILES_OF = 10_000  # sampled codes that give the lines of a manifold
+FEW = 8  # dimensions in which distances to neighbours tell how dense codes are
+ROUGH = (
+    "Nats are estimated from the distances of nearest neighbours: rough, and even below 0, where "
+    f"codes have more than {FEW} numbers."
+)
 LABELS = {
     "x": "share of the steps, the sharpest first",
     "y": "share of all change of the images",
@@ -127,7 +132,8 @@ class Map(Tool):
             ],
         }
         drawn = _drawn_drawbacks(measured, data.class_names, subjects)
-        return Found(record, found.pictures | drawn)
+        many = max(each.model.latent_dim for each in subjects) > FEW
+        return Found(record, found.pictures | drawn, remark=ROUGH if many else "")
 
     def _maps(
         self, model: GenerativeModel, part: Coded, data: ImageDataModule, seed: int
