@@ -12,7 +12,7 @@ PALETTE = "tab10"
 MARKERS = "os^vD<>pP*"  # classes stay apart in grey print
 DASHES = ("-", "--", "-.", ":", (0, (7, 2)), (0, (3, 1, 1, 1, 1, 1)), (0, (1, 3)))  # and lines
 Curve = tuple[Sequence[float], Sequence[float]]  # x and y
-Contours = tuple[Tensor, Tensor, Tensor, dict[str, float]]  # x, y, density (y, x), name -> level
+Contours = tuple[Tensor, Tensor, Tensor, dict[str, float]]  # x, y, heights (y, x), name -> level
 
 
 def to_bytes(x: Tensor) -> Tensor:
@@ -104,7 +104,7 @@ def latent_map(
         label: (N,) classes.
         class_names: the classes' names.
         sampled: (M, 2) points to draw in black and number from 0; None for none.
-        contours: of the density that they are sampled from; None for none.
+        contours: of the density that they are sampled from, or of its logarithm; None for none.
         axis_names: of the plane.
         images: what the points decode to, which is shown beside the map, (M, C, H, W), floats in
             [-1, 1] or 8-bit values; None for none.
@@ -175,11 +175,14 @@ def _name_classes(
 
 
 def _draw_contours(axes, contours: Contours) -> None:
-    """Draw the lines that enclose shares of a density, without widening the axes."""
-    x, y, density, levels = contours
+    """Draw the lines of these levels that cross the plane, without widening the axes."""
+    x, y, heights, levels = contours
+    inside = float(heights.min()), float(heights.max())
+    names = {level: name for name, level in levels.items() if inside[0] < level < inside[1]}
+    if not names:
+        return
     limits = axes.get_xlim(), axes.get_ylim()
-    drawn = axes.contour(x, y, density, sorted(levels.values()), colors="black", linewidths=0.9)
-    names = {level: name for name, level in levels.items()}
+    drawn = axes.contour(x, y, heights, sorted(names), colors="black", linewidths=0.9)
     axes.clabel(drawn, fmt=names, fontsize=7)
     axes.set(xlim=limits[0], ylim=limits[1])
 

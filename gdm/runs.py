@@ -286,7 +286,8 @@ def load(
     try:
         model.load_state_dict(saved["state_dict"])
     except RuntimeError as error:
-        raise UserError(f"the weights in {path} do not fit the model: {error}") from error
+        first = str(error).splitlines()[:2][-1].strip()  # below a heading
+        raise UserError(f"the weights in {path} do not fit the model: {first}") from error
     if averaged and model.ema is not None:
         model.ema.give()
     return model.eval()

@@ -24,7 +24,7 @@ class Subject:
     Args:
         run: the run.
         name: what it is called in a picture.
-        model: its model, with the weights that were asked for, ready to sample and decode.
+        model: its model, with the weights that were asked for; see `prepare`.
         facts: which weights these are.
         extractor: data set -> what knows the classes of its images; None for nothing that does.
     """
@@ -43,7 +43,7 @@ def opened(
     data: ImageDataModule,
     plugins: Iterable[str] = (),
 ) -> Subject:
-    """Return a run with its model, ready to sample, on the device where it is to work.
+    """Return a run with its model on the device where it is to work.
 
     Raises:
         UserError: if it has no such checkpoint, or makes no images.
@@ -52,8 +52,6 @@ def opened(
     model = runs.load(run, checkpoint, options["averaged"], recipe, plugins)
     sampling.refuse_without_images(model, run)
     model.to("cuda" if torch.cuda.is_available() else "cpu")
-    with model.evaluating(averaged=False):  # the weights are those that were asked for
-        evaluation.prepare_sampling(model, data)
     facts = {
         "run": str(run.path),
         "checkpoint": checkpoint,
@@ -62,6 +60,13 @@ def opened(
     }
     name = str(recipe.get("name") or run.path.name).removesuffix(f"/{data.source.name}")
     return Subject(run, name, model, facts, extractor_of(options, plugins))
+
+
+def prepare(subjects: Iterable[Subject], data: ImageDataModule) -> None:
+    """Make models ready to sample from the weights that they have; this may take a while."""
+    for subject in subjects:
+        with subject.model.evaluating(averaged=False):  # the weights that were asked for
+            evaluation.prepare_sampling(subject.model, data)
 
 
 def extractor_of(
@@ -104,7 +109,9 @@ def opened_others(
                 "only figures on the same images compare"
             )
         found.append(opened(other, recipe, options, data, plugins))
+        plain, number = found[-1].name, 1
+        while found[-1].name in names:
+            number += 1
+            found[-1].name = f"{plain} {number}"
         names.append(found[-1].name)
-        if (number := names.count(names[-1])) > 1:
-            found[-1].name += f" {number}"
     return found

@@ -17,8 +17,10 @@ def use(recipe: dict[str, Any], origin: Origin) -> None:
     tool = recipes.build(options["tool"], "tool", plugins)
     data = recipes.build(recipe["dataset"], "dataset", plugins)
     protocol.refuse_other_data(run, data)
+    tools.refuse_idle_comparison(tool, options["compare"])
     subject = subjects.opened(run, recipe, options, data, plugins)
     others = subjects.opened_others(options, subject, data, plugins, key="compare")
+    tool.refuse(subject, others, data)
     folder = tools.destination(tool, run, options["to"])
     found = tools.apply(tool, subject, others, data, options["seed"])
     found.record["overrides"] = origin.overrides

@@ -25,6 +25,7 @@ def compare(recipe: dict[str, Any], origin: Origin) -> None:
     protocol.refuse_other_data(run, data)
     subject = subjects.opened(run, recipe, options, data, plugins)
     others = subjects.opened_others(options, subject, data, plugins)
+    subjects.prepare([subject, *others], data)
     extractor = recipes.build(options["extractor"], "extractor", plugins)(
         data=data, outputs=Path(options["outputs"]), plugins=plugins
     ).to(subject.model.device)

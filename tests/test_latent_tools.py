@@ -205,7 +205,7 @@ class Bent(torch.nn.Module):
         super().__init__()
         self.pixel = pixel
 
-    def draw_codes(self, x, label, index):
+    def draw_codes(self, x, label, index, seed):
         return x[:, 0, 0, :2]
 
     def decode(self, z, label):
@@ -345,11 +345,12 @@ def test_an_attribute_of_a_file_is_that_of_its_image_and_judged_by_validation_im
     bright = whole.float().flatten(1).mean(1) > 80
     lines = ["name,bright,dull", *(f"x,{int(b)},{int(not b)}" for b in bright.tolist())]
     (tmp_path / "of.csv").write_text("\n".join(lines))
-    found = used(vae, data, *BRIEFLY, f"tool.csv={tmp_path}/of.csv", "tool.column=bright")
+    asked = (*BRIEFLY, f"tool.csv={tmp_path}/of.csv", "tool.num_held_out=60")
+    found = used(vae, data, *asked, "tool.column=bright")
     assert (found.record["attribute"], found.record["num_train"]) == ("bright", 300)
     first = data.split("train").images[:300].float().flatten(1).mean(1) > 80
     assert found.record["num_train_with"] == int(first.sum())
-    assert found.record["num_held_out"] <= len(data.split("validation"))
+    assert found.record["num_held_out"] == found.record["num_held_out_with"] == 60
     assert found.record["told_apart_along_direction"] > 0.6
     assert all(0 <= row["p_with"] <= 1 for row in found.record["by_alpha"])
     blind = tool.Subject(vae.run, "blind", vae.model)

@@ -12,6 +12,7 @@ from torch import Tensor
 from gdm import pictures
 from gdm.data.batches import to_float
 from gdm.data.datamodule import ImageDataModule
+from gdm.errors import UserError
 from gdm.evaluation import Likeness
 from gdm.latent_tools.file_sizes import jpeg, png
 from gdm.latent_tools.held_out import (
@@ -23,11 +24,12 @@ from gdm.latent_tools.held_out import (
     refuse_without_code_vectors,
 )
 from gdm.latent_tools.quantiser import UniformQuantiser, code_lengths, level_probabilities
-from gdm.latent_tools.tool import Found, Subject, Tool
+from gdm.latent_tools.tool import Found, Tool
 from gdm.models.base import GenerativeModel
 from gdm.moments import Moments
 from gdm.pictures import to_bytes
 from gdm.ranges import Count, Range
+from gdm.subjects import Subject
 
 Bits = Annotated[int, Range(1, 16)]
 Quality = Annotated[int, Range(1, 95)]  # what Pillow recommends
@@ -41,8 +43,9 @@ NOTES = {
     "bytes_of_jpeg_files": "whole files, with Huffman tables of their own where that is shorter",
     "bytes_of_jpeg_data": "the compressed data alone, with the standard's tables: what JPEG would "
     "take if headers and tables were known to the reader, as the decoder is",
-    "decoder": "the weights of the decoder (decoder_bytes, 32 bits each) are not counted in bytes "
-    "of an image: they are sent once for any number of images",
+    "decoder": "the weights of the decoder and the tables of the quantiser and the entropy coder "
+    "(decoder_bytes, 32 bits a number) are not counted in bytes of an image: they are sent once "
+    "for any number of images, which pay for them by what each is smaller than as a JPEG file",
     "equal_psnr": "JPEG's bytes at the same mean PSNR, their logarithm interpolated between two "
     f"qualities; '{NO_OVERLAP}' where JPEG has no such PSNR at the qualities asked for",
 }
@@ -75,6 +78,8 @@ class Compress(Tool):
         num_train: training images whose codes are fitted to, the first of the split.
     """
 
+    compares = True
+
     def __init__(
         self,
         bits: list[Bits],
@@ -95,6 +100,12 @@ class Compress(Tool):
         refuse_empty("tool.bits", self.bits, "[2,4,8]")
         refuse_empty("tool.qualities", self.qualities, "[5,50]")
         refuse_without_code_vectors((subject, *others))
+        levels, most = 2 ** max(self.bits), min(self.num_train, data.num_train)
+        if levels > most:
+            raise UserError(
+                f"tool.bits={self.bits}: {levels} levels take as many training images at least to "
+                f"count how often each comes, and there are {most} (tool.num_train)"
+            )
 
     def use(
         self, subject: Subject, others: Sequence[Subject], data: ImageDataModule, seed: int
@@ -254,21 +265,33 @@ def _facts(
     files: dict[int, dict[str, float]],
     chosen: int,
 ) -> dict[str, Any]:
-    """Return what a decoder weighs, and after how many images it is lighter than JPEG files."""
+    """Return what a decoder weighs with its tables, and after how many images codes and decoder
+    are lighter than JPEG files, and than JPEG's data alone.
+    """
     weights = getattr(model, "decoder", model)
-    weight = 4.0 * sum(parameter.numel() for parameter in weights.parameters())
+    numbers = sum(parameter.numel() for parameter in weights.parameters())
+    weight = 4.0 * (numbers + model.latent_dim * (2 + 2**chosen))  # low, width, probabilities
     figures = found[chosen]
-    size = _at_equal_psnr(figures["psnr"], files)["bytes_of_jpeg_files_at_equal_psnr"]
-    pays: float | str = NO_OVERLAP
-    if isinstance(size, float):
-        saved = size - figures["bytes_entropy_coded"]
-        pays = weight / saved if saved > 0 else "never"
+    jpeg_bytes = _at_equal_psnr(figures["psnr"], files)
+    own = figures["bytes_entropy_coded"]
     return {
         "numbers_in_a_code": model.latent_dim,
         "bits_that_cost_little": chosen,
         "decoder_bytes": weight,
-        "images_that_pay_for_the_decoder": pays,
+        "images_that_pay_for_the_decoder": _paying(
+            weight, own, jpeg_bytes["bytes_of_jpeg_files_at_equal_psnr"]
+        ),
+        "if_jpeg_had_no_headers": _paying(
+            weight, own, jpeg_bytes["bytes_of_jpeg_data_at_equal_psnr"]
+        ),
     }
+
+
+def _paying(weight: float, own: float, other: float | str) -> float | str:
+    """Return the number of images after which a weight is paid for by smaller images."""
+    if isinstance(other, str):
+        return other
+    return weight / (other - own) if other > own else "never"
 
 
 def _curves(

@@ -17,10 +17,12 @@ from gdm.latent_tools.held_out import (
     places,
     refuse_empty,
     refuse_without_code_vectors,
+    told_the_class,
 )
 from gdm.latent_tools.noise import NOISES, SHARES, spoiled
-from gdm.latent_tools.tool import Found, Subject, Tool
+from gdm.latent_tools.tool import Found, Tool
 from gdm.ranges import Count, Positive
+from gdm.subjects import Subject
 
 NOISY = "noisy image"
 STRENGTHS = {
@@ -48,6 +50,8 @@ class Denoise(Tool):
         num_shown: images in the picture.
     """
 
+    compares = True
+
     def __init__(
         self,
         noise: Literal["gaussian", "salt_and_pepper", "masking", "cutout"],
@@ -57,8 +61,6 @@ class Denoise(Tool):
         num_images: Count,
         num_shown: Count,
     ) -> None:
-        if noise not in NOISES:
-            raise ValueError(f"noise={noise}: must be one of {', '.join(NOISES)}")
         for each in (strength, *strengths):
             if noise in SHARES and each > 1:
                 raise ValueError(
@@ -106,7 +108,7 @@ class Denoise(Tool):
             "denoised": self._picture(subjects, data, seed, at_strength),
             "strengths": self._curves(measured, clean),
         }
-        return Found(record, pictured)
+        return Found(record, pictured, remark=told_the_class(subjects).strip())
 
     def _measured(
         self, subjects: Sequence[Subject], data: ImageDataModule, strength: float, seed: int

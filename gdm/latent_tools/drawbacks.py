@@ -4,17 +4,20 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.distributions import Normal
 
 from gdm.data.datamodule import ImageDataModule
+from gdm.evaluation import CONFIDENT
 from gdm.features import Extractor
+from gdm.latent import TINY
 from gdm.latent_tools import distributions
-from gdm.latent_tools.tool import SPLIT, Subject, coded, decoded, probabilities
-from gdm.losses import LOG_TWO_PI
+from gdm.latent_tools.tool import SPLIT, coded, decoded, probabilities
 from gdm.models.base import GenerativeModel
 from gdm.randomness import normal, uniform
+from gdm.subjects import Subject
 
 SHARPEST = 0.05  # share of the steps whose part in all change is told
-CONFIDENT = 0.8  # an image that a classifier gives at least this probability is a clear one
+NUM_TRAIN = 10_000  # training images whose codes densities are fitted to
 
 
 @dataclass
@@ -23,7 +26,7 @@ class Measured:
 
     Args:
         figures: single numbers.
-        whitened: its codes with mean 0 and covariance I, (N, D).
+        codes: of validation images, as training sees them, (N, D).
         label: their classes, (N,).
         shares: what is shared out among the classes, by its name -> (K,).
         change: grey levels by which the image changes at each step of each path, (P, S).
@@ -31,7 +34,7 @@ class Measured:
     """
 
     figures: dict[str, float]
-    whitened: Tensor
+    codes: Tensor
     label: Tensor
     shares: dict[str, Tensor]
     change: Tensor
@@ -48,8 +51,8 @@ def measure(
     num_steps: int,
     seed: int,
 ) -> Measured:
-    """Measure how far codes are from a normal distribution, the room of each class and its share
-    among samples, and how evenly images change along short steps.
+    """Measure how far codes are from simple densities, the room of each class and its share among
+    samples, and how evenly images change along short steps.
 
     Args:
         subject: a model with vectors as codes.
@@ -59,22 +62,18 @@ def measure(
         num_samples: samples whose classes are counted.
         num_paths, num_steps: paths from codes in random directions, each one standard deviation
             of the codes long, and the steps of each.
-        seed: of samples and directions.
+        seed: of drawn codes, samples and directions.
     """
     model = subject.model
-    part = coded(model, data.split(SPLIT), num_images, drawn=True)
+    part = coded(model, data.split(SPLIT), num_images, drawn_by=seed)
     codes, label = part.z, part.label
     shares, clear = _of_classes(
         model, codes, label, data.num_classes, extractor, num_samples, seed
     )
     change, images = _steps(model, codes, label, num_paths, num_steps, seed)
-    areas = shares["area of codes"]
-    present = areas[areas > 0]
     figures = {
-        **_distances(model, codes, seed),
-        "largest_area_over_smallest": float(present.max() / present.min()),
-        "samples_off": _apart(shares["samples"], shares["decoded codes"]),
-        "uniform_samples_off": _apart(shares["uniform samples"], shares["decoded codes"]),
+        **_distances(model, codes, coded(model, data.split("train"), NUM_TRAIN, drawn_by=seed).z),
+        **_shares_compared(shares, min(num_samples, len(codes)), num_samples),
         **_evenness(change),
     }
     if extractor is not None:
@@ -82,31 +81,39 @@ def measure(
         middles = _between(model, codes, label, num_samples)
         clear["between_codes"] = _clear(probabilities(extractor, middles))
         figures |= {f"clear_images_{where}": share for where, share in clear.items()}
-    sharpest = images[change.max(1).values.argmax()]
-    return Measured(figures, distributions.whitened(codes), label, shares, change, sharpest)
+    return Measured(figures, codes, label, shares, change, images[change.max(1).values.argmax()])
 
 
-def _distances(model: GenerativeModel, codes: Tensor, seed: int) -> dict[str, float]:
-    """Return how far codes are from the nearest normal distribution, from N(0, I), from a uniform
-    one over their range, and from what the model samples them from, in nats.
-
-    What the same estimate finds of as many normal codes, where it ought to find 0, is taken off:
-    in many dimensions it is not small.
+def _distances(model: GenerativeModel, codes: Tensor, train: Tensor) -> dict[str, float]:
+    """Return how far codes are, at least, from the nearest normal distribution, from N(0, I), from
+    a uniform one over their range, and from what the model samples them from, in nats.
     """
-    noise = normal(range(len(codes)), codes.shape[1:], seed, "bias")
-    bias = distributions.nats_from_normal(noise)
-    standard = -0.5 * (codes.double().square() + LOG_TWO_PI).sum(1)  # log N(z; 0, I)
-    width = (codes.amax(0) - codes.amin(0)).double().clamp_min(distributions.TINY)
-    even = -width.log().sum().expand(len(codes))  # log (1 / volume)
-    figures = {
-        "nats_from_normal": distributions.nats_from_normal(codes) - bias,
-        "nats_from_standard_normal": distributions.nats_from_density(codes, standard) - bias,
-        "nats_from_uniform": distributions.nats_from_density(codes, even) - bias,
+    width = (codes.amax(0) - codes.amin(0)).double().clamp_min(TINY)
+    log_densities = {
+        "normal": distributions.fitted(train, 1).log_prob(codes.double()),
+        "standard_normal": Normal(0.0, 1.0).log_prob(codes.double()).sum(1),
+        "uniform": -width.log().sum().expand(len(codes)),  # log (1 / volume)
     }
     if hasattr(model, "code_log_prob"):
-        log_prob = model.code_log_prob(codes.to(model.device)).cpu()
-        figures["nats_from_own_samples"] = distributions.nats_from_density(codes, log_prob) - bias
-    return figures | {"nats_taken_off": bias}
+        log_densities["own_samples"] = model.code_log_prob(codes.to(model.device)).cpu()
+    mixture = distributions.mixture_of(train)
+    return {
+        f"nats_from_{name}": distributions.nats_from(codes, mixture, log_density)
+        for name, log_density in log_densities.items()
+    }
+
+
+def _shares_compared(shares: dict[str, Tensor], n: int, m: int) -> dict[str, float]:
+    """Return how unequal the classes' areas are, and how far the shares of m samples are from
+    those of n decoded codes, with how far chance alone would take them.
+    """
+    areas, of_codes = shares["area of codes"], shares["decoded codes"]
+    found = {}
+    if (areas > 0).any():
+        found["largest_area_over_smallest"] = float(areas.max() / areas[areas > 0].min())
+    for kind in ("samples", "uniform samples"):
+        found[f"{kind.replace(' ', '_')}_off"] = distributions.apart(shares[kind], of_codes)
+    return found | {"off_by_chance": distributions.apart_by_chance(of_codes, n, m)}
 
 
 def _of_classes(
@@ -133,8 +140,9 @@ def _of_classes(
     shares = {"area of codes": distributions.class_areas(codes, label, num_classes)}
     clear = {}
     for name, (z, own) in decoded_from.items():
-        if extractor is None:
-            named = distributions.nearest_class(z, codes, label)
+        if extractor is None:  # the codes' own classes are known
+            near = distributions.nearest_class
+            named = own if name == "decoded codes" else near(z, codes, label)
         else:
             p = probabilities(extractor, decoded(model, z, own))
             named, clear[f"of_{name.replace(' ', '_')}"] = p.argmax(1), _clear(p)
@@ -142,13 +150,10 @@ def _of_classes(
     return shares, clear
 
 
-def _apart(p: Tensor, q: Tensor) -> float:
-    """Return the share that would have to change its class (the total variation distance)."""
-    return float((p - q).abs().sum() / 2)
-
-
 def _between(model: GenerativeModel, codes: Tensor, label: Tensor, count: int) -> Tensor:
-    """Return the images half-way between pairs of codes."""
+    """Return the images half-way between pairs of codes; a conditional model is told the class of
+    the first.
+    """
     count = min(count, len(codes) // 2)
     return decoded(model, (codes[:count] + codes[-count:]) / 2, label[:count])
 
@@ -162,10 +167,9 @@ def _steps(
     codes there, so that codes of any scale are stepped alike.
     """
     count = min(num_paths, len(codes))
-    direction = normal(range(count), codes.shape[1:], seed, "direction")
+    direction = normal(range(count), codes.shape[1:], seed, "direction").double()
     unit = direction / direction.norm(dim=1, keepdim=True)
-    origin = distributions.nearest_normal(codes, torch.zeros_like(unit))
-    path = distributions.nearest_normal(codes, unit) - origin  # a circle as wide as the codes
+    path = (unit @ distributions.covariance_factor(codes).T).to(codes)  # as long as the codes vary
     t = torch.linspace(0, 1, num_steps + 1)[:, None]
     z = codes[:count, None] + t * path[:, None]  # (P, S + 1, D)
     own = label[:count].repeat_interleave(num_steps + 1)
@@ -177,7 +181,7 @@ def _steps(
 def _evenness(change: Tensor) -> dict[str, float]:
     """Return how far the change of images is from the same at every step."""
     _, whole = concentration(change)
-    sharpest = whole[round(SHARPEST * (len(whole) - 1))]
+    sharpest = whole[max(1, round(SHARPEST * (len(whole) - 1)))]
     return {
         "grey_levels_a_step": float(change.mean()),
         "largest_step_over_mean": float(change.max() / change.mean()),

@@ -1,7 +1,7 @@
 """Editing an attribute: a direction in the latent space that adds it to an image."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gdm import evaluation, latent, pictures
 from gdm.data.batches import to_float
-from gdm.data.datamodule import ImageDataModule
+from gdm.data.datamodule import EVALUATION_BATCH, ImageDataModule
 from gdm.data.sources import Images
 from gdm.errors import UserError
 from gdm.features import Extractor
@@ -19,7 +19,6 @@ from gdm.latent_tools.tool import (
     SPLIT,
     Coded,
     Found,
-    Subject,
     Tool,
     classifier_of,
     coded,
@@ -30,8 +29,10 @@ from gdm.latent_tools.tool import (
 from gdm.ranges import Count
 from gdm.recipes import nearest
 from gdm.sampling import class_called
+from gdm.subjects import Subject
 
 ARROW = "->"
+Judge = Callable[[Tensor], dict[str, float]]  # images in [-1, 1] -> figures
 
 
 @dataclass
@@ -69,7 +70,8 @@ class Edit(Tool):
         alphas: the steps; 0 is the image as its code gives it back, 1 the whole direction.
         num_shown: images in the picture.
         num_train: images the direction is found from, the first of the split.
-        num_held_out: validation images it is judged by, the first without the attribute.
+        num_held_out: validation images it is judged by, the first without the attribute, and as
+            many with it.
     """
 
     def __init__(
@@ -105,11 +107,13 @@ class Edit(Tool):
         self, subject: Subject, others: Sequence[Subject], data: ImageDataModule, seed: int
     ) -> Found:
         model, attribute = subject.model, self._asked(data)
+        judge = _judge(classifier_of(subject, data), attribute)
         train = coded(model, attribute.train)
         direction = latent.attribute_direction(train.z, attribute.has)
-        held_out = coded(model, attribute.held_out)
-        judge = _judge(classifier_of(subject, data), attribute)
-        lacking = _selected(held_out, ~attribute.held_out_has, self.num_held_out)
+        lacking, with_it = (
+            coded(model, _first(attribute.held_out, chosen, self.num_held_out))
+            for chosen in (~attribute.held_out_has, attribute.held_out_has)
+        )
         alphas = [0.0, *(float(alpha) for alpha in self.alphas if alpha != 0)]
         by_alpha: dict[float, dict[str, float]] = {}
         plain = None
@@ -118,15 +122,17 @@ class Edit(Tool):
             images = decoded(model, edited, lacking.label)
             plain = images if plain is None else plain
             by_alpha[alpha] = {"alpha": alpha, **judge(images), **_kept(plain, images, alpha)}
-        with_it = _selected(held_out, attribute.held_out_has, self.num_held_out)
         back = decoded(model, with_it.z, with_it.label)
         record: dict[str, Any] = {
             "attribute": attribute.name,
             "num_train": len(train.z),
             "num_train_with": int(attribute.has.sum()),
             "num_held_out": len(lacking.z),
+            "num_held_out_with": len(with_it.z),
             "direction_over_spread": float(direction.norm() / train.z.std(0).norm()),
-            "told_apart_along_direction": _told_apart(train, held_out, attribute, direction),
+            "told_apart_along_direction": _told_apart(
+                train, attribute.has, lacking, with_it, direction
+            ),
             "by_alpha": [by_alpha[alpha] for alpha in sorted(by_alpha)],
             "with_the_attribute": judge(back),
         }
@@ -134,6 +140,8 @@ class Edit(Tool):
 
     def _asked(self, data: ImageDataModule) -> Attribute:
         """Return the attribute that is asked for."""
+        if self.column is not None and self.csv is None:
+            raise UserError(f"tool.column={self.column}: is of a file; name it in tool.csv")
         if (self.attribute is None) == (self.csv is None):
             raise UserError(
                 "name one attribute: tool.attribute=[Pullover,Dress], from the class without it "
@@ -203,9 +211,13 @@ def _read_column(file: str, column: str | None, count: int) -> Tensor:
         UserError: if there is no such file or column, or it holds something else.
     """
     try:
-        with Path(file).open(newline="", encoding="utf-8") as text:
+        with Path(file).open(newline="", encoding="utf-8-sig") as text:  # as spreadsheets write
             table = csv.DictReader(text)
             names = table.fieldnames or []
+            if not names:
+                raise UserError(f"tool.csv={file}: is empty; it must begin with a row of names")
+            if column is None:
+                raise UserError(f"tool.column: name one of {', '.join(names)}")
             if column not in names:
                 raise UserError(
                     f"tool.column={column}: {file} has no such column"
@@ -227,12 +239,11 @@ def _read_column(file: str, column: str | None, count: int) -> Tensor:
     return torch.tensor([value == "1" for value in values])
 
 
-def _selected(part: Coded, chosen: Tensor, limit: int) -> Coded:
-    index = chosen.nonzero()[:limit, 0]
-    return Coded(part.images[index], part.label[index], part.z[index])
+def _first(images: Images, chosen: Tensor, limit: int) -> Images:
+    return images.select(chosen.nonzero()[:limit, 0])
 
 
-def _judge(extractor: Extractor | None, attribute: Attribute):
+def _judge(extractor: Extractor | None, attribute: Attribute) -> Judge:
     """Return images -> figures of what they are taken for: of classes their probabilities, of
     another attribute that of a logistic regression in the classifier's features.
     """
@@ -254,12 +265,12 @@ def _judge(extractor: Extractor | None, attribute: Attribute):
     return figures
 
 
-def _regression(extractor: Extractor, attribute: Attribute):
+def _regression(extractor: Extractor, attribute: Attribute) -> Judge:
     """Return images -> the probability that they have an attribute."""
     from sklearn.linear_model import LogisticRegression
 
     def features(x: Tensor):
-        parts = (extractor(part).features.cpu() for part in x.split(500))
+        parts = (extractor(part).features.cpu() for part in x.split(EVALUATION_BATCH))
         return torch.cat(list(parts)).numpy()
 
     judge = LogisticRegression(max_iter=1000)
@@ -273,6 +284,8 @@ def _kept(plain: Tensor, edited: Tensor, alpha: float) -> dict[str, float]:
     """
     if alpha == 0:
         return {"individuality": 1.0}  # the images themselves, at no finite PSNR
+    if len(plain) < 2:  # no others to be told from
+        return {"psnr": float(evaluation.peak_signal_to_noise_ratio(edited, plain).mean())}
     psnr = evaluation.peak_signal_to_noise_ratio(edited, plain).mean()
     before, after = (x - x.mean(0) for x in (plain, edited))
     norms = before.norm() * after.norm()
@@ -282,10 +295,16 @@ def _kept(plain: Tensor, edited: Tensor, alpha: float) -> dict[str, float]:
     }
 
 
-def _told_apart(train: Coded, held_out: Coded, attribute: Attribute, direction: Tensor) -> float:
-    """Return the share of held-out images that the direction alone puts on the right side of the
-    middle between the training images' means."""
-    along = (train.z.flatten(1) @ direction.flatten()).double()
-    middle = (along[attribute.has].mean() + along[~attribute.has].mean()) / 2
-    right = (held_out.z.flatten(1) @ direction.flatten() > middle) == attribute.held_out_has
-    return float(right.float().mean())
+def _told_apart(
+    train: Coded, has: Tensor, lacking: Coded, with_it: Coded, direction: Tensor
+) -> float:
+    """Return the share of held-out images, both kinds alike, that the direction alone puts on the
+    right side of the middle between the training images' means.
+    """
+
+    def along(part: Coded) -> Tensor:
+        return (part.z.flatten(1) @ direction.flatten()).double()
+
+    middle = (along(train)[has].mean() + along(train)[~has].mean()) / 2
+    below, above = (along(lacking) <= middle).double(), (along(with_it) > middle).double()
+    return float((below.mean() + above.mean()) / 2)

@@ -11,8 +11,9 @@ from gdm.data.batches import to_float
 from gdm.data.datamodule import ImageDataModule
 from gdm.evaluation import FeatureSet
 from gdm.features import Extractor
-from gdm.latent_tools.tool import Found, Subject, Tool, classifier_of
+from gdm.latent_tools.tool import Found, Tool, classifier_of
 from gdm.ranges import Count
+from gdm.subjects import Subject
 
 
 class Generate(Tool):
@@ -26,6 +27,8 @@ class Generate(Tool):
         num_samples: samples whose classes are counted.
         num_shown: samples in a picture, the first; of these the nearest images are sought.
     """
+
+    compares = True
 
     def __init__(self, num_samples: Count, num_shown: Count) -> None:
         self.num_samples = num_samples
@@ -51,7 +54,7 @@ class Generate(Tool):
                     "real images": real.named.mean[:-1],
                 }
         record: dict[str, Any] = {
-            "n": self.num_samples,
+            "num_samples": None if extractor is None else self.num_samples,
             "num_nearest": min(self.num_shown, self.num_samples),
             "runs": runs,
         }
@@ -65,7 +68,8 @@ class Generate(Tool):
     ) -> tuple[Tensor, FeatureSet]:
         """Return the samples to show, 8-bit values, and what the classifier sees in all."""
         shown, seen = [], FeatureSet(pairwise=False)
-        for batch in sampling.draw(subject.model, self.num_samples, None, seed):
+        count = min(self.num_samples, self.num_shown) if extractor is None else self.num_samples
+        for batch in sampling.draw(subject.model, count, None, seed):
             if sum(map(len, shown)) < self.num_shown:
                 shown.append(batch)
             if extractor is not None:

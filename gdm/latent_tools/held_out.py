@@ -9,9 +9,13 @@ from torch import Tensor
 from gdm.data.batches import Batch, to_float
 from gdm.data.datamodule import ImageDataModule
 from gdm.errors import UserError
-from gdm.latent_tools.tool import Subject, refuse_codes_of_images_size, refuse_without_codes
+from gdm.latent_tools.tool import (
+    WITH_FEW_NUMBERS,
+    refuse_codes_of_images_size,
+    refuse_without_codes,
+)
 from gdm.models.base import GenerativeModel
-from gdm.moments import JointMoments
+from gdm.subjects import Subject
 
 Split = Literal["validation", "test"]
 
@@ -19,7 +23,7 @@ Split = Literal["validation", "test"]
 def refuse_without_code_vectors(subjects: Iterable[Subject]) -> None:
     """Refuse models that do not encode images as few numbers."""
     for subject in subjects:
-        refuse_without_codes(subject)
+        refuse_without_codes(subject, WITH_FEW_NUMBERS)
         refuse_codes_of_images_size(subject)
 
 
@@ -35,15 +39,21 @@ def refuse_told_the_class(subjects: Iterable[Subject], why: str) -> None:
             raise UserError(f"{subject.run} is told the class beside the image, {why}")
 
 
+def told_the_class(subjects: Iterable[Subject]) -> str:
+    """Return a sentence that names the models that are told more than their codes; or none."""
+    names = [subject.name for subject in subjects if subject.model.conditional]
+    return f" Told the class beside the code: {', '.join(names)}." if names else ""
+
+
 def refuse_empty(key: str, values: Sequence, example: str) -> None:
     """Refuse a list that names nothing."""
     if not values:
         raise UserError(f"{key}=[]: name one at least, such as {key}={example}")
 
 
-def size_of_code(model: GenerativeModel, data: ImageDataModule) -> int:
-    """Return how many numbers a code has: as many as an image where it is one."""
-    return model.latent_dim or data.channels * data.native_resolution**2
+def size_of_code(model: GenerativeModel) -> int:
+    """Return how many numbers a code has: as many as a padded image where it is one."""
+    return model.latent_dim or model.sample_codes([0])[0].numel()
 
 
 def images_back(model: GenerativeModel, x: Tensor, label: Tensor) -> Tensor:
@@ -62,11 +72,6 @@ def places(batch: Batch) -> list[str]:
     return [str(place) for place in batch.index.tolist()]
 
 
-def principal_axes(covariance: Tensor) -> Tensor:
-    """Return the axes of the largest variance first, as columns: (D, D) -> (D, D)."""
-    return torch.linalg.eigh(covariance).eigenvectors.flip(1)
-
-
 class PrincipalComponents:
     """Codes by the linear map that gives images back with the least squared error: the projections
     on the axes of the largest variance (Pearson 1901), found from training images.
@@ -74,14 +79,22 @@ class PrincipalComponents:
     Args:
         data: the data set.
         num_train: training images that the axes are found from, the first of the split.
+        most: axes to find; of fewer images or pixels fewer.
     """
 
-    def __init__(self, data: ImageDataModule, num_train: int) -> None:
-        moments = JointMoments()
-        for batch in data.batches("train", limit=num_train):
-            moments.update(batch.x.flatten(1))
-        self.mean = moments.mean.float()
-        self.axes = principal_axes(moments.covariance).float()  # (P, P)
+    def __init__(self, data: ImageDataModule, num_train: int, most: int) -> None:
+        from sklearn.decomposition import PCA
+
+        batches = data.batches("train", limit=num_train)
+        x = torch.cat([batch.x.flatten(1) for batch in batches])  # (N, P)
+        found = PCA(min(most, *x.shape), random_state=0).fit(x.numpy())
+        self.mean = torch.from_numpy(found.mean_).float()
+        self.axes = torch.from_numpy(found.components_).float().T  # (P, A)
+
+    @property
+    def count(self) -> int:
+        """Number of axes."""
+        return self.axes.shape[1]
 
     def encode(self, x: Tensor, dimension: int) -> Tensor:
         """Return codes of images: (N, C, H, W) -> (N, dimension), on the CPU."""

@@ -9,6 +9,7 @@ from torch import Tensor
 from gdm import latent, pictures
 from gdm.data.datamodule import ImageDataModule
 from gdm.errors import UserError
+from gdm.features import Extractor
 from gdm.latent_tools import distributions, drawbacks
 from gdm.latent_tools.drawbacks import Measured
 from gdm.latent_tools.projections import PROJECTIONS, refuse_without_umap
@@ -16,7 +17,6 @@ from gdm.latent_tools.tool import (
     SPLIT,
     Coded,
     Found,
-    Subject,
     Tool,
     classifier_of,
     coded,
@@ -26,17 +26,13 @@ from gdm.latent_tools.tool import (
 )
 from gdm.models.base import GenerativeModel
 from gdm.ranges import Count, Natural
+from gdm.subjects import Subject
 
 AXES = {"pca": "principal component", "tsne": "t-SNE", "umap": "UMAP"}
 GRID = 200  # points a side that contours are drawn through
 MASSES = (0.5, 0.9, 0.99)  # of the distribution that is sampled, inside the contours
-FEWEST = 2 * distributions.NEIGHBOURS  # images below which there is nothing to map
+FEWEST = 10  # images below which there is nothing to map
 QUANTILES_OF = 10_000  # sampled codes that give the lines of a manifold
-FEW = 8  # dimensions in which distances to neighbours tell how dense codes are
-ROUGH = (
-    "Nats are estimated from the distances of nearest neighbours: rough, and even below 0, where "
-    f"codes have more than {FEW} numbers."
-)
 LABELS = {
     "x": "share of the steps, the sharpest first",
     "y": "share of all change of the images",
@@ -65,6 +61,8 @@ class Map(Tool):
         num_paths, num_steps: along which change is measured: paths, and steps of each.
     """
 
+    compares = True
+
     def __init__(
         self,
         projection: Literal["pca", "tsne", "umap"],
@@ -92,28 +90,35 @@ class Map(Tool):
                 raise UserError(f"{each.run} has codes of one dimension; a map takes two or more")
         if self.projection == "umap":
             refuse_without_umap()
-        if min(self.num_images, len(data.split(SPLIT))) < FEWEST:
-            raise UserError(
-                f"tool.num_images={self.num_images}: must be at least {FEWEST}, of as many "
-                "validation images"
-            )
+        if self.num_images < FEWEST:
+            raise UserError(f"tool.num_images={self.num_images}: must be at least {FEWEST}")
+        if (count := len(data.split(SPLIT))) < FEWEST:
+            raise UserError(f"there are {count} validation images; a map takes {FEWEST} at least")
 
     def use(
         self, subject: Subject, others: Sequence[Subject], data: ImageDataModule, seed: int
     ) -> Found:
+        few = subject.model.latent_dim is not None
+        extractor = classifier_of(subject, data) if few else None
         part = coded(subject.model, data.split(SPLIT), self.num_images)
         found = self._maps(subject.model, part, data, seed)
         record: dict[str, Any] = {"split": SPLIT, "num_images": len(part.z)}
-        if subject.model.latent_dim is None:
-            return Found(record, found)
         if subject.model.latent_dim == 2 and self.manifold:
-            found["manifold"] = self._manifold(subject.model, part, seed)
-        return self._with_drawbacks(Found(record, found), [subject, *others], data, seed)
+            found["manifold"] = self._manifold(subject.model, part, data.class_names[0], seed)
+        if not few:
+            return Found(record, found)
+        return self._with_drawbacks(
+            Found(record, found), [subject, *others], extractor, data, seed
+        )
 
     def _with_drawbacks(
-        self, found: Found, subjects: Sequence[Subject], data: ImageDataModule, seed: int
+        self,
+        found: Found,
+        subjects: Sequence[Subject],
+        extractor: Extractor | None,
+        data: ImageDataModule,
+        seed: int,
     ) -> Found:
-        extractor = classifier_of(subjects[0], data)
         measured = {
             each.name: drawbacks.measure(
                 each, data, extractor, self.num_images, self.num_samples, self.num_paths,
@@ -132,8 +137,7 @@ class Map(Tool):
             ],
         }
         drawn = _drawn_drawbacks(measured, data.class_names, subjects)
-        many = max(each.model.latent_dim for each in subjects) > FEW
-        return Found(record, found.pictures | drawn, remark=ROUGH if many else "")
+        return Found(record, found.pictures | drawn)
 
     def _maps(
         self, model: GenerativeModel, part: Coded, data: ImageDataModule, seed: int
@@ -144,7 +148,7 @@ class Map(Tool):
         codes, flat = part.z.flatten(1), sampled.flatten(1)
         names, contours = ("$z_1$", "$z_2$"), None
         if model.latent_dim == 2:
-            contours = _contours(model, torch.cat([codes, flat]))
+            contours = _contours(model, torch.cat([codes, flat]), seed)
         else:
             codes, flat = PROJECTIONS[self.projection](codes, flat, seed)
             names = tuple(f"{AXES[self.projection]} {number}" for number in (1, 2))
@@ -156,27 +160,33 @@ class Map(Tool):
             ),
         }
 
-    def _manifold(self, model: GenerativeModel, part: Coded, seed: int) -> Tensor:
+    def _manifold(
+        self, model: GenerativeModel, part: Coded, first_class: str, seed: int
+    ) -> Tensor:
         follows = hasattr(model, "prior")
         many = model.sample_codes(range(QUANTILES_OF), seed=seed).cpu() if follows else part.z
         z, x, y = latent.quantile_grid(many, self.manifold)
         label = torch.zeros(len(z), dtype=torch.int64)
         whose = "the prior" if follows else "the codes"
+        whose += f", as {first_class}" if model.conditional else ""
         labels = tuple(f"$z_{d}$, at quantiles of {whose}" for d in (1, 2))
         return pictures.manifold(decoded(model, z, label), x, y, labels)
 
 
-def _contours(model: GenerativeModel, codes: Tensor) -> pictures.Contours:
-    """Return the lines within which shares of what is sampled lie, around the codes."""
+def _contours(model: GenerativeModel, codes: Tensor, seed: int) -> pictures.Contours:
+    """Return the lines within which shares of what is sampled lie, around the codes: those of the
+    density's logarithm that so many samples exceed.
+    """
+    sampled = model.code_log_prob(model.sample_codes(range(QUANTILES_OF), seed=seed)).cpu()
+    levels = torch.quantile(sampled.double(), 1 - torch.tensor(MASSES, dtype=torch.float64))
     low, high = codes.min(0).values, codes.max(0).values
     low, high = low - 0.25 * (high - low), high + 0.25 * (high - low)
     x, y = (torch.linspace(float(low[d]), float(high[d]), GRID) for d in (0, 1))
     rows, columns = torch.meshgrid(y, x, indexing="ij")
     z = torch.stack([columns, rows], -1).flatten(0, 1).to(model.device)
-    density = model.code_log_prob(z).double().exp().cpu().unflatten(0, (GRID, GRID))
-    levels = distributions.mass_levels(density, torch.tensor(MASSES)).tolist()
+    log_density = model.code_log_prob(z).double().cpu().unflatten(0, (GRID, GRID))
     names = [f"{100 * mass:g} %" for mass in MASSES]
-    return x, y, density, dict(zip(names, levels, strict=True))
+    return x, y, log_density, dict(zip(names, levels.tolist(), strict=True))
 
 
 def _of_classes(name: str, each: Measured, class_names: tuple[str, ...]) -> list[dict]:
@@ -196,7 +206,9 @@ def _drawn_drawbacks(
         each = measured[subject.name]
         nats = each.figures["nats_from_normal"]
         if subject.model.latent_dim == 2:
-            panels[f"{subject.name}: {nats:.2f} nats from normal"] = each.whitened
+            panels[f"{subject.name}: {nats:.2f} nats from normal"] = distributions.whitened(
+                each.codes
+            )
         rows.append(each.sharpest)
     label = next(iter(measured.values())).label
     found = {

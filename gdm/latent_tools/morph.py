@@ -12,7 +12,6 @@ from gdm.errors import UserError
 from gdm.latent_tools.tool import (
     SPLIT,
     Found,
-    Subject,
     Tool,
     coded,
     decoded,
@@ -22,7 +21,9 @@ from gdm.latent_tools.tool import (
 from gdm.models.base import GenerativeModel
 from gdm.ranges import Count
 from gdm.sampling import class_called
+from gdm.subjects import Subject
 
+CLASS = "class:"  # before the name of a class
 CENTRE_OF = 1000  # sampled codes whose mean is the centre of great circles
 
 
@@ -33,8 +34,8 @@ class Morph(Tool):
     is told the class of a up to the middle, then that of b.
 
     Args:
-        a, b: each the index of a validation image, or a class's name. Of a model without an
-            encoder the index of a latent.
+        a, b: each the index of a validation image, or a class's name, also as `class:NAME`, where
+            names are numbers. Of a model without an encoder the index of a latent.
         of_class: what a class's name stands for: the `first` of its validation images, or the
             `mean` of their codes, which is none of codes that are noise.
         num_images: in each strip.
@@ -58,12 +59,14 @@ class Morph(Tool):
     def refuse(self, subject: Subject, others: Sequence[Subject], data: ImageDataModule) -> None:
         if self.num_images < 2:
             raise UserError(f"tool.num_images={self.num_images}: must be at least 2, both ends")
+        if self.a == self.b:
+            raise UserError(f"tool.a={self.a}: is tool.b too; name two ends")
         if self.of_class == "mean" and subject.model.has_codes:
             refuse_codes_of_images_size(subject)
         for key, end in (("tool.a", self.a), ("tool.b", self.b)):
             if subject.model.has_codes:
                 if isinstance(end, str):
-                    class_called(end, data.class_names, key)
+                    _refuse_class_without_images(end, data, key)
                 else:
                     refuse_index(end, data, key)
             elif isinstance(end, str) or end < 0:
@@ -123,11 +126,21 @@ def _end(
     if isinstance(end, int):
         chosen = torch.tensor([end])
     else:
-        label = class_called(end, data.class_names, "tool")
-        chosen = (split.labels == label).nonzero().flatten()
+        chosen = _images_of_class(end, data, "tool")
         chosen = chosen[:1] if of_class == "first" else chosen
     part = coded(model, split.select(chosen))
     return part.z.mean(0), int(part.label[0])
+
+
+def _images_of_class(name: str, data: ImageDataModule, key: str) -> Tensor:
+    """Return the places of a class's validation images, (N,)."""
+    label = class_called(name.removeprefix(CLASS), data.class_names, key)
+    return (data.split(SPLIT).labels == label).nonzero().flatten()
+
+
+def _refuse_class_without_images(name: str, data: ImageDataModule, key: str) -> None:
+    if not len(_images_of_class(name, data, key)):
+        raise UserError(f"{key}={name}: none of the validation images is of this class")
 
 
 def _centre(model: GenerativeModel, seed: int) -> Tensor | float:

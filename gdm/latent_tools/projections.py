@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from gdm.errors import UserError
+from gdm.randomness import fold
 
 
 def principal_components(codes: Tensor, further: Tensor, seed: int) -> tuple[Tensor, Tensor]:
@@ -37,7 +38,9 @@ def neighbour_embedding(codes: Tensor, further: Tensor, seed: int) -> tuple[Tens
 
     whole = torch.cat([codes, further]).double().numpy()
     perplexity = min(30, (len(whole) - 1) / 3)
-    placed = TSNE(2, perplexity=perplexity, init="pca", random_state=seed).fit_transform(whole)
+    placed = TSNE(
+        2, perplexity=perplexity, init="pca", random_state=fold(seed, "t-SNE") % 2**32
+    ).fit_transform(whole)
     return _to(codes, placed[: len(codes)]), _to(codes, placed[len(codes) :])
 
 
@@ -51,7 +54,9 @@ def manifold_approximation(codes: Tensor, further: Tensor, seed: int) -> tuple[T
     refuse_without_umap()
     from umap import UMAP
 
-    reducer = UMAP(n_components=2, random_state=seed, n_jobs=1).fit(codes.numpy())
+    reducer = UMAP(n_components=2, random_state=fold(seed, "UMAP") % 2**32, n_jobs=1).fit(
+        codes.numpy()
+    )
     return _to(codes, reducer.embedding_), _to(codes, reducer.transform(further.numpy()))
 
 

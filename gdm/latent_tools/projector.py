@@ -9,10 +9,12 @@ from torch.utils.tensorboard import SummaryWriter
 from gdm import pictures
 from gdm.data.datamodule import ImageDataModule
 from gdm.errors import UserError
-from gdm.latent_tools.tool import SPLIT, Found, Subject, Tool, coded, refuse_without_codes
+from gdm.latent_tools.tool import SPLIT, Found, Tool, coded, refuse_without_codes
 from gdm.ranges import Count
+from gdm.subjects import Subject
 
 TAG = "codes"
+EMPTY = ".no-scalars"  # ends the name of a file of events that the writer makes and leaves empty
 LARGEST_SPRITE = 8192  # pixels a side of the picture of all thumbnails, as TensorBoard takes it
 
 
@@ -45,8 +47,10 @@ class Projector(Tool):
         try:
             with contextlib.suppress(FileNotFoundError):
                 shutil.rmtree(folder / "00000" / TAG)  # of an earlier use
-            with SummaryWriter(folder) as writer:
+            with SummaryWriter(folder, filename_suffix=EMPTY) as writer:
                 writer.add_embedding(part.z.flatten(1), names, thumbnails, tag=TAG)
+            for events in folder.glob(f"*{EMPTY}"):
+                events.unlink()
         except OSError as error:
             raise UserError(f"could not write {folder} ({error})") from error
         record = {

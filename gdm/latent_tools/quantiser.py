@@ -63,7 +63,8 @@ def code_lengths(levels: Tensor, probabilities: Tensor) -> Tensor:
 
         -sum_d log2 p_d(level_d)
 
-    Its mean over the codes that the probabilities were counted on is their entropy.
+    Its mean over codes that the probabilities were counted on is their entropy, but for the half
+    counts, which cost little where there are many codes a level.
     """
     own = probabilities.gather(1, levels.T)  # (D, N)
     return -own.log2().sum(0)

@@ -15,11 +15,13 @@ from gdm.latent_tools.held_out import (
     images_back,
     places,
     size_of_code,
+    told_the_class,
 )
-from gdm.latent_tools.tool import Found, Subject, Tool, refuse_without_codes
+from gdm.latent_tools.tool import Found, Tool, refuse_without_codes
 from gdm.models.base import GenerativeModel
 from gdm.moments import Moments
 from gdm.ranges import Count
+from gdm.subjects import Subject
 
 SIZES = (1, 2, 4, 8, 16, 32, 64)  # of linear codes, beside which the models stand
 
@@ -40,6 +42,8 @@ class Reconstruct(Tool):
         num_shown: images in the picture.
         num_train: training images that the linear codes are found from.
     """
+
+    compares = True
 
     def __init__(
         self, split: Split, num_images: Count, num_shown: Count, num_train: Count
@@ -71,7 +75,7 @@ class Reconstruct(Tool):
             "reconstructions": self._picture(subjects, runs, data),
             "psnr": _psnr_over_size(runs, linear),
         }
-        return Found(record, drawn, remark=_explanation(runs))
+        return Found(record, drawn, remark=_explanation(runs) + told_the_class(subjects))
 
     def _measured(self, model: GenerativeModel, data: ImageDataModule) -> dict[str, Any]:
         """Return how images come back from the codes of a model, and how sharp they are."""
@@ -82,16 +86,17 @@ class Reconstruct(Tool):
             edges.update(_edges(batch.x))
             edges_back.update(_edges(back))
         sharpness = float(edges_back.mean / edges.mean)
-        size = size_of_code(model, data)
+        size = size_of_code(model)
         return {"numbers_in_a_code": size} | likeness.figures() | {"sharpness": sharpness}
 
     def _linear(self, data: ImageDataModule, sizes: set[int]) -> dict[int, float]:
         """Return the PSNR of principal components: how many -> dB."""
-        components = PrincipalComponents(data, self.num_train)
-        largest = len(components.axes) - 1  # so many give everything back
-        found = {
-            size: evaluation.Likeness() for size in sorted({*SIZES, *sizes}) if size <= largest
+        asked = {
+            *SIZES,
+            *(size for size in sizes if size < data.channels * data.native_resolution**2),
         }
+        components = PrincipalComponents(data, self.num_train, max(asked))
+        found = {size: evaluation.Likeness() for size in sorted(asked) if size <= components.count}
         for batch in data.batches(self.split, limit=self.num_images):
             for size, likeness in found.items():
                 z = components.encode(batch.x, size)

@@ -5,10 +5,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from gdm import distances, pictures
 from gdm.data.batches import Batch
 from gdm.data.datamodule import ImageDataModule
+from gdm.errors import UserError
 from gdm.latent_tools.held_out import (
     PrincipalComponents,
     Split,
@@ -16,8 +18,9 @@ from gdm.latent_tools.held_out import (
     refuse_told_the_class,
     refuse_without_code_vectors,
 )
-from gdm.latent_tools.tool import Found, Subject, Tool
+from gdm.latent_tools.tool import Found, Tool
 from gdm.ranges import Count
+from gdm.subjects import Subject
 
 Coding = Callable[[Batch], Tensor]  # images -> (N, D), on the CPU
 
@@ -39,6 +42,8 @@ class Reduce(Tool):
             found from, the first of the split.
     """
 
+    compares = True
+
     def __init__(
         self, neighbours: list[Count], split: Split, num_images: Count, num_train: Count
     ) -> None:
@@ -49,18 +54,26 @@ class Reduce(Tool):
 
     def refuse(self, subject: Subject, others: Sequence[Subject], data: ImageDataModule) -> None:
         refuse_empty("tool.neighbours", self.neighbours, "[1,5]")
+        most = min(self.num_train, data.num_train)
+        if max(self.neighbours) > most:
+            raise UserError(
+                f"tool.neighbours={self.neighbours}: must be at most {most}, the number of "
+                "training images to choose from (tool.num_train)"
+            )
         refuse_without_code_vectors((subject, *others))
         refuse_told_the_class((subject, *others), "so its codes need not know it")
 
     def use(
         self, subject: Subject, others: Sequence[Subject], data: ImageDataModule, seed: int
     ) -> Found:
-        components = PrincipalComponents(data, self.num_train)
         pixels = data.channels * data.native_resolution**2
+        sizes = {each.model.latent_dim for each in (subject, *others)}
+        most = min(max(sizes), pixels)
+        components = PrincipalComponents(data, self.num_train, most)
         codings: dict[str, tuple[int, Coding]] = {}
         for each in (subject, *others):
             codings[each.name] = each.model.latent_dim, _of_model(each)
-        for size in sorted({size for size, _ in codings.values() if size < pixels}):
+        for size in sorted(size for size in sizes if size <= components.count):
             codings[f"PCA {size}"] = size, _of_components(components, size)
         codings["pixels"] = pixels, lambda batch: batch.x.flatten(1)
         rows, bars, errors = [], {}, {}
@@ -108,7 +121,7 @@ class Reduce(Tool):
 
 def majority(votes: Tensor) -> Tensor:
     """Return the class with the most votes, of equals the one that comes first: (N, K) -> (N,)."""
-    counts = (votes[:, :, None] == votes[:, None, :]).sum(2)  # (N, K), of each vote's class
+    counts = one_hot(votes).sum(1).gather(1, votes)  # (N, K), of each vote's class
     return votes.gather(1, counts.argmax(1, keepdim=True))[:, 0]
 
 

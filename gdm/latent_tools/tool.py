@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gdm import pictures
+from gdm import pictures, subjects
 from gdm.data.batches import to_float
 from gdm.data.datamodule import EVALUATION_BATCH, ImageDataModule
 from gdm.data.sources import Images
@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 SPLIT = "validation"  # whose images are looked at: training has not seen them
 LONG = 20  # seconds ahead that are announced
+WITH_CODES = "an autoencoder, a VAE or a diffusion model"
+WITH_FEW_NUMBERS = "an autoencoder or a VAE"
 ANIMATION_WIDTH = 224  # screen pixels, at least
 
 
@@ -54,7 +56,13 @@ class Found:
 
 
 class Tool(ABC):
-    """One thing to do with a latent space; the constructor's arguments are its options."""
+    """One thing to do with a latent space; the constructor's arguments are its options.
+
+    Attributes:
+        compares: whether it takes further runs.
+    """
+
+    compares = False
 
     def refuse(  # noqa: B027
         self, subject: Subject, others: Sequence[Subject], data: ImageDataModule
@@ -101,11 +109,11 @@ def name_of(tool: Tool) -> str:
 def apply(
     tool: Tool, subject: Subject, others: Sequence[Subject], data: ImageDataModule, seed: int
 ) -> Found:
-    """Return what a tool finds, with what it depends on."""
+    """Return what a tool finds, with what it depends on; refuse what makes no sense before."""
+    subjects.prepare([subject, *others], data)
     with ExitStack() as stack:
         for each in (subject, *others):  # the weights are those that were asked for
             stack.enter_context(each.model.evaluating(averaged=False))
-        tool.refuse(subject, others, data)
         found = tool.use(subject, others, data, seed)
     facts = {
         "tool": name_of(tool),
@@ -121,6 +129,14 @@ def apply(
     return found
 
 
+def refuse_idle_comparison(tool: Tool, compare: Sequence[str]) -> None:
+    """Refuse runs to compare with where a tool compares nothing."""
+    if compare and not tool.compares:
+        raise UserError(
+            f"compare=[{','.join(compare)}]: tool={name_of(tool)} shows one run; leave it out"
+        )
+
+
 def destination(tool: Tool, run: Run, to: str | None) -> Path:
     """Return the folder for what a tool finds: what `to` names, or one in the run's directory.
 
@@ -132,9 +148,16 @@ def destination(tool: Tool, run: Run, to: str | None) -> Path:
 
 
 def write(found: Found, folder: Path) -> list[Path]:
-    """Write what a tool has found, each file whole or not at all; return the files."""
+    """Write what a tool has found, each file whole or not at all, in the place of what an earlier
+    use wrote; return the files.
+    """
     written = [folder / "record.json"]
+    found.record["files"] = [f"{name}.png" for name in found.pictures]
+    found.record["files"] += [f"{name}.gif" for name in found.animations]
     try:
+        for name in _files_of_an_earlier_use(written[0]):
+            if name not in found.record["files"]:
+                (folder / name).unlink(missing_ok=True)
         write_text(written[0], json.dumps(found.record, indent=2) + "\n")
         for name, picture in found.pictures.items():
             written.append(folder / f"{name}.png")
@@ -147,6 +170,15 @@ def write(found: Found, folder: Path) -> list[Path]:
     except OSError as error:
         raise UserError(f"could not write {folder} ({error}); to=FOLDER names another") from error
     return written
+
+
+def _files_of_an_earlier_use(record: Path) -> list[str]:
+    """Return the names of the pictures that a record lists; none where there is no such record."""
+    try:
+        names = json.loads(record.read_text())["files"]
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return []
+    return [name for name in names if name == Path(name).name]  # in the same folder
 
 
 # What several tools need -------------------------------------------------------------------------
@@ -168,7 +200,7 @@ class Coded:
 
 
 def coded(
-    model: GenerativeModel, images: Images, limit: int | None = None, drawn: bool = False
+    model: GenerativeModel, images: Images, limit: int | None = None, drawn_by: int | None = None
 ) -> Coded:
     """Encode images, or the first `limit` of them.
 
@@ -176,13 +208,16 @@ def coded(
         model: a model with codes.
         images: the images.
         limit: how many; None for all.
-        drawn: take codes as training sees them, which a VAE draws, instead of their means.
+        drawn_by: a seed; then codes are as training sees them, which a VAE draws. None for the
+            means of what it draws.
     """
     x, label = images.images[:limit], images.labels[:limit]
 
     def encoded(index: Tensor) -> Tensor:
         part, own = to_float(x[index].to(model.device)), label[index].to(model.device)
-        return model.draw_codes(part, own, index.tolist()) if drawn else model.encode(part, own)
+        if drawn_by is None:
+            return model.encode(part, own)
+        return model.draw_codes(part, own, index.tolist(), drawn_by)
 
     return Coded(x, label, _in_batches(encoded, len(x), "encoding"))
 
@@ -232,13 +267,17 @@ def probabilities(extractor: Extractor, x: Tensor) -> Tensor:
     return torch.cat(list(parts))
 
 
-def refuse_without_codes(subject: Subject) -> None:
-    """Refuse a model that does not encode images."""
+def refuse_without_codes(subject: Subject, takes: str = WITH_CODES) -> None:
+    """Refuse a model that does not encode images.
+
+    Args:
+        subject: the model.
+        takes: which models the tool takes.
+    """
     if not subject.model.has_codes:
         kind = type(subject.model).__name__
         raise UserError(
-            f"{subject.run} is a {kind}, which has no codes of images; this tool takes an "
-            "autoencoder, a VAE or a diffusion model"
+            f"{subject.run} is a {kind}, which has no codes of images; this tool takes {takes}"
         )
 
 

@@ -8,10 +8,10 @@ from torch import Tensor
 
 from gdm import evaluation, latent, pictures
 from gdm.data.datamodule import ImageDataModule
+from gdm.errors import UserError
 from gdm.latent_tools.tool import (
     SPLIT,
     Found,
-    Subject,
     Tool,
     coded,
     decoded,
@@ -20,6 +20,7 @@ from gdm.latent_tools.tool import (
 )
 from gdm.models.base import GenerativeModel
 from gdm.ranges import Count, Natural, Positive
+from gdm.subjects import Subject
 
 LEAST = 3  # units at the end of the order that are shown when not all are
 
@@ -47,6 +48,8 @@ class Traverse(Tool):
         self.reach = reach
 
     def refuse(self, subject: Subject, others: Sequence[Subject], data: ImageDataModule) -> None:
+        if self.num_images < 2:
+            raise UserError(f"tool.num_images={self.num_images}: must be at least 2, both ends")
         refuse_codes_of_images_size(subject)
         if subject.model.has_codes:
             refuse_index(self.index, data, "tool.index")
@@ -92,7 +95,7 @@ class Traverse(Tool):
             z = model.sample_codes([self.index], seed=seed).cpu()[0]
             return z, label, torch.ones(model.latent_dim)
         split = data.split(SPLIT)
-        spread = coded(model, split, drawn=True).z.std(0)
+        spread = coded(model, split, drawn_by=seed).z.std(0)
         one = coded(model, split.select(torch.tensor([self.index])))
         return one.z[0], one.label, spread
 

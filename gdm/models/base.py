@@ -92,12 +92,14 @@ class GenerativeModel(LightningModule):
         """
         return {}
 
-    def draw_codes(self, x: Tensor, label: Tensor | None, index: Sequence[int]) -> Tensor:
+    def draw_codes(
+        self, x: Tensor, label: Tensor | None, index: Sequence[int], seed: int = 0
+    ) -> Tensor:
         """Return the codes of images as training sees them: (N, C, H, W), (N,) -> (N, ...).
 
         Args:
             x, label: the images.
-            index: what the noise of each image's code depends on, where codes are drawn.
+            index, seed: what the noise of each image's code depends on, where codes are drawn.
         """
         return self.encode(x, label)
 

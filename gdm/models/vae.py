@@ -118,9 +118,11 @@ class VAE(GenerativeModel):
         return self.prior.transform(component, noise, self.labels_of(indices, label))
 
     @torch.no_grad()
-    def draw_codes(self, x: Tensor, label: Tensor | None, index: Sequence[int]) -> Tensor:
+    def draw_codes(
+        self, x: Tensor, label: Tensor | None, index: Sequence[int], seed: int = 0
+    ) -> Tensor:
         """Return a code of each image, drawn from q(z | x): (N, C, H, W), (N,) -> (N, D)."""
-        return self._drawn_code(*self.posterior(x, label), index, 0)
+        return self._drawn_code(*self.posterior(x, label), index, seed)
 
     @torch.no_grad()
     def code_log_prob(self, z: Tensor) -> Tensor:
