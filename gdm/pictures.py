@@ -182,7 +182,9 @@ def _draw_contours(axes, contours: Contours) -> None:
     if not names:
         return
     limits = axes.get_xlim(), axes.get_ylim()
-    drawn = axes.contour(x, y, heights, sorted(names), colors="black", linewidths=0.9)
+    drawn = axes.contour(
+        x, y, heights, sorted(names), colors="black", linewidths=0.9, linestyles="solid"
+    )
     axes.clabel(drawn, fmt=names, fontsize=7)
     axes.set(xlim=limits[0], ylim=limits[1])
 

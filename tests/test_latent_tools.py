@@ -3,16 +3,20 @@
 import json
 import subprocess
 import sys
+from argparse import Namespace
+from dataclasses import replace
 
 import pytest
 import torch
 from conftest import ROOT, SHORT, composed, short, small, trained
 from PIL import Image, ImageSequence
+from torch.distributions import Normal
 
-from gdm import console, evaluation, signatures, subjects
+from gdm import console, evaluation, pictures, signatures, subjects
 from gdm.config import compose_config
 from gdm.errors import UserError
 from gdm.latent_tools import drawbacks, tool
+from gdm.models.base import GenerativeModel
 from gdm.recipes import build
 from gdm.runs import Run
 
@@ -72,6 +76,10 @@ def made(*overrides: str) -> tool.Tool:
     return build(options_of(*overrides)["tool"], "tool")
 
 
+def gaussian(count: int, dimension: int, seed: int) -> torch.Tensor:
+    return torch.randn(count, dimension, generator=torch.Generator().manual_seed(seed))
+
+
 def used(subject, data, *overrides: str, others=(), seed: int = 0) -> tool.Found:
     return tool.apply(made(*overrides), subject, others, data, seed)
 
@@ -81,6 +89,24 @@ def message_of(subject, data, *overrides: str, others=()) -> str:
         made(*overrides).refuse(subject, others, data)
     assert "\n" not in str(refused.value)
     return str(refused.value)
+
+
+class SplitsAsked:
+    """A data set that notes the splits that are read."""
+
+    def __init__(self, data) -> None:
+        self.data, self.asked = data, set()
+
+    def __getattr__(self, name):
+        return getattr(self.data, name)
+
+    def split(self, name):
+        self.asked.add(name)
+        return self.data.split(name)
+
+    def batches(self, split, *arguments, **options):
+        self.asked.add(split)  # at the first batch that is taken
+        yield from self.data.batches(split, *arguments, **options)
 
 
 # The script --------------------------------------------------------------------------------------
@@ -248,6 +274,84 @@ def test_an_even_decoder_changes_alike_at_every_step_and_a_torn_one_at_few(tmp_p
     assert even["nats_from_standard_normal"] > even["nats_from_normal"]
 
 
+def test_figures_of_a_straight_decoder_are_those_of_its_codes(tmp_path):
+    """The pixel is z_1, so that a path of one deviation changes it by its cosine."""
+    subject = tool.Subject(Run(tmp_path), "straight", Bent(lambda z: z))
+    measured = drawbacks.measure(subject, Plane(), None, 1000, 200, 100, 20, seed=0)
+    deviation = measured.codes[:, 0].std()
+    mean_cosine = 2 / torch.pi
+    expected = float(127.5 * deviation * mean_cosine / 20)
+    assert measured.figures["grey_levels_a_step"] == pytest.approx(expected, rel=0.1)
+    assert measured.figures["off_by_chance"] < 0.1
+    far = tool.Subject(Run(tmp_path), "far", Bent(lambda z: z))
+    far.model.sample_codes = lambda indices, seed=0: torch.full((len(indices), 2), 0.9)  # all wide
+    off = drawbacks.measure(far, Plane(), None, 1000, 200, 100, 20, seed=0).figures["samples_off"]
+    assert off == pytest.approx(0.5, abs=0.05)  # half of the codes are narrow
+
+
+def test_images_between_codes_of_two_clusters_are_less_clear_than_at_them(tmp_path):
+    class Named(torch.nn.Module):
+        def forward(self, x):
+            sure = (x[:, 0, 0, 0].abs() > 0.3).float()[:, None]
+            return Namespace(probabilities=torch.cat([0.5 + 0.5 * sure, 0.5 - 0.5 * sure], 1))
+
+    class Two(Plane):
+        def split(self, name):
+            images = super().split(name)
+            side = torch.tensor([30.0, 225.0])[torch.arange(1000) // 500]
+            return replace(images, images=(side[:, None, None, None] + images.images / 25).byte())
+
+    subject = tool.Subject(Run(tmp_path), "two", Bent(lambda z: z))
+    found = drawbacks.measure(subject, Two(), Named(), 1000, 500, 100, 20, seed=0).figures
+    assert found["clear_images_of_decoded_codes"] == 1
+    assert found["clear_images_between_codes"] == 0  # one of either side
+    assert found["clear_images_of_decoded_codes"] > found["clear_images_of_uniform_samples"] > 0.4
+
+
+def test_contours_hold_their_share_of_samples_each_axis_in_its_place(vae, data, monkeypatch):
+    drawn = {}
+
+    def spy(*arguments, **options):
+        drawn["contours"] = drawn.get("contours") or (arguments[4:5] or [None])[0]
+        return latent_map(*arguments, **options)
+
+    latent_map = pictures.latent_map
+    monkeypatch.setattr(pictures, "latent_map", spy)
+    wide = torch.tensor([1.0, 3.0])
+    model = vae.model
+    monkeypatch.setattr(model, "code_log_prob",
+                        lambda z: Normal(0, wide.to(z)).log_prob(z).sum(1))  # fmt: skip
+    monkeypatch.setattr(model, "sample_codes", lambda indices, label=None, seed=0: wide * gaussian(
+        len(indices), 2, seed))  # fmt: skip
+    used(vae, data, *FEW)
+    x, y, heights, levels = drawn["contours"]
+    expected = Normal(0, wide).log_prob(torch.stack([x[20], y[70]])).sum()
+    assert float(heights[70, 20]) == pytest.approx(float(expected), abs=1e-4)
+    z = wide * gaussian(20_000, 2, seed=5)
+    for name, level in levels.items():
+        inside = (Normal(0, wide).log_prob(z).sum(1) > level).float().mean()
+        assert 100 * float(inside) == pytest.approx(float(name.split()[0]), abs=2)
+
+
+@pytest.mark.parametrize(("model", "whose"), [("vae", "the prior"), ("autoencoder", "the codes")])
+def test_a_plane_has_lines_at_quantiles_of_what_is_sampled(
+    request, data, monkeypatch, model, whose
+):
+    subject, drawn = request.getfixturevalue(model), []
+    manifold = pictures.manifold
+    monkeypatch.setattr(pictures, "manifold", lambda *a: drawn.append(a) or manifold(*a))
+    used(subject, data, *FEW)
+    ((_, x, _, labels),) = drawn
+    assert all(label.endswith(f"quantiles of {whose}") for label in labels)
+    if model == "vae":
+        expected = Normal(0, 1).icdf(torch.tensor([1 / 6, 0.5, 5 / 6]))
+    else:
+        part = data.split("validation").select(torch.arange(120))
+        codes = subject.model.encode(part.images / 127.5 - 1)
+        expected = codes[:, 0].quantile(torch.tensor([1 / 6, 0.5, 5 / 6]))
+    torch.testing.assert_close(x, expected, atol=0.05, rtol=0.02)
+
+
 # Traverse ----------------------------------------------------------------------------------------
 
 
@@ -277,6 +381,15 @@ def test_units_without_a_kl_come_by_variance_and_latents_by_what_they_change(
     changes = [unit["grey_levels_changed"] for unit in found.record["units"]]
     assert (found.record["ordered_by"], len(changes)) == ("grey levels", 100)
     assert changes == sorted(changes, reverse=True)
+
+
+def test_units_are_moved_by_the_deviation_of_drawn_codes(vae, data):
+    found = used(vae, data, "tool=traverse", seed=3)
+    split = data.split("validation")
+    x = split.images / 127.5 - 1
+    drawn = vae.model.draw_codes(x, split.labels, range(len(x)), 3).std(0)
+    units = sorted(found.record["units"], key=lambda unit: unit["unit"])
+    assert [unit["deviation"] for unit in units] == pytest.approx(drawn.tolist(), rel=1e-4)
 
 
 # Morph -------------------------------------------------------------------------------------------
@@ -310,6 +423,15 @@ def test_a_great_circle_stays_as_far_from_the_centre_as_its_ends(gan, data):
     least = min(round_it["distance_from_centre_least"], straight["distance_from_centre_at_ends"])
     assert least > 0.9 * round_it["distance_from_centre_at_ends"]
     assert straight["distance_from_centre_least"] < 0.85 * least
+
+
+def test_the_circle_is_about_the_mean_of_what_is_sampled(autoencoder, data):
+    paths = used(autoencoder, data, "tool=morph", "tool.a=0", "tool.b=9").record["paths"]
+    images = data.split("validation").images[[0, 9]] / 127.5 - 1
+    centre = autoencoder.model.sample_codes(range(1000)).mean(0)
+    expected = (autoencoder.model.encode(images) - centre).norm(dim=1).mean()
+    found = paths["great circle"]["distance_from_centre_at_ends"]
+    assert found == pytest.approx(float(expected), rel=1e-4)
 
 
 def test_diffusion_models_morph_by_inversion(ddpm, data):
@@ -374,6 +496,46 @@ def test_rows_and_values_of_a_file_are_checked(vae, data, tmp_path):
     assert shown.startswith("sleeve: 9800 of 9800 training images have this attribute")
 
 
+class Pixels(torch.nn.Module):
+    """A model whose codes are the images themselves, or which gives one image for every code."""
+
+    latent_dim, conditional, has_codes, num_classes, device = 784, False, True, 10, "cpu"
+    ema = None
+
+    def __init__(self, one: bool = False) -> None:
+        super().__init__()
+        self.one = one
+
+    evaluating = GenerativeModel.evaluating
+
+    def prepare_sampling(self, batches):
+        pass
+
+    def encode(self, x, label=None):
+        return x.flatten(1)
+
+    def decode(self, z, label=None):
+        x = z.reshape(-1, 1, 28, 28).clamp(-1, 1)
+        return torch.zeros_like(x) if self.one else x
+
+
+def test_an_edit_takes_the_classifier_from_class_to_class_and_says_what_is_left(vae, data):
+    pixels = tool.Subject(vae.run, "pixels", Pixels(), {}, vae.extractor)
+    asked = ("tool=edit", "tool.attribute=[Trouser,T-shirt/top]", "tool.alphas=[0,1,3]")
+    found = used(pixels, data, *asked)
+    plain, _, far = found.record["by_alpha"]
+    assert plain["p_without"] > 0.8 > 0.2 > plain["p_with"]
+    assert far["p_with"] > plain["p_with"] + 0.3
+    assert found.record["with_the_attribute"]["p_with"] > 0.6
+    assert found.record["told_apart_along_direction"] > 0.9
+    assert plain["individuality"] == 1
+    assert 0.05 < far["individuality"] < 0.9  # black and white cut off
+    same = tool.Subject(vae.run, "same", Pixels(one=True), {}, None)
+    assert used(same, data, *asked).record["by_alpha"][-1]["individuality"] == 0
+    single = used(pixels, data, *asked, "tool.num_held_out=1").record["by_alpha"][-1]
+    assert "individuality" not in single  # there is nothing to be told from
+
+
 # Projector ---------------------------------------------------------------------------------------
 
 
@@ -396,6 +558,27 @@ def test_the_projector_gets_codes_classes_and_thumbnails(vae, data, capsys):
         assert sprite.size == (8 * 28, 8 * 28)
     assert str(folder) in found.remark
     assert "warning" not in capsys.readouterr().out
+
+
+# What is read ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("asked", "splits"),
+    [
+        (["tool=map", *FEW], {"validation", "train"}),  # densities are fitted to training codes
+        (["tool=traverse"], {"validation"}),
+        (["tool=morph", "tool.b=Bag"], {"validation"}),
+        (["tool=projector", "tool.num_images=20"], {"validation"}),
+        (["tool=edit", "tool.attribute=[Bag,Coat]", "tool.num_train=99"], {"validation", "train"}),
+    ],
+)
+def test_what_is_shown_and_judged_are_validation_images(vae, data, asked, splits):
+    spy = SplitsAsked(data)
+    found = used(vae, spy, *asked)
+    assert spy.asked - {"train"} == splits - {"train"}
+    assert ("train" in spy.asked) == ("train" in splits)
+    assert found.record.get("split", "validation") == "validation"
 
 
 # Mistakes ----------------------------------------------------------------------------------------
