@@ -163,7 +163,7 @@ def test_diversity_needs_two_images(count):
         signatures.check(composed("model=dcgan", line), root=training.layout)
 
 
-# The lecture's two failures, with real images. A run is told by what it says in the second half.
+# The two failures, with real images. A run is told by what it says in the second half.
 
 AT_ONCE = ("learning_rate=constant", "model.learning_rate.warmup_share=0", "penalty=none")
 SABOTAGE = {

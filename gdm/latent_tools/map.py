@@ -41,7 +41,7 @@ LABELS = {
 
 
 class Map(Tool):
-    """Draws the codes of validation images by class, and measures what the lecture warns of.
+    """Draws the codes of validation images by class, and measures what a plain autoencoder lacks.
 
     - `map`: the codes, in two dimensions as they are, in more by a projection;
     - `map_samples`: over them the contours of the density that samples are drawn from, points
