@@ -147,6 +147,19 @@ def test_every_tool_is_in_the_help_and_its_options_fit_the_layout():
     assert shown.count("\n  python scripts/latent.py ") >= 6
 
 
+def test_a_later_use_leaves_no_picture_of_an_earlier_one_and_none_of_another_tool(
+    vae, data, tmp_path
+):
+    tool.write(used(vae, data, "tool=morph"), tmp_path)
+    tool.write(used(vae, data, *FEW), tmp_path)
+    assert (tmp_path / "manifold.png").exists()
+    tool.write(used(vae, data, *FEW, "tool.manifold=0"), tmp_path)
+    assert not (tmp_path / "manifold.png").exists()
+    left = {path.name for path in tmp_path.iterdir()} - {"record.json"}
+    assert left == {*json.loads((tmp_path / "record.json").read_text())["files"], "morph.png",
+                    "straight-line.gif", "great-circle.gif"}  # fmt: skip
+
+
 def test_a_place_that_cannot_be_written_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=f"to={tmp_path}/file/there: cannot be written"):

@@ -155,7 +155,7 @@ def write(found: Found, folder: Path) -> list[Path]:
     found.record["files"] = [f"{name}.png" for name in found.pictures]
     found.record["files"] += [f"{name}.gif" for name in found.animations]
     try:
-        for name in _files_of_an_earlier_use(written[0]):
+        for name in _files_of_an_earlier_use(written[0], found.record["tool"]):
             if name not in found.record["files"]:
                 (folder / name).unlink(missing_ok=True)
         write_text(written[0], json.dumps(found.record, indent=2) + "\n")
@@ -172,10 +172,11 @@ def write(found: Found, folder: Path) -> list[Path]:
     return written
 
 
-def _files_of_an_earlier_use(record: Path) -> list[str]:
-    """Return the names of the pictures that a record lists; none where there is no such record."""
+def _files_of_an_earlier_use(record: Path, tool: str) -> list[str]:
+    """Return the names of the pictures that a tool's record lists; none where there is none."""
     try:
-        names = json.loads(record.read_text())["files"]
+        earlier = json.loads(record.read_text())
+        names = earlier["files"] if earlier["tool"] == tool else []
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return []
     return [name for name in names if name == Path(name).name]  # in the same folder
