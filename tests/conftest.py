@@ -89,3 +89,21 @@ def resumed(run: runs.Run, recipe: dict | None = None) -> runs.Run:
 def short_vae(tmp_path_factory) -> runs.Run:
     """A short run of the default model that nobody changes."""
     return trained(composed(*SHORT), tmp_path_factory.mktemp("vae"))
+
+
+class SplitsAsked:
+    """A data set that notes the splits that are read."""
+
+    def __init__(self, data) -> None:
+        self.data, self.asked = data, set()
+
+    def __getattr__(self, name):
+        return getattr(self.data, name)
+
+    def split(self, name):
+        self.asked.add(name)
+        return self.data.split(name)
+
+    def batches(self, split, *arguments, **options):
+        self.asked.add(split)  # at the first batch that is taken
+        yield from self.data.batches(split, *arguments, **options)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import ROOT, SHORT, composed, short, small, trained
+from conftest import ROOT, SHORT, SplitsAsked, composed, short, small, trained
 from PIL import Image, ImageSequence
 from torch.distributions import Normal
 
@@ -89,24 +89,6 @@ def message_of(subject, data, *overrides: str, others=()) -> str:
         made(*overrides).refuse(subject, others, data)
     assert "\n" not in str(refused.value)
     return str(refused.value)
-
-
-class SplitsAsked:
-    """A data set that notes the splits that are read."""
-
-    def __init__(self, data) -> None:
-        self.data, self.asked = data, set()
-
-    def __getattr__(self, name):
-        return getattr(self.data, name)
-
-    def split(self, name):
-        self.asked.add(name)
-        return self.data.split(name)
-
-    def batches(self, split, *arguments, **options):
-        self.asked.add(split)  # at the first batch that is taken
-        yield from self.data.batches(split, *arguments, **options)
 
 
 # The script --------------------------------------------------------------------------------------
