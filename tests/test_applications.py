@@ -437,8 +437,9 @@ def test_diffusion_models_give_images_back_too(ddpm, data):
     ],
 )
 def test_what_is_fitted_is_fitted_to_training_images_and_measured_on_others(
-    vae, data, name, splits
+    vae, data, monkeypatch, tmp_path, name, splits
 ):
+    monkeypatch.setenv("GDM_DATA", str(tmp_path))  # where nothing has been looked at before
     spy = SplitsAsked(data)
     used(name, vae, spy)
     assert spy.asked == splits

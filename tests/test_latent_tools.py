@@ -22,7 +22,7 @@ from gdm.runs import Run
 
 TOOLS = sorted(path.stem for path in (ROOT / "configs" / "tool").glob("*.yaml"))
 FEW = ("tool.num_images=120", "tool.num_samples=40", "tool.num_paths=5", "tool.manifold=3",
-       "tool.num_sampled=6")  # fmt: skip
+       "tool.num_sampled=6", "tool.num_train=400")  # fmt: skip
 TWO = ("prior=standard_normal", "model.latent_dim=2")
 
 
@@ -257,7 +257,7 @@ class Plane:
 def test_an_even_decoder_changes_alike_at_every_step_and_a_torn_one_at_few(tmp_path):
     def figures(pixel) -> dict[str, float]:
         subject = tool.Subject(Run(tmp_path), "bent", Bent(pixel))
-        return drawbacks.measure(subject, Plane(), None, 1000, 200, 100, 20, seed=0).figures
+        return drawbacks.measure(subject, Plane(), None, 1000, 200, 100, 20, 1000, seed=0).figures
 
     even, torn = figures(lambda z: z), figures(lambda z: 1.0 * (z > 0))
     assert even["largest_step_over_mean"] < 1.8  # steps have all directions
@@ -272,7 +272,7 @@ def test_an_even_decoder_changes_alike_at_every_step_and_a_torn_one_at_few(tmp_p
 def test_figures_of_a_straight_decoder_are_those_of_its_codes(tmp_path):
     """The pixel is z_1, so that a path of one deviation changes it by its cosine."""
     subject = tool.Subject(Run(tmp_path), "straight", Bent(lambda z: z))
-    measured = drawbacks.measure(subject, Plane(), None, 1000, 200, 100, 20, seed=0)
+    measured = drawbacks.measure(subject, Plane(), None, 1000, 200, 100, 20, 1000, seed=0)
     deviation = measured.codes[:, 0].std()
     mean_cosine = 2 / torch.pi
     expected = float(127.5 * deviation * mean_cosine / 20)
@@ -280,7 +280,9 @@ def test_figures_of_a_straight_decoder_are_those_of_its_codes(tmp_path):
     assert measured.figures["off_by_chance"] < 0.1
     far = tool.Subject(Run(tmp_path), "far", Bent(lambda z: z))
     far.model.sample_codes = lambda indices, seed=0: torch.full((len(indices), 2), 0.9)  # all wide
-    off = drawbacks.measure(far, Plane(), None, 1000, 200, 100, 20, seed=0).figures["samples_off"]
+    off = drawbacks.measure(far, Plane(), None, 1000, 200, 100, 20, 1000, seed=0).figures[
+        "samples_off"
+    ]
     assert off == pytest.approx(0.5, abs=0.05)  # half of the codes are narrow
 
 
@@ -297,7 +299,7 @@ def test_images_between_codes_of_two_clusters_are_less_clear_than_at_them(tmp_pa
             return replace(images, images=(side[:, None, None, None] + images.images / 25).byte())
 
     subject = tool.Subject(Run(tmp_path), "two", Bent(lambda z: z))
-    found = drawbacks.measure(subject, Two(), Named(), 1000, 500, 100, 20, seed=0).figures
+    found = drawbacks.measure(subject, Two(), Named(), 1000, 500, 100, 20, 1000, seed=0).figures
     assert found["clear_images_of_decoded_codes"] == 1
     assert found["clear_images_between_codes"] == 0  # one of either side
     assert found["clear_images_of_decoded_codes"] > found["clear_images_of_uniform_samples"] > 0.4

@@ -17,7 +17,6 @@ from gdm.randomness import normal, uniform
 from gdm.subjects import Subject
 
 SHARPEST = 0.05  # share of the steps whose part in all change is told
-NUM_TRAIN = 10_000  # training images whose codes densities are fitted to
 
 
 @dataclass
@@ -49,6 +48,7 @@ def measure(
     num_samples: int,
     num_paths: int,
     num_steps: int,
+    num_train: int,
     seed: int,
 ) -> Measured:
     """Measure how far codes are from simple densities, the room of each class and its share among
@@ -62,6 +62,7 @@ def measure(
         num_samples: samples whose classes are counted.
         num_paths, num_steps: paths from codes in random directions, each one standard deviation
             of the codes long, and the steps of each.
+        num_train: training images whose codes densities are fitted to.
         seed: of drawn codes, samples and directions.
     """
     model = subject.model
@@ -72,7 +73,7 @@ def measure(
     )
     change, images = _steps(model, codes, label, num_paths, num_steps, seed)
     figures = {
-        **_distances(model, codes, coded(model, data.split("train"), NUM_TRAIN, drawn_by=seed).z),
+        **_distances(model, codes, coded(model, data.split("train"), num_train, drawn_by=seed).z),
         **_shares_compared(shares, min(num_samples, len(codes)), num_samples),
         **_evenness(change),
     }

@@ -59,6 +59,7 @@ class Map(Tool):
         manifold: images a side of the manifold; 0 for none.
         num_samples: samples whose classes are counted.
         num_paths, num_steps: along which change is measured: paths, and steps of each.
+        num_train: training images whose codes divergences are measured with.
     """
 
     compares = True
@@ -72,6 +73,7 @@ class Map(Tool):
         num_samples: Count,
         num_paths: Count,
         num_steps: Count,
+        num_train: Count,
     ) -> None:
         self.projection = projection
         self.num_images = num_images
@@ -80,6 +82,7 @@ class Map(Tool):
         self.num_samples = num_samples
         self.num_paths = num_paths
         self.num_steps = num_steps
+        self.num_train = num_train
 
     def refuse(self, subject: Subject, others: Sequence[Subject], data: ImageDataModule) -> None:
         for each in (subject, *others):
@@ -92,6 +95,14 @@ class Map(Tool):
             refuse_without_umap()
         if self.num_images < FEWEST:
             raise UserError(f"tool.num_images={self.num_images}: must be at least {FEWEST}")
+        least = distributions.CODES_A_NUMBER * max(
+            each.model.latent_dim or 0 for each in (subject, *others)
+        )
+        if self.num_train < least:
+            raise UserError(
+                f"tool.num_train={self.num_train}: must be at least {least}, "
+                f"{distributions.CODES_A_NUMBER} for each number of a code"
+            )
         if (count := len(data.split(SPLIT))) < FEWEST:
             raise UserError(f"there are {count} validation images; a map takes {FEWEST} at least")
 
@@ -122,7 +133,7 @@ class Map(Tool):
         measured = {
             each.name: drawbacks.measure(
                 each, data, extractor, self.num_images, self.num_samples, self.num_paths,
-                self.num_steps, seed,
+                self.num_steps, self.num_train, seed,
             )
             for each in subjects
         }  # fmt: skip
