@@ -143,7 +143,9 @@ def _scatter(axes, codes: Tensor, label: Tensor, class_names: tuple[str, ...]) -
     for number, name in enumerate(class_names):
         x, y = codes[label == number].T.numpy()
         marker = MARKERS[number % len(MARKERS)]
-        axes.scatter(x, y, 9, [colours(number % 10)], marker, alpha=0.55, linewidths=0, label=name)
+        axes.scatter(
+            x, y, 14, [colours(number % 10)], marker, alpha=0.55, linewidths=0, label=name
+        )
 
 
 def _name_classes(
@@ -213,7 +215,10 @@ def _show(axes, picture: Tensor, top: int = 0) -> None:
 
 
 def latent_maps(
-    panels: dict[str, Tensor], label: Tensor, class_names: tuple[str, ...], radii: Sequence[float]
+    panels: dict[str, Tensor],
+    label: Tensor,
+    class_names: tuple[str, ...],
+    circles: dict[str, float],
 ) -> Tensor:
     """Draw codes of several models beside one another, in one scale, with circles about 0.
 
@@ -221,7 +226,7 @@ def latent_maps(
         panels: title -> codes, (N, 2).
         label: (N,) classes.
         class_names: the classes' names.
-        radii: of the circles.
+        circles: name -> radius.
 
     Returns:
         8-bit values, (3, H, W).
@@ -233,9 +238,10 @@ def latent_maps(
     row = figure.subplots(1, len(panels), squeeze=False, sharex=True, sharey=True)[0]
     for axes, (title, codes) in zip(row, panels.items(), strict=True):
         _scatter(axes, codes, label, class_names)
-        for radius in radii:
+        for name, radius in circles.items():
             axes.add_patch(Circle((0, 0), radius, fill=False, linewidth=0.9))
-        axes.set(title=title, aspect="equal", xlim=(-4, 4), ylim=(-4, 4))
+            axes.text(0, radius, name, ha="center", va="bottom", fontsize=7)
+        axes.set(title=title, xlabel="whitened codes", aspect="equal", xlim=(-4, 4), ylim=(-4, 4))
     figure.legend(*row[0].get_legend_handles_labels(), loc="outside right center", frameon=False,
                   markerscale=2)  # fmt: skip
     return _rendered(figure)
@@ -353,7 +359,7 @@ def concentration(curves: dict[str, Curve], labels: dict[str, str]) -> Tensor:
     axes = figure.add_subplot()
     for number, (name, (x, y)) in enumerate(curves.items()):
         axes.plot(x, y, color=_shade(number), linestyle=_dashes(number), label=name)
-    axes.plot([0, 1], [0, 1], color="black", linewidth=0.8, label=labels["equal"])
+    axes.plot([0, 1], [0, 1], color="black", linewidth=0.8, linestyle=":", label=labels["equal"])
     axes.set(xlabel=labels["x"], ylabel=labels["y"], xlim=(0, 1), ylim=(0, 1.01))
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(lambda share, _: f"{100 * share:.0f} %")

@@ -129,7 +129,9 @@ def _check_value(value: Any, hint: Any, key: str, trusted: Iterable[str]) -> Non
         for name, part in value.items():  # so that the message names the part's own key
             _check_value(part, get_args(hint)[1], join(key, name), trusted)
     elif not _fits(value, hint, trusted):
-        raise UserError(f"{key}={show(value)}: must be {words(hint)}")
+        alone = get_origin(hint) is list and isinstance(value, (str, int, float))
+        brackets = f"; write {key}=[{show(value)}]" if alone else ""
+        raise UserError(f"{key}={show(value)}: must be {words(hint)}{brackets}")
 
 
 def _fits(value: Any, hint: Any, trusted: Iterable[str]) -> bool:

@@ -490,7 +490,7 @@ def test_rows_and_values_of_a_file_are_checked(vae, data, tmp_path):
     assert "tool.column=sleeve: row 10000 holds '2'; must be 0 or 1" in shown
     path.write_text("sleeve\n" + "1\n" * 10000)
     shown = message_of(vae, data, *asked, "tool.column=sleeve")
-    assert shown.startswith("sleeve: 9800 of 9800 training images have this attribute")
+    assert shown.startswith("tool.column=sleeve: 9800 of 9800 training images have this attribute")
 
 
 class Pixels(torch.nn.Module):

@@ -35,6 +35,11 @@ Bits = Annotated[int, Range(1, 16)]
 Quality = Annotated[int, Range(1, 95)]  # what Pillow recommends
 NO_OVERLAP = "none"
 ENOUGH = 0.1  # dB that rounding may cost where codes are shown
+LEGEND = (
+    f"bits that cost little: the fewest whose rounding costs at most {ENOUGH} dB. entropy coded: "
+    "by an ideal coder. images that pay for the decoder: against whole JPEG files at equal PSNR, "
+    "then if JPEG had no headers. All notes are in record.json."
+)
 TICKS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)  # bytes
 NOTES = {
     "bytes_of_codes": "numbers in a code times bits, over 8; codes of many images are packed",
@@ -137,7 +142,7 @@ class Compress(Tool):
             "rate_distortion": _curves(codes, files, lossless),
             "images": self._picture(rows, files, data),
         }
-        return Found(record, drawn)
+        return Found(record, drawn, remark=LEGEND)
 
     def _train_codes(self, model: GenerativeModel, data: ImageDataModule) -> Tensor:
         """Return codes of training images, (N, D)."""

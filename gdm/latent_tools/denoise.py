@@ -19,7 +19,7 @@ from gdm.latent_tools.held_out import (
     refuse_without_code_vectors,
     told_the_class,
 )
-from gdm.latent_tools.noise import NOISES, SHARES, spoiled
+from gdm.latent_tools.noise import NOISES, SHARES
 from gdm.latent_tools.tool import Found, Tool
 from gdm.ranges import Count, Positive
 from gdm.subjects import Subject
@@ -35,6 +35,9 @@ STRENGTHS = {
 
 class Denoise(Tool):
     """Encodes and decodes noisy held-out images, and measures how near the clean ones that comes.
+
+    Models get the noisy values as they are, beyond the range too, as in training; pictures and
+    figures are of 8-bit images.
 
     - `denoised`: clean images, the same with noise, and what each run makes of them;
     - `strengths`: PSNR and SSIM over the strength of the noise, before and after. No model comes
@@ -116,7 +119,7 @@ class Denoise(Tool):
         """Return how like the clean images the noisy ones and each run's answers are."""
         found: dict[str, Likeness] = defaultdict(Likeness)
         for batch in data.batches(self.split, limit=self.num_images):
-            noisy = spoiled(NOISES[self.noise], batch.x, batch.index.tolist(), strength, seed)
+            noisy = NOISES[self.noise](batch.x, batch.index.tolist(), strength, seed)
             found[NOISY].update(noisy, batch.x)
             for each in subjects:
                 found[each.name].update(_restored(each, noisy, batch.label), batch.x)
@@ -131,7 +134,7 @@ class Denoise(Tool):
     ) -> Tensor:
         shown = first(data, self.split, self.num_shown, "cpu")
         index = shown.index.tolist()
-        noisy = spoiled(NOISES[self.noise], shown.x, index, self.strength, seed)
+        noisy = NOISES[self.noise](shown.x, index, self.strength, seed)
         rows = [shown.x, noisy, *(_restored(each, noisy, shown.label) for each in subjects)]
         names = ["clean", f"noisy: {figures[NOISY]['psnr']:.1f} dB"]
         names += [f"{each.name}: {figures[each.name]['psnr']:.1f} dB" for each in subjects]

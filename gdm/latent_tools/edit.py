@@ -32,6 +32,11 @@ from gdm.sampling import class_called
 from gdm.subjects import Subject
 
 ARROW = "->"
+LEGEND = (
+    "p with, p without: the classifier's mean probability of the attribute, of the class without "
+    "it. named other: taken for another class. psnr: to the image at alpha 0, in dB. "
+    "individuality: correlation, before and after, of what tells one image from the others."
+)
 Judge = Callable[[Tensor], dict[str, float]]  # images in [-1, 1] -> figures
 
 
@@ -136,16 +141,17 @@ class Edit(Tool):
             "by_alpha": [by_alpha[alpha] for alpha in sorted(by_alpha)],
             "with_the_attribute": judge(back),
         }
-        return Found(record, {"edit": self._drawn(subject, lacking, direction)})
+        return Found(record, {"edit": self._drawn(subject, lacking, direction)}, remark=LEGEND)
 
     def _asked(self, data: ImageDataModule) -> Attribute:
         """Return the attribute that is asked for."""
         if self.column is not None and self.csv is None:
             raise UserError(f"tool.column={self.column}: is of a file; name it in tool.csv")
         if (self.attribute is None) == (self.csv is None):
+            both = "" if self.csv is None else ", not both"
             raise UserError(
-                "name one attribute: tool.attribute=[Pullover,Dress], from the class without it "
-                "to the class with it, or tool.csv=FILE tool.column=NAME"
+                f"name one attribute{both}: tool.attribute=[Pullover,Dress], from the class "
+                "without it to the class with it, or tool.csv=FILE tool.column=NAME"
             )
         return self._of_classes(data) if self.csv is None else self._of_column(data)
 
@@ -195,10 +201,11 @@ class Edit(Tool):
 
 def _complete(attribute: Attribute) -> Attribute:
     """Return an attribute that some images have and some have not, in both parts."""
+    key = "tool.column" if attribute.target is None else "tool.attribute"
     for name, has in (("training", attribute.has), ("held-out", attribute.held_out_has)):
         if has.all() or not has.any():
             raise UserError(
-                f"{attribute.name}: {int(has.sum())} of {len(has)} {name} images have this "
+                f"{key}={attribute.name}: {int(has.sum())} of {len(has)} {name} images have this "
                 "attribute; a direction takes some with it and some without"
             )
     return attribute

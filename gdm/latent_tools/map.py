@@ -1,5 +1,6 @@
 """The latent space as a map: where the classes lie, what is sampled, and what it decodes to."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -33,6 +34,12 @@ GRID = 200  # points a side that contours are drawn through
 MASSES = (0.5, 0.9, 0.99)  # of the distribution that is sampled, inside the contours
 FEWEST = 10  # images below which there is nothing to map
 QUANTILES_OF = 10_000  # sampled codes that give the lines of a manifold
+NO_FIGURES = "Codes as large as images are mapped without the figures of codes with few numbers."
+LEGEND = (
+    "nats: KL divergences of the codes, at least. off: the share of samples that would have to "
+    "change class to match the decoded codes. change in sharpest steps: the share of all change "
+    "in a twentieth of the steps; 0.05 is even. clear images: named with a probability of 0.8."
+)
 LABELS = {
     "x": "share of the steps, the sharpest first",
     "y": "share of all change of the images",
@@ -117,7 +124,7 @@ class Map(Tool):
         if subject.model.latent_dim == 2 and self.manifold:
             found["manifold"] = self._manifold(subject.model, part, data.class_names[0], seed)
         if not few:
-            return Found(record, found)
+            return Found(record, found, remark=NO_FIGURES)
         return self._with_drawbacks(
             Found(record, found), [subject, *others], extractor, data, seed
         )
@@ -148,7 +155,7 @@ class Map(Tool):
             ],
         }
         drawn = _drawn_drawbacks(measured, data.class_names, subjects)
-        return Found(record, found.pictures | drawn)
+        return Found(record, found.pictures | drawn, remark=LEGEND)
 
     def _maps(
         self, model: GenerativeModel, part: Coded, data: ImageDataModule, seed: int
@@ -216,7 +223,7 @@ def _drawn_drawbacks(
     for subject in subjects:
         each = measured[subject.name]
         nats = each.figures["nats_from_normal"]
-        if subject.model.latent_dim == 2:
+        if subjects[0].model.latent_dim == subject.model.latent_dim == 2:
             panels[f"{subject.name}: {nats:.2f} nats from normal"] = distributions.whitened(
                 each.codes
             )
@@ -232,8 +239,10 @@ def _drawn_drawbacks(
         "sharpest_steps": _strips(measured),
     }
     if panels:  # the circles hold half, 90 % and 99 % of N(0, I) in the plane
-        radii = [(-2 * torch.log(torch.tensor(1 - mass))).sqrt().item() for mass in MASSES]
-        found["distribution"] = pictures.latent_maps(panels, label, class_names, radii)
+        circles = {
+            f"{100 * mass:g} % of N(0, I)": math.sqrt(-2 * math.log(1 - mass)) for mass in MASSES
+        }
+        found["distribution"] = pictures.latent_maps(panels, label, class_names, circles)
     return found
 
 

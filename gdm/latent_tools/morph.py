@@ -94,6 +94,7 @@ class Morph(Tool):
         strip = torch.stack([each[:: self.frames_between] for each in images.values()])
         moments = [f"{moment:.2f}" for moment in t[:: self.frames_between].tolist()]
         names = [_named(end) for end in (self.a, self.b)]
+        moments[0], moments[-1] = names
         return Found(
             {
                 "split": SPLIT if model.has_codes else None,
@@ -112,7 +113,7 @@ class Morph(Tool):
 
 
 def _named(end: int | str) -> str:
-    return end if isinstance(end, str) else f"image {end}"
+    return end.removeprefix(CLASS) if isinstance(end, str) else f"image {end}"
 
 
 def _end(

@@ -5,25 +5,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from gdm.data.batches import to_float
-from gdm.pictures import to_bytes
 from gdm.randomness import normal, uniform
 
 BLACK, WHITE = -1.0, 1.0
 Noise = Callable[[Tensor, Sequence[int], float, int], Tensor]
-
-
-def spoiled(noise: Noise, x: Tensor, index: Sequence[int], strength: float, seed: int) -> Tensor:
-    """Return images with noise, as a file would hold them.
-
-    Args:
-        noise: one of `NOISES`.
-        x: (N, C, H, W) in [-1, 1].
-        index: the N images' numbers, which their noise belongs to.
-        strength: how much of it.
-        seed: of all noise.
-    """
-    return to_float(to_bytes(noise(x, index, strength, seed)).to(x.device))
 
 
 def gaussian(x: Tensor, index: Sequence[int], strength: float, seed: int) -> Tensor:

@@ -35,7 +35,7 @@ class Traverse(Tool):
     Args:
         index: which validation image; of a model without an encoder, which latent.
         num_units: rows; of more units the last ones of the order are shown too.
-        num_images: columns, an odd number has the image itself in the middle.
+        num_images: columns, an odd number has the code itself in the middle.
         reach: how far, in standard deviations of the unit.
     """
 
@@ -68,7 +68,7 @@ class Traverse(Tool):
         order = measure.argsort(descending=True, stable=True)
         shown = order if len(order) <= self.num_units else self._ends(order)
         names = [f"unit {d + 1}: {measure[d]:.2f} {unit}" for d in shown.tolist()]
-        columns = [f"{amount:+.1f}" if amount else "image" for amount in amounts.tolist()]
+        columns = [rf"{amount:+.1f} $s$" if amount else "code" for amount in amounts.tolist()]
         record: dict[str, Any] = {
             "split": SPLIT,
             "ordered_by": unit,
