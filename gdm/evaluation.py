@@ -191,9 +191,13 @@ def reconstruction(
     """
     likeness = Likeness()
     for batch in data.batches(split, device=model.device, limit=limit):
-        decoded = model.decode(model.encode(batch.x, batch.label), batch.label)
-        likeness.update(decoded, batch.x)
+        likeness.update(images_back(model, batch.x, batch.label), batch.x)
     return likeness.figures() | {"num_reconstructions": likeness.count}
+
+
+def images_back(model: GenerativeModel, x: Tensor, label: Tensor) -> Tensor:
+    """Return images encoded and decoded: (N, C, H, W), (N,) -> (N, C, H, W) in [-1, 1]."""
+    return model.decode(model.encode(x, label), label)
 
 
 class Likeness:

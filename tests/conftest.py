@@ -10,10 +10,13 @@ cache = tempfile.TemporaryDirectory(prefix="gdm-")  # nothing cached is left fro
 os.environ["GDM_DATA"] = cache.name
 
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from gdm import runs
+from gdm import evaluation, runs, subjects
+from gdm.config import compose_config
+from gdm.recipes import build
 from gdm.training import Training
 
 ROOT = Path(__file__).parents[1]
@@ -107,3 +110,51 @@ class SplitsAsked:
     def batches(self, split, *arguments, **options):
         self.asked.add(split)  # at the first batch that is taken
         yield from self.data.batches(split, *arguments, **options)
+
+
+# The latent tools: models with the weights that they begin with, of one data set.
+
+
+def latent_options(*overrides: str) -> dict:
+    """Return the keys of scripts/latent.py that the command line would make."""
+    return compose_config(ROOT / "configs", "latent", list(overrides))
+
+
+@pytest.fixture(scope="module")
+def data():
+    """The bundled images, of which 200 are held out."""
+    return build(composed("dataset.validation_size=200")["dataset"], "dataset")
+
+
+@pytest.fixture(scope="module")
+def subject_of(data, tmp_path_factory):
+    """Overrides of a recipe -> a subject whose model has the weights that it begins with."""
+
+    def made(*overrides: str, name: str = "ours") -> subjects.Subject:
+        torch.manual_seed(0)
+        model = build(composed(*overrides)["model"], "model").eval()
+        with model.evaluating():
+            evaluation.prepare_sampling(model, data)
+        extractor = subjects.extractor_of(latent_options(), ())
+        run = runs.Run(tmp_path_factory.mktemp(name))
+        return subjects.Subject(run, name, model, {"run": name}, extractor)
+
+    return made
+
+
+@pytest.fixture(scope="module")
+def autoencoder(subject_of):
+    """A plain autoencoder of two dimensions."""
+    return subject_of("model=autoencoder", "model.width=8", "density=gaussian", name="plain")
+
+
+@pytest.fixture(scope="module")
+def gan(subject_of):
+    """A model without an encoder."""
+    return subject_of("model=dcgan", *small("dcgan"), name="gan")
+
+
+@pytest.fixture(scope="module")
+def ddpm(subject_of):
+    """A model whose codes are as large as its images."""
+    return subject_of("model=ddpm", *small("ddpm"), name="ddpm")

@@ -6,11 +6,10 @@ import math
 
 import pytest
 import torch
-from conftest import ROOT, SplitsAsked, composed, small
+from conftest import ROOT, SplitsAsked, composed, latent_options
 from PIL import Image
 
-from gdm import evaluation, pictures, signatures, subjects
-from gdm.config import compose_config
+from gdm import pictures, signatures
 from gdm.data.batches import to_float
 from gdm.errors import UserError
 from gdm.latent_tools import compress, denoise, file_sizes, held_out, noise, reduce, tool
@@ -39,34 +38,8 @@ PICTURES = {
 
 
 @pytest.fixture(scope="module")
-def data():
-    return build(composed("dataset.validation_size=200")["dataset"], "dataset")
-
-
-@pytest.fixture(scope="module")
-def subject_of(data, tmp_path_factory):
-    """Overrides of a recipe -> a subject whose model has the weights that it begins with."""
-
-    def made(*overrides: str, name: str = "ours") -> tool.Subject:
-        torch.manual_seed(0)
-        model = build(composed(*overrides)["model"], "model").eval()
-        with model.evaluating():
-            evaluation.prepare_sampling(model, data)
-        extractor = subjects.extractor_of(options_of(), ())
-        run = Run(tmp_path_factory.mktemp(name))
-        return tool.Subject(run, name, model, {"run": name}, extractor)
-
-    return made
-
-
-@pytest.fixture(scope="module")
 def vae(subject_of):
     return subject_of("model=vae", "model.width=8", "model.latent_dim=6", name="vae")
-
-
-@pytest.fixture(scope="module")
-def autoencoder(subject_of):
-    return subject_of("model=autoencoder", "model.width=8", "density=gaussian", name="plain")
 
 
 @pytest.fixture(scope="module")
@@ -74,22 +47,8 @@ def conditional(subject_of):
     return subject_of("model=conditional_vae", "model.width=8", name="conditional")
 
 
-@pytest.fixture(scope="module")
-def gan(subject_of):
-    return subject_of("model=dcgan", *small("dcgan"), name="gan")
-
-
-@pytest.fixture(scope="module")
-def ddpm(subject_of):
-    return subject_of("model=ddpm", *small("ddpm"), name="ddpm")
-
-
-def options_of(*overrides: str) -> dict:
-    return compose_config(ROOT / "configs", "latent", list(overrides))
-
-
 def made(name: str, *overrides: str) -> tool.Tool:
-    options = options_of(f"tool={name}", *FEW[name], *overrides)
+    options = latent_options(f"tool={name}", *FEW[name], *overrides)
     signatures.check(options, root=tool.layout)
     return build(options["tool"], "tool")
 
@@ -275,7 +234,7 @@ def test_perfect_codes_give_everything_back(data):
 
 
 def test_a_model_that_knows_the_clean_images_denoises_perfectly(data):
-    clean = held_out.first(data, "validation", 60, "cpu").x
+    clean = next(data.batches("validation", 60)).x
     found = made("denoise", "tool.noise=cutout").use(perfect(clean), (), data, 0)
     figures = found.record["cutout_0.5"]
     assert figures["perfect"]["psnr"] == pytest.approx(54.15, abs=0.01)
@@ -365,7 +324,7 @@ def test_the_nearest_decides_between_equal_numbers_of_votes():
 
 def test_linear_codes_of_full_size_lose_nothing(data):
     components = held_out.PrincipalComponents(data, 1000, 784)
-    x = held_out.first(data, "validation", 5, "cpu").x
+    x = next(data.batches("validation", 5)).x
     back = components.decode(components.encode(x, 784), x.shape[1:])
     assert torch.allclose(back, x, atol=1e-3)
 
@@ -387,7 +346,7 @@ def test_training_images_are_nothing_away_from_the_nearest_and_stand_beside_them
 
 
 def test_half_of_the_contrast_is_half_of_the_sharpness(data):
-    clean = held_out.first(data, "validation", 60, "cpu").x
+    clean = next(data.batches("validation", 60)).x
     found = made("reconstruct").use(perfect(clean / 2), (), data, 0).record["runs"]["perfect"]
     assert found["sharpness"] == pytest.approx(0.5, abs=0.01)
 
@@ -397,7 +356,7 @@ def test_the_noise_that_is_shown_is_the_noise_that_is_measured(data, monkeypatch
     monkeypatch.setattr(pictures, "image_table", lambda rows, *names: drawn.append(rows) or (
         image_table(rows, *names)))  # fmt: skip
     made("denoise", "tool.noise=masking").use(perfect(), (), data, 5)
-    shown = held_out.first(data, "validation", 4, "cpu")
+    shown = next(data.batches("validation", 4))
     expected = noise.masking(shown.x, [0, 1, 2, 3], 0.5, 5)
     clean, noisy, restored = drawn[0]
     assert torch.equal(clean, shown.x)

@@ -8,12 +8,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import ROOT, SHORT, SplitsAsked, composed, short, small, trained
+from conftest import ROOT, SHORT, SplitsAsked, composed, latent_options, short, trained
 from PIL import Image, ImageSequence
 from torch.distributions import Normal
 
-from gdm import console, evaluation, pictures, signatures, subjects
-from gdm.config import compose_config
+from gdm import console, pictures, signatures, subjects
 from gdm.errors import UserError
 from gdm.latent_tools import drawbacks, tool
 from gdm.models.base import GenerativeModel
@@ -27,53 +26,12 @@ TWO = ("prior=standard_normal", "model.latent_dim=2")
 
 
 @pytest.fixture(scope="module")
-def data():
-    return build(composed("dataset.validation_size=200")["dataset"], "dataset")
-
-
-@pytest.fixture(scope="module")
-def subject_of(data, tmp_path_factory):
-    """Overrides of a recipe -> a subject whose model has the weights that it begins with."""
-
-    def made(*overrides: str, name: str = "ours") -> tool.Subject:
-        recipe = composed(*overrides)
-        torch.manual_seed(0)
-        model = build(recipe["model"], "model").eval()
-        with model.evaluating():
-            evaluation.prepare_sampling(model, data)
-        extractor = subjects.extractor_of(options_of(), ())
-        run = Run(tmp_path_factory.mktemp(name))
-        return tool.Subject(run, name, model, {"run": name}, extractor)
-
-    return made
-
-
-@pytest.fixture(scope="module")
 def vae(subject_of):
     return subject_of("model=vae", "model.width=8", *TWO, name="vae")
 
 
-@pytest.fixture(scope="module")
-def autoencoder(subject_of):
-    return subject_of("model=autoencoder", "model.width=8", "density=gaussian", name="plain")
-
-
-@pytest.fixture(scope="module")
-def gan(subject_of):
-    return subject_of("model=dcgan", *small("dcgan"), name="gan")
-
-
-@pytest.fixture(scope="module")
-def ddpm(subject_of):
-    return subject_of("model=ddpm", *small("ddpm"), name="ddpm")
-
-
-def options_of(*overrides: str) -> dict:
-    return compose_config(ROOT / "configs", "latent", list(overrides))
-
-
 def made(*overrides: str) -> tool.Tool:
-    return build(options_of(*overrides)["tool"], "tool")
+    return build(latent_options(*overrides)["tool"], "tool")
 
 
 def gaussian(count: int, dimension: int, seed: int) -> torch.Tensor:
@@ -123,7 +81,7 @@ def test_every_tool_is_in_the_help_and_its_options_fit_the_layout():
     shown = latent_script("--help").stdout
     for name in TOOLS:
         assert f"\n{name} " in shown
-        options = options_of(f"tool={name}")
+        options = latent_options(f"tool={name}")
         signatures.check(options, root=tool.layout)
         assert tool.name_of(build(options["tool"], "tool")) == name
     assert shown.count("\n  python scripts/latent.py ") >= 6
@@ -627,6 +585,6 @@ def test_a_conditional_model_has_no_direction_between_the_classes_it_is_told(sub
 def test_other_data_is_no_comparison(vae, data, tmp_path):
     recipe = short("vae") | {"extractor": None, "callbacks": None}
     other = trained(recipe, tmp_path)  # which holds out 1,000 images
-    options = options_of(f"compare=[{other.path}]")
+    options = latent_options(f"compare=[{other.path}]")
     with pytest.raises(UserError, match=r"compare=\[.*was trained on other data than"):
         subjects.opened_others(options, vae, data, key="compare")

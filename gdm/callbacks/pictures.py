@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gdm import pictures, sampling
+from gdm import evaluation, pictures, sampling
 from gdm.data.datamodule import ImageDataModule
 from gdm.models.base import GenerativeModel
 from gdm.ranges import Count
@@ -76,7 +76,7 @@ class Pictures:
         if not model.has_codes or model.latent_dim is None:
             return
         batch = next(iter(data.batches("validation", self.num_reconstructions, model.device)))
-        reconstructions = model.decode(model.encode(batch.x, batch.label), batch.label)
+        reconstructions = evaluation.images_back(model, batch.x, batch.label)
         yield "reconstructions", pictures.pairs(batch.x, reconstructions, COLUMNS)
         if model.latent_dim == 2:
             yield from self._latent_maps(model, data)

@@ -17,14 +17,12 @@ from gdm.evaluation import Likeness
 from gdm.latent_tools.file_sizes import jpeg, png
 from gdm.latent_tools.held_out import (
     Split,
-    batches_of_codes,
-    first,
     places,
     refuse_empty,
     refuse_without_code_vectors,
 )
 from gdm.latent_tools.quantiser import UniformQuantiser, code_lengths, level_probabilities
-from gdm.latent_tools.tool import Found, Tool
+from gdm.latent_tools.tool import Found, Tool, coded
 from gdm.models.base import GenerativeModel
 from gdm.moments import Moments
 from gdm.pictures import to_bytes
@@ -118,19 +116,22 @@ class Compress(Tool):
         files, lossless = self._jpeg(data), self._png(data)
         codes, models, rows = {}, {}, []
         for each in (subject, *others):
-            train = self._train_codes(each.model, data)
+            train = coded(each.model, data.split("train"), self.num_train).z
             coders = {bits: _fitted(each.model, train, bits) for bits in sorted(set(self.bits))}
-            found = self._measured(coders, data)
+            found = {
+                bits: figures | _at_equal_psnr(figures["psnr"], files)
+                for bits, figures in self._measured(coders, data).items()
+            }
             chosen = _fewest_bits(found)
             codes[each.name] = found
-            models[each.name] = _facts(each.model, found, files, chosen)
+            models[each.name] = _facts(each.model, found[chosen], chosen)
             rows.append((each.name, chosen, found[chosen], coders[chosen]))
         record: dict[str, Any] = {
             "split": self.split,
             "num_images": min(self.num_images, len(data.split(self.split))),
             "models": models,
             "codes": [
-                {"run": name, "bits": bits} | figures | _at_equal_psnr(figures["psnr"], files)
+                {"run": name, "bits": bits} | figures
                 for name, found in codes.items() for bits, figures in found.items()
             ],
             "jpeg": [{"quality": quality} | figures for quality, figures in files.items()],
@@ -144,11 +145,6 @@ class Compress(Tool):
         }
         return Found(record, drawn, remark=LEGEND)
 
-    def _train_codes(self, model: GenerativeModel, data: ImageDataModule) -> Tensor:
-        """Return codes of training images, (N, D)."""
-        parts = batches_of_codes(model, data, "train", self.num_train)
-        return torch.cat([z for _, z in parts])
-
     def _measured(
         self, coders: dict[int, Coder], data: ImageDataModule
     ) -> dict[int, dict[str, float]]:
@@ -157,7 +153,8 @@ class Compress(Tool):
         told = math.log2(data.num_classes) if model.conditional else 0.0  # bits of the class
         length = {bits: Moments() for bits in coders}
         likeness = {bits: Likeness() for bits in coders}
-        for batch, z in batches_of_codes(model, data, self.split, self.num_images):
+        for batch in data.batches(self.split, device=model.device, limit=self.num_images):
+            z = model.encode(batch.x, batch.label).cpu()
             for bits, coder in coders.items():
                 levels = coder.quantiser.levels(z)
                 length[bits].update(code_lengths(levels, coder.probabilities))
@@ -203,7 +200,7 @@ class Compress(Tool):
         files: dict[int, dict[str, float]],
         data: ImageDataModule,
     ) -> Tensor:
-        shown = first(data, self.split, self.num_shown, "cpu")
+        shown = next(data.batches(self.split, self.num_shown))
         images, names = [shown.x], [f"original, {shown.x[0].numel():,} bytes"]
         for name, bits, figures, coder in rows:
             own = shown.x.to(coder.model.device), shown.label.to(coder.model.device)
@@ -264,30 +261,23 @@ def _at_equal_psnr(psnr: float, files: dict[int, dict[str, float]]) -> dict[str,
     return found
 
 
-def _facts(
-    model: GenerativeModel,
-    found: dict[int, dict[str, float]],
-    files: dict[int, dict[str, float]],
-    chosen: int,
-) -> dict[str, Any]:
+def _facts(model: GenerativeModel, figures: dict[str, float | str], bits: int) -> dict[str, Any]:
     """Return what a decoder weighs with its tables, and after how many images codes and decoder
     are lighter than JPEG files, and than JPEG's data alone.
     """
     weights = getattr(model, "decoder", model)
     numbers = sum(parameter.numel() for parameter in weights.parameters())
-    weight = 4.0 * (numbers + model.latent_dim * (2 + 2**chosen))  # low, width, probabilities
-    figures = found[chosen]
-    jpeg_bytes = _at_equal_psnr(figures["psnr"], files)
+    weight = 4.0 * (numbers + model.latent_dim * (2 + 2**bits))  # low, width, probabilities
     own = figures["bytes_entropy_coded"]
     return {
         "numbers_in_a_code": model.latent_dim,
-        "bits_that_cost_little": chosen,
+        "bits_that_cost_little": bits,
         "decoder_bytes": weight,
         "images_that_pay_for_the_decoder": _paying(
-            weight, own, jpeg_bytes["bytes_of_jpeg_files_at_equal_psnr"]
+            weight, own, figures["bytes_of_jpeg_files_at_equal_psnr"]
         ),
         "if_jpeg_had_no_headers": _paying(
-            weight, own, jpeg_bytes["bytes_of_jpeg_data_at_equal_psnr"]
+            weight, own, figures["bytes_of_jpeg_data_at_equal_psnr"]
         ),
     }
 

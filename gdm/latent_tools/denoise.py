@@ -12,8 +12,6 @@ from gdm.data.datamodule import ImageDataModule
 from gdm.evaluation import Likeness
 from gdm.latent_tools.held_out import (
     Split,
-    first,
-    images_back,
     places,
     refuse_empty,
     refuse_without_code_vectors,
@@ -111,7 +109,7 @@ class Denoise(Tool):
             "denoised": self._picture(subjects, data, seed, at_strength),
             "strengths": self._curves(measured, clean),
         }
-        return Found(record, pictured, remark=told_the_class(subjects).strip())
+        return Found(record, pictured, remark=told_the_class(subjects))
 
     def _measured(
         self, subjects: Sequence[Subject], data: ImageDataModule, strength: float, seed: int
@@ -132,7 +130,7 @@ class Denoise(Tool):
         seed: int,
         figures: dict[str, dict[str, float]],
     ) -> Tensor:
-        shown = first(data, self.split, self.num_shown, "cpu")
+        shown = next(data.batches(self.split, self.num_shown))
         index = shown.index.tolist()
         noisy = NOISES[self.noise](shown.x, index, self.strength, seed)
         rows = [shown.x, noisy, *(_restored(each, noisy, shown.label) for each in subjects)]
@@ -162,4 +160,4 @@ class Denoise(Tool):
 def _restored(subject: Subject, noisy: Tensor, label: Tensor) -> Tensor:
     """Return what the codes of noisy images give back: (N, C, H, W), (N,) -> (N, C, H, W)."""
     model = subject.model
-    return images_back(model, noisy.to(model.device), label.to(model.device)).cpu()
+    return evaluation.images_back(model, noisy.to(model.device), label.to(model.device)).cpu()

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from gdm import distances
 from gdm.latent import TINY, GaussianMixture
 
 NEIGHBOURS = 5  # whose classes name a point
@@ -84,11 +85,8 @@ def class_areas(codes: Tensor, label: Tensor, num_classes: int) -> Tensor:
 def nearest_class(points: Tensor, codes: Tensor, label: Tensor, k: int = NEIGHBOURS) -> Tensor:
     """Return the class that most of the k nearest codes of each point have: (M, D) -> (M,)."""
     k, count = min(k, len(codes)), int(label.max()) + 1
-    near = [
-        torch.cdist(part, codes).topk(k, largest=False).indices  # (B, k)
-        for part in points.split(1000)
-    ]
-    return one_hot(label[torch.cat(near)], count).sum(1).argmax(1)
+    _, near = distances.nearest(points, [codes], k)
+    return one_hot(label[near], count).sum(1).argmax(1)
 
 
 def apart(p: Tensor, q: Tensor) -> float:

@@ -11,7 +11,7 @@ from gdm.evaluation import CONFIDENT
 from gdm.features import Extractor
 from gdm.latent import TINY
 from gdm.latent_tools import distributions
-from gdm.latent_tools.tool import SPLIT, coded, decoded, probabilities
+from gdm.latent_tools.tool import SPLIT, coded, decoded, grey_levels_changed, probabilities
 from gdm.models.base import GenerativeModel
 from gdm.randomness import normal, uniform
 from gdm.subjects import Subject
@@ -175,8 +175,7 @@ def _steps(
     z = codes[:count, None] + t * path[:, None]  # (P, S + 1, D)
     own = label[:count].repeat_interleave(num_steps + 1)
     images = decoded(model, z.flatten(0, 1), own).unflatten(0, z.shape[:2])
-    change = 127.5 * images.diff(dim=1).square().flatten(2).mean(2).sqrt()
-    return change, images
+    return grey_levels_changed(images), images
 
 
 def _evenness(change: Tensor) -> dict[str, float]:

@@ -11,7 +11,7 @@ from gdm.data.batches import to_float
 from gdm.data.datamodule import ImageDataModule
 from gdm.evaluation import FeatureSet
 from gdm.features import Extractor
-from gdm.latent_tools.tool import Found, Tool, classifier_of
+from gdm.latent_tools.tool import SPLIT, Found, Tool, classifier_of
 from gdm.ranges import Count
 from gdm.subjects import Subject
 
@@ -80,7 +80,7 @@ class Generate(Tool):
         if extractor is None:
             return None
         return evaluation.features_of_split(
-            extractor, data, "validation", self.num_samples, pairwise=False
+            extractor, data, SPLIT, self.num_samples, pairwise=False
         )
 
 

@@ -1,12 +1,12 @@
 """Held-out images, what a model's codes give back of them, and the linear codes beside these."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from gdm.data.batches import Batch, to_float
+from gdm.data.batches import Batch
 from gdm.data.datamodule import ImageDataModule
 from gdm.errors import UserError
 from gdm.latent_tools.tool import (
@@ -42,7 +42,7 @@ def refuse_told_the_class(subjects: Iterable[Subject], why: str) -> None:
 def told_the_class(subjects: Iterable[Subject]) -> str:
     """Return a sentence that names the models that are told more than their codes; or none."""
     names = [subject.name for subject in subjects if subject.model.conditional]
-    return f" Told the class beside the code: {', '.join(names)}." if names else ""
+    return f"Told the class beside the code: {', '.join(names)}." if names else ""
 
 
 def refuse_empty(key: str, values: Sequence, example: str) -> None:
@@ -54,17 +54,6 @@ def refuse_empty(key: str, values: Sequence, example: str) -> None:
 def size_of_code(model: GenerativeModel) -> int:
     """Return how many numbers a code has: as many as a padded image where it is one."""
     return model.latent_dim or model.sample_codes([0])[0].numel()
-
-
-def images_back(model: GenerativeModel, x: Tensor, label: Tensor) -> Tensor:
-    """Return images encoded and decoded: (N, C, H, W), (N,) -> (N, C, H, W) in [-1, 1]."""
-    return model.decode(model.encode(x, label), label)
-
-
-def first(data: ImageDataModule, split: str, count: int, device: torch.device | str) -> Batch:
-    """Return the first images of a split as one batch."""
-    part = data.split(split).select(torch.arange(min(count, len(data.split(split)))))
-    return Batch(to_float(part.images.to(device)), part.labels.to(device), torch.arange(len(part)))
 
 
 def places(batch: Batch) -> list[str]:
@@ -103,11 +92,3 @@ class PrincipalComponents:
     def decode(self, z: Tensor, shape: Sequence[int]) -> Tensor:
         """Return images of codes: (N, dimension) -> (N, *shape) in [-1, 1]."""
         return (self.mean + z @ self.axes[:, : z.shape[1]].T).clamp(-1, 1).reshape(-1, *shape)
-
-
-def batches_of_codes(
-    model: GenerativeModel, data: ImageDataModule, split: str, limit: int
-) -> Iterator[tuple[Batch, Tensor]]:
-    """Yield the first images of a split with their codes, (B, D) on the CPU."""
-    for batch in data.batches(split, device=model.device, limit=limit):
-        yield batch, model.encode(batch.x, batch.label).cpu()

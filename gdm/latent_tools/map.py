@@ -33,7 +33,7 @@ AXES = {"pca": "principal component", "tsne": "t-SNE", "umap": "UMAP"}
 GRID = 200  # points a side that contours are drawn through
 MASSES = (0.5, 0.9, 0.99)  # of the distribution that is sampled, inside the contours
 FEWEST = 10  # images below which there is nothing to map
-QUANTILES_OF = 10_000  # sampled codes that give the lines of a manifold
+QUANTILES_OF = 10_000  # sampled codes that give the lines of a manifold and the contours' levels
 NO_FIGURES = "Codes as large as images are mapped without the figures of codes with few numbers."
 LEGEND = (
     "nats: KL divergences of the codes, at least. off: the share of samples that would have to "
@@ -116,15 +116,18 @@ class Map(Tool):
     def use(
         self, subject: Subject, others: Sequence[Subject], data: ImageDataModule, seed: int
     ) -> Found:
-        few = subject.model.latent_dim is not None
+        model = subject.model
+        few = model.latent_dim is not None
         extractor = classifier_of(subject, data) if few else None
-        part = coded(subject.model, data.split(SPLIT), self.num_images)
-        found = self._maps(subject.model, part, data, seed)
+        part = coded(model, data.split(SPLIT), self.num_images)
+        plane = model.latent_dim == 2
+        many = model.sample_codes(range(QUANTILES_OF), seed=seed).cpu() if plane else None
+        found = self._maps(model, part, many, data, seed)
         record: dict[str, Any] = {"split": SPLIT, "num_images": len(part.z)}
-        if subject.model.latent_dim == 2 and self.manifold:
-            found["manifold"] = self._manifold(subject.model, part, data.class_names[0], seed)
         if not few:
             return Found(record, found, remark=NO_FIGURES)
+        if plane and self.manifold:
+            found["manifold"] = self._manifold(model, part, many, data.class_names[0])
         return self._with_drawbacks(
             Found(record, found), [subject, *others], extractor, data, seed
         )
@@ -158,15 +161,20 @@ class Map(Tool):
         return Found(record, found.pictures | drawn, remark=LEGEND)
 
     def _maps(
-        self, model: GenerativeModel, part: Coded, data: ImageDataModule, seed: int
+        self,
+        model: GenerativeModel,
+        part: Coded,
+        many: Tensor | None,
+        data: ImageDataModule,
+        seed: int,
     ) -> dict[str, Tensor]:
         points = range(self.num_sampled)
         sampled = model.sample_codes(points, seed=seed).cpu()
         images = decoded(model, sampled, model.labels_of(points, None).cpu())
         codes, flat = part.z.flatten(1), sampled.flatten(1)
         names, contours = ("$z_1$", "$z_2$"), None
-        if model.latent_dim == 2:
-            contours = _contours(model, torch.cat([codes, flat]), seed)
+        if many is not None:
+            contours = _contours(model, torch.cat([codes, flat]), many)
         else:
             codes, flat = PROJECTIONS[self.projection](codes, flat, seed)
             names = tuple(f"{AXES[self.projection]} {number}" for number in (1, 2))
@@ -179,11 +187,10 @@ class Map(Tool):
         }
 
     def _manifold(
-        self, model: GenerativeModel, part: Coded, first_class: str, seed: int
+        self, model: GenerativeModel, part: Coded, many: Tensor, first_class: str
     ) -> Tensor:
         follows = hasattr(model, "prior")
-        many = model.sample_codes(range(QUANTILES_OF), seed=seed).cpu() if follows else part.z
-        z, x, y = latent.quantile_grid(many, self.manifold)
+        z, x, y = latent.quantile_grid(many if follows else part.z, self.manifold)
         label = torch.zeros(len(z), dtype=torch.int64)
         whose = "the prior" if follows else "the codes"
         whose += f", as {first_class}" if model.conditional else ""
@@ -191,12 +198,12 @@ class Map(Tool):
         return pictures.manifold(decoded(model, z, label), x, y, labels)
 
 
-def _contours(model: GenerativeModel, codes: Tensor, seed: int) -> pictures.Contours:
+def _contours(model: GenerativeModel, codes: Tensor, many: Tensor) -> pictures.Contours:
     """Return the lines within which shares of what is sampled lie, around the codes: those of the
-    density's logarithm that so many samples exceed.
+    density's logarithm that so many samples, (N, 2), exceed.
     """
-    sampled = model.code_log_prob(model.sample_codes(range(QUANTILES_OF), seed=seed)).cpu()
-    levels = torch.quantile(sampled.double(), 1 - torch.tensor(MASSES, dtype=torch.float64))
+    exceeded = model.code_log_prob(many.to(model.device)).double().cpu()
+    levels = torch.quantile(exceeded, 1 - torch.tensor(MASSES, dtype=torch.float64))
     low, high = codes.min(0).values, codes.max(0).values
     low, high = low - 0.25 * (high - low), high + 0.25 * (high - low)
     x, y = (torch.linspace(float(low[d]), float(high[d]), GRID) for d in (0, 1))

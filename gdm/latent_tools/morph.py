@@ -15,8 +15,10 @@ from gdm.latent_tools.tool import (
     Tool,
     coded,
     decoded,
+    grey_levels_changed,
     refuse_codes_of_images_size,
     refuse_index,
+    refuse_single,
 )
 from gdm.models.base import GenerativeModel
 from gdm.ranges import Count
@@ -57,8 +59,7 @@ class Morph(Tool):
         self.frames_between = frames_between
 
     def refuse(self, subject: Subject, others: Sequence[Subject], data: ImageDataModule) -> None:
-        if self.num_images < 2:
-            raise UserError(f"tool.num_images={self.num_images}: must be at least 2, both ends")
+        refuse_single(self.num_images)
         if self.a == self.b:
             raise UserError(f"tool.a={self.a}: is tool.b too; name two ends")
         if self.of_class == "mean" and subject.model.has_codes:
@@ -154,7 +155,7 @@ def _centre(model: GenerativeModel, seed: int) -> Tensor | float:
 def _facts(path: Tensor, images: Tensor, centre: Tensor | float) -> dict[str, float]:
     """Return how far a path stays from the centre, and how evenly the image changes along it."""
     distance = (path - centre).flatten(1).norm(dim=1)
-    change = 127.5 * images.diff(dim=0).square().flatten(1).mean(1).sqrt()  # in grey levels
+    change = grey_levels_changed(images)
     return {
         "distance_from_centre_at_ends": float(distance[[0, -1]].mean()),
         "distance_from_centre_least": float(distance.min()),

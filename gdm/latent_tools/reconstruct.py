@@ -11,8 +11,6 @@ from gdm.data.datamodule import ImageDataModule
 from gdm.latent_tools.held_out import (
     PrincipalComponents,
     Split,
-    first,
-    images_back,
     places,
     size_of_code,
     told_the_class,
@@ -75,13 +73,14 @@ class Reconstruct(Tool):
             "reconstructions": self._picture(subjects, runs, data),
             "psnr": _psnr_over_size(runs, linear),
         }
-        return Found(record, drawn, remark=_explanation(runs) + told_the_class(subjects))
+        remark = f"{_explanation(runs)} {told_the_class(subjects)}".rstrip()
+        return Found(record, drawn, remark=remark)
 
     def _measured(self, model: GenerativeModel, data: ImageDataModule) -> dict[str, Any]:
         """Return how images come back from the codes of a model, and how sharp they are."""
         likeness, edges, edges_back = evaluation.Likeness(), Moments(), Moments()
         for batch in data.batches(self.split, device=model.device, limit=self.num_images):
-            back = images_back(model, batch.x, batch.label)
+            back = evaluation.images_back(model, batch.x, batch.label)
             likeness.update(back, batch.x)
             edges.update(_edges(batch.x))
             edges_back.update(_edges(back))
@@ -106,11 +105,11 @@ class Reconstruct(Tool):
     def _picture(
         self, subjects: Sequence[Subject], runs: dict[str, Any], data: ImageDataModule
     ) -> Tensor:
-        shown = first(data, self.split, self.num_shown, "cpu")
+        shown = next(data.batches(self.split, self.num_shown))
         rows = [shown.x]
         for each in subjects:
             x, label = shown.x.to(each.model.device), shown.label.to(each.model.device)
-            rows.append(images_back(each.model, x, label).cpu())
+            rows.append(evaluation.images_back(each.model, x, label).cpu())
         names = [
             f"{name}: {run['numbers_in_a_code']} numbers, {run['psnr']:.1f} dB"
             for name, run in runs.items()

@@ -109,7 +109,7 @@ def name_of(tool: Tool) -> str:
 def apply(
     tool: Tool, subject: Subject, others: Sequence[Subject], data: ImageDataModule, seed: int
 ) -> Found:
-    """Return what a tool finds, with what it depends on; refuse what makes no sense before."""
+    """Return what a tool finds, with what it depends on; what makes no sense has been refused."""
     subjects.prepare([subject, *others], data)
     with ExitStack() as stack:
         for each in (subject, *others):  # the weights are those that were asked for
@@ -266,6 +266,19 @@ def probabilities(extractor: Extractor, x: Tensor) -> Tensor:
     """Return the classes' probabilities of images in [-1, 1]: (N, C, H, W) -> (N, K)."""
     parts = (extractor(part).probabilities.cpu() for part in x.split(EVALUATION_BATCH))
     return torch.cat(list(parts))
+
+
+def grey_levels_changed(images: Tensor) -> Tensor:
+    """Return by how much each image differs from the one before it, in grey levels a pixel (root
+    mean square): (..., T, C, H, W) in [-1, 1] -> (..., T - 1).
+    """
+    return 127.5 * images.diff(dim=-4).square().flatten(-3).mean(-1).sqrt()
+
+
+def refuse_single(num_images: int) -> None:
+    """Refuse a strip that has not both its ends."""
+    if num_images < 2:
+        raise UserError(f"tool.num_images={num_images}: must be at least 2, both ends")
 
 
 def refuse_without_codes(subject: Subject, takes: str = WITH_CODES) -> None:

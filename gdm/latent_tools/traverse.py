@@ -8,7 +8,6 @@ from torch import Tensor
 
 from gdm import evaluation, latent, pictures
 from gdm.data.datamodule import ImageDataModule
-from gdm.errors import UserError
 from gdm.latent_tools.tool import (
     SPLIT,
     Found,
@@ -17,6 +16,7 @@ from gdm.latent_tools.tool import (
     decoded,
     refuse_codes_of_images_size,
     refuse_index,
+    refuse_single,
 )
 from gdm.models.base import GenerativeModel
 from gdm.ranges import Count, Natural, Positive
@@ -48,8 +48,7 @@ class Traverse(Tool):
         self.reach = reach
 
     def refuse(self, subject: Subject, others: Sequence[Subject], data: ImageDataModule) -> None:
-        if self.num_images < 2:
-            raise UserError(f"tool.num_images={self.num_images}: must be at least 2, both ends")
+        refuse_single(self.num_images)
         refuse_codes_of_images_size(subject)
         if subject.model.has_codes:
             refuse_index(self.index, data, "tool.index")
