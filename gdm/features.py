@@ -20,6 +20,7 @@ from gdm.data.sources import FashionMNIST, FashionMNISTMini
 from gdm.errors import UserError
 from gdm.files import durable_replacement
 from gdm.models.classifier import Classifier
+from gdm.moved import upgraded
 from gdm.recipes import build
 
 log = logging.getLogger(__name__)
@@ -130,7 +131,10 @@ def read_classifier(path: Path) -> tuple[Classifier, dict[str, int]]:
         with safe_open(path, "pt") as file:
             facts = file.metadata()
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        model, held_out = build(json.loads(facts["model"]), "model"), json.loads(facts["held_out"])
+        model, held_out = (
+            build(upgraded(json.loads(facts["model"])), "model"),
+            json.loads(facts["held_out"]),
+        )
         if not isinstance(model, Classifier):
             raise TypeError(f"its model is a {type(model).__name__}")
         if not all(isinstance(count, int) for count in held_out.values()):

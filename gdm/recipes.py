@@ -58,11 +58,13 @@ THIRD_PARTY = {
 }
 # The rooms whose classes a recipe may name. Others write files, or act on recipes.
 ROOMS = (
+    "images",
     "adversarial",
     "augmentation",
     "priors",
     "ema",
     "networks",
+    "predictions",
     "samplers",
     "models",
     "data",

@@ -18,6 +18,7 @@ import yaml
 from gdm import checkpoints
 from gdm.errors import UserError
 from gdm.files import write_text
+from gdm.moved import upgraded
 from gdm.recipes import build
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class Run:
             raise UserError(f"{path} is not readable YAML: {error}") from None
         if not isinstance(recipe, dict):
             raise UserError(f"{path} holds no recipe")
-        return recipe
+        return upgraded(recipe)
 
     def write_recipe(self, recipe: dict[str, Any], overrides: list[str]) -> None:
         """Write down what makes the run, before it starts or goes on; overrides are added."""

@@ -36,6 +36,12 @@ class Schedule(ABC):
         return 2 * (alpha_t.log() - sigma_t.log())
 
 
+def alpha_sigma(schedule: Schedule, t: Tensor) -> tuple[Tensor, Tensor]:
+    """Return alpha_t and sigma_t as factors of images: (N,), () -> (N, 1, 1, 1) each, float32."""
+    alpha_t, sigma_t = schedule(t)
+    return alpha_t.float().view(-1, 1, 1, 1), sigma_t.float().view(-1, 1, 1, 1)
+
+
 class TrainingTimes:
     """The times that a model is trained at: u in [0, 1) -> t in (0, 1].
 

@@ -9,7 +9,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import isfinite
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NotRequired,
+    Required,
+    Union,
+    Unpack,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from gdm.errors import UserError
 from gdm.recipes import (
@@ -108,14 +119,27 @@ def _check_arguments(
 def schema(target: Callable) -> dict[str, Any]:
     """Return the arguments that a recipe may give a target of gdm, with their annotations."""
     hints = _hints(target)
-    parameters = inspect.signature(target).parameters.values()
-    swallowing = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    named = [each.name for each in parameters if each.kind not in swallowing]
-    return {name: hints.get(name, Any) for name in named}
+    allowed = {}
+    for each in inspect.signature(target).parameters.values():
+        if get_origin(hints.get(each.name)) is Unpack:  # **shared: Unpack[Shared], as PEP 692
+            (shared,) = get_args(hints[each.name])
+            written = get_type_hints(shared, include_extras=True)
+            allowed |= {name: _without_required(hint) for name, hint in written.items()}
+        elif each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD):
+            allowed[each.name] = hints.get(each.name, Any)
+    return allowed
+
+
+def _without_required(hint: Any) -> Any:
+    return get_args(hint)[0] if get_origin(hint) in (Required, NotRequired) else hint
 
 
 def _needs(target: Callable, name: str) -> bool:
-    return inspect.signature(target).parameters[name].default is inspect.Parameter.empty
+    """Whether a recipe must give an argument: defaults of gdm's models are for Python alone."""
+    parameters = inspect.signature(target).parameters
+    is_shared = name not in parameters
+    is_ours = target.__module__.startswith("gdm.models.")
+    return is_ours or is_shared or parameters[name].default is inspect.Parameter.empty
 
 
 def _hints(target: Callable) -> dict[str, Any]:

@@ -48,9 +48,8 @@ class Tiny(GenerativeModel):
 
     def __init__(self, like: GenerativeModel) -> None:
         super().__init__(
-            like.channels, like.resolution, like.native_resolution, like.num_classes,
-            like.optimizer, like.learning_rate, ema=None, max_gradient_norm=None,
-        )  # fmt: skip
+            facts=like.facts, optimizer=like.optimizer, learning_rate=like.learning_rate
+        )
         self.matrix = torch.nn.Linear(self.native_resolution**2, 1)
 
     def training_step(self, batch, batch_idx: int) -> dict[str, torch.Tensor]:
@@ -213,7 +212,7 @@ def compare_training(
 
 def sampling() -> None:
     """Samples a second of the default U-Net by 25 steps of DDIM: our way against a bare loop."""
-    plain = ("sampler=ddim", "model.prediction=epsilon", "model.autoguidance=1")
+    plain = ("sampler=ddim", "prediction=epsilon", "model.autoguidance=1")
     model, few = build(recipe_of("model=ddpm", *plain)["model"], "model").eval(), 100
 
     def ours() -> float:

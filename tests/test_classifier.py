@@ -103,8 +103,9 @@ def test_augmentation_moves_and_mirrors_each_image_by_itself():
 @pytest.mark.parametrize(("native", "resolution", "channels"), [(13, 16, 1), (60, 64, 3)])
 def test_other_kinds_of_images_are_padded_by_the_classifier(native, resolution, channels):
     model = classifier(
-        f"dataset.native_resolution={native}", f"dataset.resolution={resolution}",
-        f"dataset.channels={channels}", "dataset.num_classes=7", "model.num_features=24",
+        f"dataset.facts.native_resolution={native}", f"dataset.facts.resolution={resolution}",
+        f"dataset.facts.channels={channels}", "dataset.facts.num_classes=7",
+        "model.num_features=24",
     ).eval()  # fmt: skip
     x = torch.rand(5, channels, native, native) * 2 - 1
     found, probabilities = model.features_and_probabilities(x)

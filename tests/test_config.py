@@ -125,15 +125,15 @@ def test_the_default_is_a_vae_on_the_bundled_data(line):
 
 
 def test_a_recipe_is_plain_and_resolved(line):
-    line("dataset.channels=3")
-    assert line.recipe["model"]["channels"] == 3
+    line("dataset.facts.channels=3")
+    assert line.recipe["model"]["facts"]["channels"] == 3
     assert yaml.safe_load(yaml.safe_dump(line.recipe)) == line.recipe
 
 
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
-        ("density=gaussian", "model.density: VAE takes no density; it takes channels"),
+        ("density=gaussian", "model.density: VAE takes no density; it takes latent_dim"),
         ("model.optimizer.lr=-1", "model.optimizer.lr=-1: must be a number, above 0"),
         ("model.latent_dim=0", "model.latent_dim=0: must be a whole number, at least 1"),
         ("trainer.precision=8", "trainer.precision=8: must be one of 32-true, bf16-mixed"),

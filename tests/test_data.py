@@ -17,6 +17,7 @@ from gdm.data.batches import TrainBatches, to_float
 from gdm.data.datamodule import ImageDataModule, order_of_holding_out
 from gdm.data.sources import MNIST, FashionMNIST, FashionMNISTMini, IdxFile, IdxSource, Images
 from gdm.errors import UserError
+from gdm.images import ImageFacts
 from gdm.recipes import build
 from gdm.signatures import check
 
@@ -68,16 +69,10 @@ def small_class(archive, arrays) -> type[IdxSource]:
 
 
 def data_module(source, **changed) -> ImageDataModule:
-    arguments = {
-        "channels": 1,
-        "resolution": 8,
-        "native_resolution": 4,
-        "num_classes": 10,
-        "batch_size": 7,
-        "validation_size": 30,
-        "binarize": False,
-    }
-    return ImageDataModule(source, **(arguments | changed))
+    sizes = {"channels": 1, "resolution": 8, "native_resolution": 4, "num_classes": 10}
+    facts = ImageFacts(**{name: changed.pop(name, size) for name, size in sizes.items()})
+    arguments = {"batch_size": 7, "validation_size": 30, "binarize": False}
+    return ImageDataModule(source, facts, **(arguments | changed))
 
 
 @pytest.fixture
@@ -415,14 +410,14 @@ def test_binarised_images_are_black_and_white_and_have_their_own_fingerprint(
     [
         ({"validation_size": 100}, r"dataset\.validation_size=100: must leave some of the 100"),
         ({"batch_size": 71}, r"dataset\.batch_size=71: must be at most 70"),
-        ({"num_classes": 9}, r"dataset\.num_classes=9: the images have 10"),
-        ({"channels": 3}, r"dataset\.channels .*\(3, 4, 4\), but it is \(1, 4, 4\)"),
+        ({"num_classes": 9}, r"dataset\.facts\.num_classes=9: the images have 10"),
+        ({"channels": 3}, r"dataset\.facts\.channels .*\(3, 4, 4\), but it is \(1, 4, 4\)"),
         ({"native_resolution": 5}, r"native_resolution .*\(1, 5, 5\), but it is \(1, 4, 4\)"),
     ],
 )
 def test_data_that_are_not_as_described_are_refused(small_class, archive, changed, message):
     with pytest.raises(UserError, match=message):
-        data_module(small_class(str(archive)), **changed).prepare()
+        data_module(small_class(str(archive)), **dict(changed)).prepare()
 
 
 def test_images_are_never_shrunk(small_class):

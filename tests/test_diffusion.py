@@ -10,10 +10,12 @@ from torch.distributions import Normal
 
 from gdm import evaluation, losses, runs, sampling
 from gdm.data.batches import to_float
-from gdm.models.diffusion import guided
+from gdm.errors import UserError
+from gdm.guidance import guided
 from gdm.networks.unet import SmallUNet, UNet, num_multiply_adds
 from gdm.recipes import build
 from gdm.samplers import Heun
+from gdm.schedules import alpha_sigma
 from gdm.signatures import check
 from gdm.training import layout
 
@@ -37,9 +39,9 @@ def images() -> torch.Tensor:
 @pytest.mark.parametrize(
     ("model", "overrides"),
     [
-        ("ddpm", ("model.prediction=epsilon",)),
-        ("ddpm", ("model.prediction=x_0",)),
-        ("ddpm", ("model.prediction=v",)),
+        ("ddpm", ("prediction=epsilon",)),
+        ("ddpm", ("prediction=x_0",)),
+        ("ddpm", ("prediction=v",)),
         ("ddpm", ("schedule=linear",)),
         ("edm", ()),
         ("flow_matching", ()),
@@ -49,14 +51,32 @@ def test_a_perfect_prediction_gives_the_image_back(model, overrides, images):
     model = built(model, *overrides)
     t = model.times(torch.linspace(0.02, 0.98, len(images)))
     epsilon = torch.randn_like(images)
-    alpha, sigma = model.amounts(t)
+    alpha, sigma = alpha_sigma(model.schedule, t)
     x_t = alpha * images + sigma * epsilon
-    estimate = model.estimate(x_t, model.target(images, epsilon, t), t)
+    target = model.prediction.target(images, epsilon, alpha, sigma)
+    estimate = model.prediction.estimate(x_t, target, alpha, sigma)
     torch.testing.assert_close(estimate, images, rtol=0, atol=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("overrides", "needed"),
+    [
+        (("model=ddpm", "prediction=velocity"), "Velocity needs a schedule of class Straight"),
+        (("model=edm", "prediction=v"), "V needs a schedule of class Discrete"),
+        (
+            ("model=flow_matching", "schedule=karras"),
+            "Velocity needs a schedule of class Straight",
+        ),
+        (("model=ddpm", "prediction=x_0", "schedule=straight"), "DDPM needs .* class Discrete"),
+    ],
+)
+def test_a_prediction_refuses_a_schedule_that_its_formulas_do_not_hold_for(overrides, needed):
+    with pytest.raises(UserError, match=needed):
+        build(composed(*overrides)["model"], "model")
+
+
 def test_an_epsilon_network_is_trained_on_the_noise_itself(images):
-    model = built("ddpm", "model.prediction=epsilon")
+    model = built("ddpm", "prediction=epsilon")
     model.network.forward = lambda x, time, label: torch.zeros_like(x)
     epsilon = torch.randn_like(images)
     t = model.times(torch.rand(len(images)))
@@ -71,10 +91,11 @@ def test_what_edms_network_sees_and_predicts_has_variance_one_at_every_noise():
     model.network.forward = lambda x, time, label: seen.append(x) or x
     for u in (0.02, 0.5, 0.98):
         t = model.times(torch.tensor([u])).expand(400)
-        alpha, sigma = model.amounts(t)
-        model.predicted(model.network, alpha * x_0 + sigma * epsilon, t, None)
+        alpha, sigma = alpha_sigma(model.schedule, t)
+        model.predict(alpha * x_0 + sigma * epsilon, t, None)
+        target = model.prediction.target(x_0, epsilon, alpha, sigma)
         assert float(seen[-1].std()) == pytest.approx(1, abs=0.02)
-        assert float(model.target(x_0, epsilon, t).std()) == pytest.approx(1, abs=0.02)
+        assert float(target.std()) == pytest.approx(1, abs=0.02)
 
 
 def test_edms_noise_in_training_is_that_of_the_paper():
@@ -145,9 +166,11 @@ def test_what_the_network_was_early_in_the_run_guides_samples_away_from_itself(t
     with model.evaluating(averaged=False):
         now = model.denoise(x_t, t.expand(2), None)
         then = model.denoise(x_t, t.expand(2), None, model.guide)
-        torch.testing.assert_close(model.autoguided(None)(x_t, t), then + 2.0 * (now - then))
+        torch.testing.assert_close(
+            model.denoiser(None, autoguided=True)(x_t, t), then + 2.0 * (now - then)
+        )
         model.autoguidance = 1.0
-        torch.testing.assert_close(model.autoguided(None)(x_t, t), now)
+        torch.testing.assert_close(model.denoiser(None, autoguided=True)(x_t, t), now)
     assert model.network_evaluations == model.sampler.network_evaluations
 
 
@@ -242,18 +265,18 @@ def test_a_discretised_gaussian_is_a_distribution_over_the_256_values():
 def test_the_bound_of_gaussian_data_is_its_exact_sum_and_above_the_entropy():
     """Pixels in N(m, s^2), whose posterior at every SNR is known."""
     schedule = ("schedule=linear", "model.schedule.first_beta=4e-4")  # more than a grey level
-    model = built("ddpm", *schedule, "model.prediction=x_0")
+    model = built("ddpm", *schedule, "prediction=x_0")
     mean, deviation, count = 0.1, 0.3, 1000
     generator = torch.Generator().manual_seed(0)
     x = mean + deviation * torch.randn(count, 1, 28, 28, generator=generator)
     x = ((x.clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1
 
-    def exact(network, x_t, t, label):
-        alpha, sigma = model.amounts(t)
+    def exact(x_t, t, label, network):
+        alpha, sigma = alpha_sigma(model.schedule, t)
         gain = alpha * deviation**2 / (alpha**2 * deviation**2 + sigma**2)
         return mean + gain * (x_t - alpha * mean)
 
-    model.predicted = exact
+    model.predict = exact
     with torch.no_grad():
         terms = model.bound(x, torch.zeros(count).long(), range(count))
     bits = {name: values.double() / 28**2 / math.log(2) for name, values in terms.items()}
@@ -271,8 +294,8 @@ def test_the_bound_of_gaussian_data_is_its_exact_sum_and_above_the_entropy():
 
 
 def test_one_drawn_step_of_the_bound_stands_for_the_sum_of_all(images):
-    model = built("ddpm", "model.schedule.num_steps=30", "model.prediction=x_0")
-    model.predicted = lambda network, x_t, t, label: 0.9 * x_t  # good at little noise only
+    model = built("ddpm", "model.schedule.num_steps=30", "prediction=x_0")
+    model.predict = lambda x_t, t, label, network: 0.9 * x_t  # good at little noise only
     x = images[:1].expand(3000, -1, -1, -1)
     with torch.no_grad():
         drawn = model.bound(x, torch.zeros(3000).long(), range(3000))
@@ -280,7 +303,7 @@ def test_one_drawn_step_of_the_bound_stands_for_the_sum_of_all(images):
     snr = model.schedule.log_snr(times).exp()
     for place in range(1, 30):
         t = times[place].expand(50)
-        alpha, sigma = model.amounts(t)
+        alpha, sigma = alpha_sigma(model.schedule, t)
         x_t = alpha * images[:1] + sigma * torch.randn(50, 1, 28, 28)
         error = (images[:1] - (0.9 * x_t).clamp(-1, 1)).square().flatten(1).sum(1).mean()
         whole += 0.5 * float(snr[place - 1] - snr[place]) * float(error)
@@ -307,8 +330,8 @@ def test_the_terms_of_the_bound_add_up_and_are_reported(images):
 def test_codes_of_images_are_noise_and_decode_to_the_images(model, images):
     model = built(model, "model.inversion_steps=60")
 
-    def exact(x_t, t, label, network):  # of data in N(0, 0.5^2), whose flow is known
-        alpha, sigma = model.amounts(t)
+    def exact(x_t, t, label):  # of data in N(0, 0.5^2), whose flow is known
+        alpha, sigma = alpha_sigma(model.schedule, t)
         return alpha * 0.25 / (alpha**2 * 0.25 + sigma**2) * x_t
 
     model.denoise = exact
@@ -346,7 +369,7 @@ def test_the_experiment_is_the_paper():
     assert decay == pytest.approx(0.9999, abs=1e-8)
     assert model["schedule"]["_target_"] == "gdm.schedules.Linear"
     assert model["schedule"]["num_steps"] == model["sampler"]["num_steps"] == 1000
-    assert model["prediction"] == "epsilon"
+    assert model["prediction"]["_target_"] == "gdm.predictions.Epsilon"
     assert model["log_snr_deviation"] is None
     assert model["optimizer"]["lr"] == 2e-4
     assert model["network"]["dropout"] == 0.1

@@ -73,8 +73,9 @@ def test_networks_begin_as_in_the_paper():
 
 def test_the_paper_has_its_own_numbers():
     recipe = composed("experiment=dcgan_paper")["model"]
+    recipe["facts"] |= {"channels": 3, "resolution": 64, "native_resolution": 64}
     torch.manual_seed(0)
-    model = build(recipe | {"channels": 3, "resolution": 64, "native_resolution": 64}, "model")
+    model = build(recipe, "model")
     assert len(weights(model.generator)) == 3_576_704
     assert len(weights(model.discriminator)) == 2_765_568
     assert sum(isinstance(m, torch.nn.BatchNorm2d) for m in model.discriminator.modules()) == 3

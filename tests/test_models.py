@@ -1,5 +1,7 @@
 """Every model on every kind of image: it learns, samples, encodes and decodes."""
 
+import inspect
+
 import pytest
 import torch
 from conftest import ROOT, composed, small
@@ -8,10 +10,11 @@ from sklearn.datasets import load_digits, load_sample_images
 from torch.utils.data import DataLoader
 
 from gdm.data.batches import Batch, to_float
-from gdm.recipes import build
+from gdm.recipes import build, locate
 
 MODELS = sorted(path.stem for path in (ROOT / "configs" / "model").glob("*.yaml"))
 COUNT = 32
+ONLY_CONFIGURED = {"autoguidance"}  # needs a guide, which is kept in the course of a run
 
 
 def photographs(resolution: int) -> torch.Tensor:
@@ -42,13 +45,13 @@ def model_for(model: str, kind: str):
     """Return a small model for a kind of image, and a batch of these."""
     images, resolution = KINDS[kind]
     recipe = composed(f"model={model}", *small(model))["model"]
-    facts = {
-        "latent_dim": 4,
+    recipe["facts"] |= {
         "channels": images.shape[1],
         "resolution": resolution,
         "native_resolution": images.shape[-1],
     }
-    recipe |= {name: fact for name, fact in facts.items() if name in recipe}
+    if "latent_dim" in recipe:
+        recipe["latent_dim"] = 4
     torch.manual_seed(0)
     label = torch.arange(len(images)) % 10
     batch = Batch(to_float(images), label, torch.arange(len(images)))
@@ -153,3 +156,23 @@ def test_gradients_are_clipped_to_their_norm():
     model.on_before_optimizer_step(optimizer)
     squared = sum(float(p.grad.square().sum()) for p in model.parameters() if p.requires_grad)
     assert squared**0.5 == pytest.approx(0.5, rel=1e-3)
+
+
+@pytest.mark.parametrize("model", ["vae", "autoencoder", "ddpm", "dcgan", "classifier"])
+def test_a_models_numbers_in_python_are_those_of_its_options(model):
+    node = composed(f"model={model}")["model"]
+    target = locate(node)
+    defaults = {
+        name: parameter.default
+        for name, parameter in inspect.signature(target.__init__).parameters.items()
+        if isinstance(parameter.default, bool | int | float) and name not in ONLY_CONFIGURED
+    }
+    assert defaults
+    assert {name: node[name] for name in defaults} == defaults
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_constructor_has_at_most_12_arguments_of_its_own(model):
+    target = locate(composed(f"model={model}")["model"])
+    own = set(inspect.signature(target.__init__).parameters) - {"self", "shared"}
+    assert len(own) <= 12

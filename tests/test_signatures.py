@@ -22,10 +22,13 @@ ADAM = {
 SGD = {"_target_": "torch.optim.SGD", "_partial_": True, "lr": 0.1, "momentum": 0.0}
 VAE = {
     "_target_": "gdm.models.vae.VAE",
-    "channels": 1,
-    "resolution": 32,
-    "native_resolution": 28,
-    "num_classes": 10,
+    "facts": {
+        "_target_": "gdm.images.ImageFacts",
+        "channels": 1,
+        "resolution": 32,
+        "native_resolution": 28,
+        "num_classes": 10,
+    },
     "latent_dim": 4,
     "width": 8,
     "beta": 1,
@@ -86,7 +89,7 @@ def test_a_good_recipe_passes():
         ),
         ({"optimizer": 0.1}, "model.optimizer=0.1: must be a _target_ with _partial_: true"),
         ({"learning_rate": None}, "model.learning_rate=null: must be a _target_ of class Learn"),
-        ({"schedule": RATE}, "model.schedule: VAE takes no schedule; it takes channels, resol"),
+        ({"schedule": RATE}, "model.schedule: VAE takes no schedule; it takes latent_dim, lik"),
         ({"latent_dims": 3}, "model.latent_dims: VAE takes no latent_dims; did you mean latent_d"),
         (
             {"learning_rate": RATE | {"warmup_share": 1.5}},

@@ -14,6 +14,7 @@ from torch.distributions import (
 )
 
 from gdm import losses
+from gdm.images import ImageFacts
 from gdm.learning_rates import Constant
 from gdm.models.vae import VAE
 from gdm.moments import Moments
@@ -24,7 +25,7 @@ LATENT_DIM, PIXELS, SIGMA = 2, 16 * 16, 0.3
 
 def vae(**changes) -> VAE:
     arguments = {
-        "channels": 1, "resolution": 16, "native_resolution": 16, "num_classes": 10,
+        "facts": ImageFacts(channels=1, resolution=16, native_resolution=16, num_classes=10),
         "latent_dim": LATENT_DIM, "width": 8, "beta": 1.0, "conditional": False,
         "likelihood": losses.Gaussian(-2.0, True), "prior": StandardNormal,
         "optimizer": partial(torch.optim.Adam, lr=1e-3), "learning_rate": Constant(0.0),

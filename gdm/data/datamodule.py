@@ -11,6 +11,7 @@ from torch import Tensor
 from gdm.data.batches import Batch, TrainBatches, to_float
 from gdm.data.sources import Images, Source
 from gdm.errors import UserError
+from gdm.images import ImageFacts
 from gdm.ranges import Count
 
 EVALUATION_BATCH = 500
@@ -25,10 +26,7 @@ class ImageDataModule(LightningDataModule):
 
     Args:
         source: where the images come from.
-        channels: channels of an image.
-        resolution: pixels a side that the networks see; the images are padded to it.
-        native_resolution: pixels a side of the images themselves.
-        num_classes: number of classes.
+        facts: what is known of the images, which must be so.
         batch_size: images a training batch.
         validation_size: number of training images that are held out.
         binarize: make the images black and white, at half of the range.
@@ -40,25 +38,18 @@ class ImageDataModule(LightningDataModule):
     def __init__(
         self,
         source: Source,
-        channels: Count,
-        resolution: Count,
-        native_resolution: Count,
-        num_classes: Count,
+        facts: ImageFacts,
         batch_size: Count,
         validation_size: Count,
         binarize: bool,
     ) -> None:
         super().__init__()
-        if resolution < native_resolution:
-            raise ValueError(
-                f"resolution={resolution}: images of {native_resolution} pixels are padded to it, "
-                "so it must be at least as large"
-            )
         self.source = source
-        self.channels = channels
-        self.resolution = resolution
-        self.native_resolution = native_resolution
-        self.num_classes = num_classes
+        self.facts = facts
+        self.channels = facts.channels
+        self.resolution = facts.resolution
+        self.native_resolution = facts.native_resolution
+        self.num_classes = facts.num_classes
         self.batch_size = batch_size
         self.validation_size = validation_size
         self.binarize = binarize
@@ -164,12 +155,12 @@ class ImageDataModule(LightningDataModule):
         expected = (self.channels, self.native_resolution, self.native_resolution)
         if shape != expected:
             raise UserError(
-                "dataset.channels and dataset.native_resolution say that an image is "
-                f"{expected}, but it is {shape}"
+                "dataset.facts.channels and dataset.facts.native_resolution say that an image "
+                f"is {expected}, but it is {shape}"
             )
         if len(images.class_names) != self.num_classes:
             raise UserError(
-                f"dataset.num_classes={self.num_classes}: the images have "
+                f"dataset.facts.num_classes={self.num_classes}: the images have "
                 f"{len(images.class_names)} classes"
             )
         return images

@@ -1,18 +1,17 @@
 """Autoencoders: codes without a known distribution."""
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Unpack
 
 import torch
 from torch import Tensor
 
-from gdm.ema import EMA
 from gdm.latent import GaussianMixture
-from gdm.learning_rates import LearningRate
 from gdm.losses import squared_error
-from gdm.models.base import GenerativeModel
+from gdm.models.base import GenerativeModel, Shared
 from gdm.networks.autoencoder import Decoder, Encoder
 from gdm.randomness import normal, uniform
-from gdm.ranges import Count, NonNegative, Positive
+from gdm.ranges import Count, NonNegative
 
 
 class Autoencoder(GenerativeModel):
@@ -22,38 +21,23 @@ class Autoencoder(GenerativeModel):
     denoising autoencoder (Vincent et al. 2008). Nothing shapes the distribution of the codes,
     so to sample, a density is fitted to the codes of training images.
 
-    Args:
-        latent_dim: D, size of a code.
-        width: channels of the networks at half the resolution.
-        noise: standard deviation of what is added to the encoder's input in training, in units
-            of the images' range [-1, 1].
-        density: D -> the density that is fitted to the codes.
-        (the rest as in `GenerativeModel`)
+    The arguments beside its own are those of `GenerativeModel`.
     """
 
     def __init__(
         self,
-        channels: Count,
-        resolution: Count,
-        native_resolution: Count,
-        num_classes: int,
-        latent_dim: Count,
-        width: Count,
-        noise: NonNegative,
-        density: Callable[..., GaussianMixture],
-        optimizer: Callable,
-        learning_rate: LearningRate,
-        ema: EMA | None,
-        max_gradient_norm: Positive | None,
+        latent_dim: Count,  # D, size of a code
+        density: Callable[..., GaussianMixture],  # latent_dim -> what is fitted to the codes
+        width: Count = 32,  # channels of the networks at half the resolution
+        noise: NonNegative = 0.0,  # std of what is added to the input in training
+        **shared: Unpack[Shared],
     ) -> None:
-        super().__init__(
-            channels, resolution, native_resolution, num_classes,
-            optimizer, learning_rate, ema, max_gradient_norm,
-        )  # fmt: skip
+        super().__init__(**shared)
         self.latent_dim = latent_dim
         self.noise = noise
-        self.encoder = Encoder(channels, resolution, width, latent_dim)
-        self.decoder = Decoder(channels, resolution, width, latent_dim)
+        sizes = {"channels": self.channels, "resolution": self.resolution, "width": width}
+        self.encoder = Encoder(**sizes, num_features=latent_dim)
+        self.decoder = Decoder(**sizes, num_features=latent_dim)
         self.density = density(latent_dim=latent_dim)
         self.average(self.encoder, self.decoder)
 

@@ -2,17 +2,38 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Required, TypedDict
 
 import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 from torch.nn.functional import one_hot, pad
+from torch.optim import Adam
 
 from gdm.ema import EMA
-from gdm.learning_rates import LearningRate
+from gdm.images import ImageFacts
+from gdm.learning_rates import Constant, LearningRate
 from gdm.moments import Moments
 from gdm.randomness import seed_default_generators
-from gdm.ranges import Count, Positive
+from gdm.ranges import Positive
+
+CONSTANT = Constant(warmup_share=0.0)
+
+
+class Shared(TypedDict, total=False):
+    """What every model's constructor takes: `**shared: Unpack[Shared]`."""
+
+    facts: Required[ImageFacts]
+    optimizer: Callable
+    learning_rate: LearningRate
+    ema: EMA | None
+    max_gradient_norm: Positive | None
+
+
+class SharedByConditional(Shared, total=False):
+    """The same, of a model that can be told the class."""
+
+    conditional: bool
 
 
 class GenerativeModel(LightningModule):
@@ -24,7 +45,8 @@ class GenerativeModel(LightningModule):
     padded to `resolution`.
 
     Args:
-        channels, resolution, native_resolution, num_classes: facts of the data set.
+        facts: what is known of the data set's images.
+        conditional: tell the model the class.
         optimizer: parameters -> optimizer.
         learning_rate: progress in [0, 1] -> factor of the optimizer's rate.
         ema: the average of the weights that samples and evaluation use; None for none.
@@ -32,27 +54,27 @@ class GenerativeModel(LightningModule):
     """
 
     headline: tuple[str, ...] = ("loss",)  # the figures that the progress bar shows
-    conditional: bool = False  # whether samples can be asked for by label
     latent_dim: int | None = None  # size of a code or a latent; None where it is an image
     batches_in_cycle: int = 1  # after so many, what a training step does comes again
     network_evaluations: int = 1  # passes through a network that one sample takes
 
     def __init__(
         self,
-        channels: Count,
-        resolution: Count,
-        native_resolution: Count,
-        num_classes: int,
-        optimizer: Callable,
-        learning_rate: LearningRate,
-        ema: EMA | None,
-        max_gradient_norm: Positive | None,
+        facts: ImageFacts,
+        conditional: bool = False,
+        optimizer: Callable = Adam,
+        learning_rate: LearningRate = CONSTANT,
+        ema: EMA | None = None,
+        max_gradient_norm: Positive | None = None,
     ) -> None:
         super().__init__()
-        self.channels = channels
-        self.resolution = resolution
-        self.native_resolution = native_resolution
-        self.num_classes = num_classes
+        self.facts = facts
+        self.channels = facts.channels
+        self.resolution = facts.resolution
+        self.native_resolution = facts.native_resolution
+        self.num_classes = facts.num_classes
+        self.conditional = conditional
+        self.num_labels = facts.num_classes if conditional else 0
         self.optimizer = optimizer
         self.learning_rate = learning_rate
         self.ema = ema

@@ -1,18 +1,17 @@
 """The discriminative model p(class | x), which judges the samples of the generative ones."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Unpack
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, one_hot, softmax
 
 from gdm.augmentation import mirrored, moved
-from gdm.ema import EMA
-from gdm.learning_rates import LearningRate
-from gdm.models.base import GenerativeModel
+from gdm.models.base import GenerativeModel, Shared
 from gdm.moments import Moments
 from gdm.networks.classifier import ConvolutionalClassifier
-from gdm.ranges import Count, Natural, Positive, Share
+from gdm.ranges import Count, Natural, Share
 
 NUM_BINS = 15  # of confidence (Guo et al. 2017, section 3)
 IMAGES_IN_CACHE = 64  # a CPU is slower by a third where the maps of a batch leave its cache
@@ -24,45 +23,34 @@ class Classifier(GenerativeModel):
     The discriminative counterpart of the other models: it samples nothing and has no codes. Its
     last hidden layer is the space in which sets of images are compared.
 
-    Args:
-        width: channels of the network at half the resolution.
-        num_features: size of the last hidden layer.
-        dropout: share of the features that are left out in training.
-        label_smoothing: share of the target that is spread over all classes (Szegedy et al.
-            2016, section 7).
-        flip: mirror half of the training images, left to right.
-        shift: move each training image by up to so many pixels along either axis.
-        (the rest as in `GenerativeModel`)
+    The arguments beside its own are those of `GenerativeModel`.
     """
 
     headline = ("loss", "accuracy")
 
     def __init__(
         self,
-        channels: Count,
-        resolution: Count,
-        native_resolution: Count,
-        num_classes: Count,
-        width: Count,
-        num_features: Count,
-        dropout: Share,
-        label_smoothing: Share,
-        flip: bool,
-        shift: Natural,
-        optimizer: Callable,
-        learning_rate: LearningRate,
-        ema: EMA | None,
-        max_gradient_norm: Positive | None,
+        width: Count = 32,  # channels of the network at half the resolution
+        num_features: Count = 128,  # size of the last hidden layer
+        dropout: Share = 0.0,  # of the features are left out in training
+        label_smoothing: Share = 0.0,  # of the target goes to all classes (Szegedy et al. 2016)
+        flip: bool = True,  # mirror half of the training images, left to right
+        shift: Natural = 1,  # move each training image by up to so many pixels along either axis
+        **shared: Unpack[Shared],
     ) -> None:
-        super().__init__(
-            channels, resolution, native_resolution, num_classes,
-            optimizer, learning_rate, ema, max_gradient_norm,
-        )  # fmt: skip
+        super().__init__(**shared)
+        if self.num_classes < 2:
+            raise ValueError("a classifier needs images of two classes at least")
         self.label_smoothing = label_smoothing
         self.flip = flip
         self.shift = shift
         self.network = ConvolutionalClassifier(
-            channels, resolution, num_classes, width, num_features, dropout
+            channels=self.channels,
+            resolution=self.resolution,
+            num_classes=self.num_classes,
+            width=width,
+            num_features=num_features,
+            dropout=dropout,
         )
         self.average(self.network)
 

@@ -1,89 +1,29 @@
 """Denoising diffusion probabilistic models."""
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Literal
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from gdm.ema import EMA
-from gdm.learning_rates import LearningRate
 from gdm.losses import discretised_gaussian_log_prob
 from gdm.models.diffusion import Diffusion
 from gdm.moments import Moments
 from gdm.randomness import normal, uniform
-from gdm.ranges import Count, NonNegative, Positive, PositiveShare, Share
-from gdm.samplers import Sampler
-from gdm.schedules import Discrete
+from gdm.schedules import Discrete, alpha_sigma
 
-PER_TIME = 1000.0  # what the network's embedding calls t = 1, as in a schedule of 1000 steps
 TYPICAL_VARIANCE = 0.25  # of pixels, by which steps of the bound are drawn
 NUM_PARTS = 10  # of the times, whose terms of the bound are reported
 
 
 class DDPM(Diffusion):
-    """Minimises E || epsilon - epsilon_theta(x_t, t) ||^2 (Ho et al. 2020, equation 14).
+    """Denoising diffusion with T steps of noise, and its variational bound on log p(x).
 
-    Instead of the noise the network may predict the image itself, or the velocity
-    v = alpha_t epsilon - sigma_t x_0 (Salimans and Ho 2022, section 4).
-
-    Args:
-        (the arguments of `Diffusion`, and)
-        prediction: what the network predicts.
+    With `Epsilon` it minimises E || epsilon - epsilon_theta(x_t, t) ||^2 (Ho et al. 2020, equation
+    14). The arguments are those of `Diffusion`.
     """
 
-    def __init__(
-        self,
-        channels: Count,
-        native_resolution: Count,
-        num_classes: Count,
-        network: Callable[..., nn.Module],
-        schedule: Discrete,
-        sampler: Sampler,
-        log_snr_mean: float,
-        log_snr_deviation: Positive | None,
-        conditional: bool,
-        label_dropout: Share,
-        guidance: NonNegative,
-        guide_share: PositiveShare | None,
-        autoguidance: NonNegative,
-        inversion_steps: Count,
-        flip: bool,
-        optimizer: Callable,
-        learning_rate: LearningRate,
-        ema: EMA | None,
-        max_gradient_norm: Positive | None,
-        prediction: Literal["epsilon", "x_0", "v"] = "epsilon",
-    ) -> None:
-        super().__init__(
-            channels, native_resolution, num_classes, network, schedule, sampler,
-            log_snr_mean, log_snr_deviation, conditional, label_dropout, guidance,
-            guide_share, autoguidance, inversion_steps, flip,
-            optimizer, learning_rate, ema, max_gradient_norm,
-        )  # fmt: skip
-        self.prediction = prediction
-
-    def predicted(
-        self, network: nn.Module, x_t: Tensor, t: Tensor, label: Tensor | None
-    ) -> Tensor:
-        return network(x_t, PER_TIME * t, label)
-
-    def target(self, x_0: Tensor, epsilon: Tensor, t: Tensor) -> Tensor:
-        if self.prediction == "epsilon":
-            return epsilon
-        if self.prediction == "x_0":
-            return x_0
-        alpha_t, sigma_t = self.amounts(t)
-        return alpha_t * epsilon - sigma_t * x_0
-
-    def estimate(self, x_t: Tensor, prediction: Tensor, t: Tensor) -> Tensor:
-        if self.prediction == "x_0":
-            return prediction
-        alpha_t, sigma_t = self.amounts(t)
-        if self.prediction == "epsilon":
-            return (x_t - sigma_t * prediction) / alpha_t
-        return alpha_t * x_t - sigma_t * prediction
+    schedule_kind = Discrete
 
     # The variational bound ----------------------------------------------------------------------
 
@@ -121,12 +61,12 @@ class DDPM(Diffusion):
         x_0, num_steps = self.pad(x), self.schedule.num_steps
         shape = x_0.shape[1:]
         one = torch.ones(len(x), dtype=torch.float64, device=x.device)
-        alpha_1, sigma_1 = self.amounts(one)
+        alpha_1, sigma_1 = alpha_sigma(self.schedule, one)
         variance = sigma_1**2
         prior = 0.5 * (variance + (alpha_1 * x_0) ** 2 - 1 - variance.log())
 
         first, noise = one / num_steps, normal(index, shape, 0, "first step").to(x.device)
-        alpha, sigma = self.amounts(first)
+        alpha, sigma = alpha_sigma(self.schedule, first)
         mean = self.denoise(alpha * x_0 + sigma * noise, first, label).clamp(-1, 1)
         reconstruction = -discretised_gaussian_log_prob(x_0, mean, (sigma / alpha).log())
 
@@ -138,7 +78,7 @@ class DDPM(Diffusion):
         u = uniform(index, (), 0, "step of the bound").double()
         step = torch.searchsorted(chance.cumsum(0), u).clamp(max=num_steps - 2)
         t = times[step + 1].to(x.device)
-        alpha_t, sigma_t = self.amounts(t)
+        alpha_t, sigma_t = alpha_sigma(self.schedule, t)
         noise = normal(index, shape, 0, "noise of the bound").to(x.device)
         error = x_0 - self.denoise(alpha_t * x_0 + sigma_t * noise, t, label).clamp(-1, 1)
         weight = (0.5 * fall / chance)[step].to(x.device)

@@ -1,80 +1,70 @@
-"""What diffusion models share: from noise to images, from images to noise, and labels."""
+"""Diffusion models: from noise to images, from images to noise, and labels."""
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
+from functools import partial
+from typing import Unpack
 
 import torch
 from torch import Tensor, nn
 
-from gdm.ema import EMA
-from gdm.learning_rates import LearningRate
-from gdm.models.base import GenerativeModel
+from gdm.augmentation import mirrored
+from gdm.guidance import guided
+from gdm.models.base import GenerativeModel, SharedByConditional
+from gdm.predictions import Prediction
 from gdm.randomness import normal, uniform
 from gdm.ranges import Count, NonNegative, Positive, PositiveShare, Share
 from gdm.samplers import LARGE, Denoiser, Heun, Sampler, end_of
-from gdm.schedules import Schedule, TrainingTimes
+from gdm.schedules import Schedule, TrainingTimes, alpha_sigma
 
 SHOWN = 10  # moments of a process in a picture
 
 
 class Diffusion(GenerativeModel):
-    """A network that finds the image in x_t = alpha_t x_0 + sigma_t epsilon, at every time t.
+    """Minimises E || F(x_t, t) - target ||^2, where x_t = alpha_t x_0 + sigma_t epsilon.
 
-    A model says in `predicted`, `target` and `estimate` what its network sees, what it is to
-    predict, and how an estimate of x_0 follows; all else is shared. Images are padded no more
-    than the network needs. Training times are stratified: of a batch of B, one lies in each B-th
-    of their distribution.
+    What the network F predicts is the `prediction`, how signal and noise mix the `schedule`: v or
+    epsilon along the cosine schedule are the loss of `DDPM`, `Preconditioned` along `Karras` is
+    EDM (Karras et al. 2022), `Velocity` along `Straight` is flow matching (Lipman et al. 2023;
+    Liu et al. 2023). Images are padded no more than the network needs. Training times are
+    stratified: of a batch of B, one lies in each B-th of their distribution.
 
-    Args:
-        network: channels, number of labels -> the network (x, time, label) -> prediction.
-        schedule: t -> (alpha_t, sigma_t).
-        sampler: how images are made of noise.
-        log_snr_mean, log_snr_deviation: of the normal distribution of log(alpha_t^2 / sigma_t^2)
-            in training; a deviation of None for uniform times.
-        conditional: tell the network the class.
-        label_dropout: share of the labels that are left out in training, so that the network
-            also learns images of no label (Ho and Salimans 2022).
-        guidance: how far samples are led towards their label: estimates are
-            no_label + guidance (label - no_label). 1 is the conditional model itself, 0 the
-            unconditional one; any other takes two passes through the network.
-        guide_share: the network's weights after this share of a run are kept; None for none.
-        autoguidance: how far samples are led away from what the network was then: estimates are
-            then + autoguidance (now - then), in two passes (Karras et al. 2024, "Guiding a
-            diffusion model with a bad version of itself"). 1 is none, as where labels guide.
-        inversion_steps: Heun's steps from an image to its code, and back.
-        flip: mirror images at random in training.
-        (the rest as in `GenerativeModel`)
+    With labels the network is told the class, and samples can be led towards it: estimates of x_0
+    are no_label + guidance (label - no_label) (Ho and Salimans 2022). Without, they can be led
+    away from what the network was early in the run: then + autoguidance (now - then) (Karras et
+    al. 2024, "Guiding a diffusion model with a bad version of itself"). Either takes two passes.
+
+    The arguments beside its own are those of `GenerativeModel`.
     """
+
+    schedule_kind: type[Schedule] = Schedule  # that a model needs
 
     def __init__(
         self,
-        channels: Count,
-        native_resolution: Count,
-        num_classes: Count,
-        network: Callable[..., nn.Module],
-        schedule: Schedule,
-        sampler: Sampler,
-        log_snr_mean: float,
-        log_snr_deviation: Positive | None,
-        conditional: bool,
-        label_dropout: Share,
-        guidance: NonNegative,
-        guide_share: PositiveShare | None,
-        autoguidance: NonNegative,
-        inversion_steps: Count,
-        flip: bool,
-        optimizer: Callable,
-        learning_rate: LearningRate,
-        ema: EMA | None,
-        max_gradient_norm: Positive | None,
+        network: Callable[..., nn.Module],  # channels, num_labels -> (x, time, label) -> output
+        prediction: Prediction,  # what the network predicts
+        schedule: Schedule,  # t -> (alpha_t, sigma_t)
+        sampler: Sampler,  # how images are made of noise
+        log_snr_mean: float = 0.0,  # of the normal log(alpha_t^2 / sigma_t^2) in training
+        log_snr_deviation: Positive | None = None,  # None: times are uniform
+        label_dropout: Share = 0.1,  # of the labels are left out in training
+        guidance: NonNegative = 1.0,  # towards labels: 1 the conditional model itself, 0 none
+        guide_share: PositiveShare | None = None,  # of a run, when the guide is kept
+        autoguidance: NonNegative = 1.0,  # away from the guide; 1 is none, as where labels guide
+        inversion_steps: Count = 50,  # of Heun, from an image to its code, and back
+        flip: bool = False,  # mirror images at random in training
+        **shared: Unpack[SharedByConditional],
     ) -> None:
-        built = network(channels=channels, num_labels=num_classes if conditional else 0)
-        resolution = -(-native_resolution // built.multiple) * built.multiple
-        super().__init__(
-            channels, resolution, native_resolution, num_classes,
-            optimizer, learning_rate, ema, max_gradient_norm,
-        )  # fmt: skip
-        if guidance != 1 and not conditional:
+        super().__init__(**shared)
+        built = network(channels=self.channels, num_labels=self.num_labels)
+        self.resolution = -(-self.native_resolution // built.multiple) * built.multiple
+        for what, kind in ((prediction, prediction.schedule), (self, self.schedule_kind)):
+            if not isinstance(schedule, kind):
+                raise ValueError(
+                    f"{type(what).__name__} needs a schedule of class {kind.__name__}, and "
+                    f"{type(schedule).__name__} is none"
+                )
+        if guidance != 1 and not self.conditional:
             raise ValueError(
                 f"guidance={guidance} leads towards labels; it needs conditional=true"
             )
@@ -88,10 +78,10 @@ class Diffusion(GenerativeModel):
         self.network = built
         self.guide = None if guide_share is None else deepcopy(built).requires_grad_(False)
         self.register_buffer("guide_images", torch.tensor(0))  # that the guide has seen
+        self.prediction = prediction
         self.schedule = schedule
         self.sampler = sampler
         self.times = TrainingTimes(schedule, log_snr_mean, log_snr_deviation)
-        self.conditional = conditional
         self.label_dropout = label_dropout
         self.guidance = guidance
         self.guide_share = guide_share
@@ -100,29 +90,12 @@ class Diffusion(GenerativeModel):
         self.flip = flip
         self.average(self.network)
 
-    # What a model defines -----------------------------------------------------------------------
-
-    def predicted(
-        self, network: nn.Module, x_t: Tensor, t: Tensor, label: Tensor | None
-    ) -> Tensor:
-        """Return what a network predicts: (N, C, H, W), (N,) float64, (N,) -> (N, C, H, W)."""
-        raise NotImplementedError
-
-    def target(self, x_0: Tensor, epsilon: Tensor, t: Tensor) -> Tensor:
-        """Return what it should predict."""
-        raise NotImplementedError
-
-    def estimate(self, x_t: Tensor, prediction: Tensor, t: Tensor) -> Tensor:
-        """Return the estimate of x_0 that a prediction means."""
-        raise NotImplementedError
-
     # Training -----------------------------------------------------------------------------------
 
     def training_step(self, batch, batch_idx: int) -> dict[str, Tensor]:
         x_0, label = self.pad(batch.x), batch.label
         if self.flip:
-            mirrored = torch.rand(len(x_0), 1, 1, 1, device=x_0.device) < 0.5
-            x_0 = x_0.flip(3).where(mirrored, x_0)
+            x_0 = mirrored(x_0)
         places = torch.arange(len(x_0), dtype=torch.float64)
         t = self.times((places + torch.rand(len(x_0), dtype=torch.float64)) / len(x_0))
         left_out = torch.rand(len(x_0), device=x_0.device) < self.label_dropout
@@ -132,15 +105,25 @@ class Diffusion(GenerativeModel):
 
     def error(self, x_0: Tensor, epsilon: Tensor, t: Tensor, label: Tensor) -> Tensor:
         """Return the mean squared error of the prediction at x_t, (N,)."""
-        alpha_t, sigma_t = self.amounts(t)
-        x_t = alpha_t * x_0 + sigma_t * epsilon
-        prediction = self.predicted(self.network, x_t, t, label).float()
-        return (prediction - self.target(x_0, epsilon, t)).square().flatten(1).mean(1)
+        alpha_t, sigma_t = alpha_sigma(self.schedule, t)
+        output = self.predict(alpha_t * x_0 + sigma_t * epsilon, t, label)
+        target = self.prediction.target(x_0, epsilon, alpha_t, sigma_t)
+        return (output - target).square().flatten(1).mean(1)
 
-    def amounts(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        """Return alpha_t and sigma_t as factors of images: (N,) -> twice (N, 1, 1, 1) float32."""
-        alpha_t, sigma_t = self.schedule(t)
-        return alpha_t.float()[:, None, None, None], sigma_t.float()[:, None, None, None]
+    def predict(
+        self, x_t: Tensor, t: Tensor, label: Tensor | None, network: nn.Module | None = None
+    ) -> Tensor:
+        """Return what a network predicts: (N, C, H, W), (N,) float64, (N,) -> (N, C, H, W).
+
+        Args:
+            x_t, t, label: where, and of which class.
+            network: whose prediction; None for the one that is trained.
+        """
+        _, sigma_t = alpha_sigma(self.schedule, t)
+        seen = self.prediction.network_input(x_t, sigma_t)
+        time = self.prediction.network_time(t, self.schedule)
+        network = self.network if network is None else network
+        return network(seen, time, label).float()
 
     def on_train_batch_start(self, batch, batch_idx: int) -> None:
         if self.guide is not None:
@@ -165,41 +148,32 @@ class Diffusion(GenerativeModel):
 
     # Estimates of x_0 ---------------------------------------------------------------------------
 
+    def denoiser(self, label: Tensor | None, autoguided: bool = False) -> Denoiser:
+        """Return (x_t, t) -> x_0 for samplers, led towards labels, (N,), if they guide.
+
+        Args:
+            label: the classes; None for an estimate without any.
+            autoguided: lead away from what the network was early in the run, if that guides.
+        """
+        if self.guidance == 0:
+            label = None
+        own = partial(self.denoise, label=label)
+        if self.is_guided and label is not None:
+            return guided(own, partial(self.denoise, label=None), self.guidance)
+        if autoguided and self.is_autoguided:
+            early = partial(self.denoise, label=label, network=self.guide)
+            return guided(own, early, self.autoguidance)
+        return own
+
     def denoise(
         self, x_t: Tensor, t: Tensor, label: Tensor | None, network: nn.Module | None = None
     ) -> Tensor:
-        """Return the estimate of x_0: (N, C, H, W), (N,) float64, (N,) -> (N, C, H, W).
-
-        Args:
-            x_t, t, label: where, and of which class.
-            network: whose estimate; None for the one that is trained.
-        """
-        network = self.network if network is None else network
-        prediction = self.predicted(network, x_t, t, label)
-        return self.estimate(x_t, prediction.float(), t)
-
-    def denoiser(self, label: Tensor | None) -> Denoiser:
-        """Return (x_t, t) -> x_0 for samplers, led towards labels, (N,), if there are any."""
-        if not self.is_guided or label is None:
-            return self._towards(label)
-        return guided(self._towards(label), self._towards(None), self.guidance)
-
-    def autoguided(self, label: Tensor | None) -> Denoiser:
-        """Return `denoiser(label)`, led away from what the network was early in the run."""
-        if not self.is_autoguided:
-            return self.denoiser(label)
-        return guided(self.denoiser(label), self._towards(label, self.guide), self.autoguidance)
-
-    def _towards(self, label: Tensor | None, network: nn.Module | None = None) -> Denoiser:
-        """Return a network's own estimate, without a label where there is none or none counts."""
-
-        def denoiser(x_t: Tensor, t: Tensor) -> Tensor:
-            own = label
-            if self.conditional and (label is None or self.guidance == 0):
-                own = torch.full((len(x_t),), self.num_classes, device=x_t.device)
-            return self.denoise(x_t, t.to(x_t.device).expand(len(x_t)), own, network)
-
-        return denoiser
+        """Return the estimate of x_0 that `predict` means; `t` may be a scalar."""
+        if self.conditional and label is None:
+            label = torch.full((len(x_t),), self.num_classes, device=x_t.device)
+        t = t.to(x_t.device).expand(len(x_t))
+        output = self.predict(x_t, t, label, network)
+        return self.prediction.estimate(x_t, output, *alpha_sigma(self.schedule, t))
 
     @property
     def is_guided(self) -> bool:
@@ -230,9 +204,12 @@ class Diffusion(GenerativeModel):
             return normal(indices, shape, seed, f"noise {step}").to(self.device)
 
         start = torch.ones(1, dtype=torch.float64)
-        x_1 = self.amounts(start)[1].to(self.device) * self.sample_codes(indices, label, seed)
+        x_1 = alpha_sigma(self.schedule, start)[1].to(self.device) * self.sample_codes(
+            indices, label, seed
+        )
         yield start[0], x_1
-        denoiser = self.autoguided(self.labels_of(indices, label) if self.conditional else None)
+        label = self.labels_of(indices, label) if self.conditional else None
+        denoiser = self.denoiser(label, autoguided=True)
         yield from self.sampler.path(denoiser, self.schedule, x_1, noise)
 
     def sample_codes(
@@ -248,15 +225,15 @@ class Diffusion(GenerativeModel):
         et al. 2021, section 4.3): (N, C, H, W) in [-1, 1] -> (N, C, R, R), about standard normal.
         """
         times = self._inversion_times().flip(0)
-        alpha, _ = self.amounts(times[:1].to(x.device))
+        alpha, _ = alpha_sigma(self.schedule, times[:1].to(x.device))
         x_1 = self._flow(alpha * self.pad(x), times, label)
-        return x_1 / self.amounts(times[-1:].to(x.device))[1]
+        return x_1 / alpha_sigma(self.schedule, times[-1:].to(x.device))[1]
 
     @torch.no_grad()
     def decode(self, z: Tensor, label: Tensor | None = None) -> Tensor:
         """Return the images of codes: (N, C, R, R) -> (N, C, H, W) in [-1, 1]."""
         times = self._inversion_times()
-        x = self._flow(self.amounts(times[:1].to(z.device))[1] * z, times, label)
+        x = self._flow(alpha_sigma(self.schedule, times[:1].to(z.device))[1] * z, times, label)
         x_0 = self.denoiser(label)(x, times[-1])
         return self.crop(x_0).clamp(-1, 1)
 
@@ -293,31 +270,19 @@ class Diffusion(GenerativeModel):
         epsilon = normal(index, x_0.shape[1:], 0, "forward process").to(x.device)
         forward = []
         for t in torch.linspace(0, 1, SHOWN, dtype=torch.float64):
-            alpha_t, sigma_t = self.amounts(t.to(x.device).expand(len(x)))
+            alpha_t, sigma_t = alpha_sigma(self.schedule, t.to(x.device).expand(len(x)))
             forward.append(_shown(alpha_t * x_0 + sigma_t * epsilon, alpha_t, sigma_t))
         last = self.sampler.num_steps
         shown = set(torch.linspace(0, last, min(SHOWN, last + 1)).round().int().tolist())
         backward = []
         for step, (t, x_t) in enumerate(self.backward_process(index, label)):
             if step in shown:
-                amounts = self.amounts(t.to(x.device).expand(len(x)))
+                amounts = alpha_sigma(self.schedule, t.to(x.device).expand(len(x)))
                 backward.append(_shown(x_t, *amounts))
         return {
             "forward": self.crop(torch.stack(forward, 1)),
             "backward": self.crop(torch.stack(backward, 1)),
         }
-
-
-def guided(with_label: Denoiser, without: Denoiser, guidance: float) -> Denoiser:
-    """Return a denoiser that goes beyond one in its direction from another (Ho and Salimans 2022,
-    equation 6, with guidance = 1 + w).
-    """
-
-    def denoiser(x_t: Tensor, t: Tensor) -> Tensor:
-        start = without(x_t, t)
-        return start + guidance * (with_label(x_t, t) - start)
-
-    return denoiser
 
 
 def _shown(x_t: Tensor, alpha_t: Tensor, sigma_t: Tensor) -> Tensor:

@@ -3,19 +3,20 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Unpack
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Adam
 
 from gdm.adversarial import Objective, Penalty, Targets
 from gdm.augmentation import Augmentation
-from gdm.ema import EMA
 from gdm.errors import UserError
-from gdm.learning_rates import LearningRate
-from gdm.models.base import GenerativeModel
+from gdm.models.base import GenerativeModel, SharedByConditional
 from gdm.randomness import normal, seed_default_generators
 from gdm.ranges import Count, NonNegative, Positive
 
+TRUE_TARGETS = Targets(smoothing=0.0, flipped=0.0, noise=0.0)
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
@@ -24,64 +25,36 @@ class GAN(GenerativeModel):
     tell from real ones, while D learns to tell them (Goodfellow et al. 2014).
 
     Which losses the two minimise is the `objective`. With labels it is the conditional GAN (Mirza
-    and Osindero 2014). The average of G's weights is what is sampled and judged.
+    and Osindero 2014). The average of G's weights is what is sampled and judged. Instance noise is
+    Arjovsky and Bottou's (2017, section 3).
 
-    Args:
-        latent_dim: D, size of a latent.
-        conditional: tell both networks the label.
-        generator: channels, resolution, latent_dim, num_labels -> G.
-        discriminator: channels, resolution, num_labels -> D.
-        objective: what the two players minimise.
-        penalty: cost of D's slope; None for none.
-        max_weight: D's weights are kept within this bound (Arjovsky et al. 2017); None for none.
-        num_discriminator_steps: batches on which D learns for each on which G does.
-        targets: what D is told about the images.
-        augmentation: how images are changed before D sees them.
-        instance_noise: standard deviation of noise on the images that D sees, at the start; it
-            falls to 0 over the run (Arjovsky and Bottou 2017, section 3).
-        optimizer, discriminator_optimizer: of G and of D; the learning rate's factor is for both.
-        (the rest as in `GenerativeModel`)
+    The arguments beside its own are those of `GenerativeModel`.
     """
 
     headline = ("discriminator_loss", "generator_loss")
 
     def __init__(
         self,
-        channels: Count,
-        resolution: Count,
-        native_resolution: Count,
-        num_classes: int,
-        latent_dim: Count,
-        conditional: bool,
-        generator: Callable[..., nn.Module],
-        discriminator: Callable[..., nn.Module],
-        objective: Objective,
-        penalty: Penalty | None,
-        max_weight: Positive | None,
-        num_discriminator_steps: Count,
-        targets: Targets,
-        augmentation: Augmentation,
-        instance_noise: NonNegative,
-        optimizer: Callable,
-        discriminator_optimizer: Callable,
-        learning_rate: LearningRate,
-        ema: EMA | None,
-        max_gradient_norm: Positive | None,
+        generator: Callable[..., nn.Module],  # channels, resolution, latent_dim, num_labels -> G
+        discriminator: Callable[..., nn.Module],  # channels, resolution, num_labels -> D
+        objective: Objective,  # what the two players minimise
+        latent_dim: Count = 100,  # D, size of a latent
+        penalty: Penalty | None = None,  # cost of D's slope; None for none
+        max_weight: Positive | None = None,  # bound of D's weights (Arjovsky et al. 2017); or None
+        num_discriminator_steps: Count = 1,  # batches D learns on for each on which G does
+        targets: Targets = TRUE_TARGETS,  # what D is told about the images
+        augmentation: Augmentation | None = None,  # of what D sees; None for none
+        instance_noise: NonNegative = 0.0,  # std on what D sees at first, falling to 0 (below)
+        discriminator_optimizer: Callable = Adam,  # of D; `optimizer` is G's
+        **shared: Unpack[SharedByConditional],
     ) -> None:
-        super().__init__(
-            channels, resolution, native_resolution, num_classes,
-            optimizer, learning_rate, ema, max_gradient_norm,
-        )  # fmt: skip
+        super().__init__(**shared)
         self.automatic_optimization = False  # there are two optimizers, which take turns
         self.latent_dim = latent_dim
-        self.conditional = conditional
-        num_labels = num_classes if conditional else 0
-        self.generator = generator(
-            channels=channels, resolution=resolution, latent_dim=latent_dim, num_labels=num_labels
-        )
-        self.discriminator = discriminator(
-            channels=channels, resolution=resolution, num_labels=num_labels
-        )
+        shape = {"channels": self.channels, "resolution": self.resolution}
+        shape |= {"num_labels": self.num_labels}
+        self.generator = generator(latent_dim=latent_dim, **shape)
+        self.discriminator = discriminator(**shape)
         self.objective = objective
         has_batch_norm = any(isinstance(m, BATCH_NORMS) for m in self.discriminator.modules())
         if penalty is not None and has_batch_norm:
@@ -158,7 +131,9 @@ class GAN(GenerativeModel):
 
     def shown(self, x: Tensor) -> Tensor:
         """Return what D is shown of native images: padded, augmented and noisy."""
-        x = self.augmentation(self.pad(x))
+        x = self.pad(x)
+        if self.augmentation is not None:
+            x = self.augmentation(x)
         if self.instance_noise:
             deviation = self.instance_noise * (1 - self.batches_seen / self.num_batches)
             x = x + deviation * torch.randn_like(x)

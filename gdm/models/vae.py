@@ -2,19 +2,18 @@
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Unpack
 
 import torch
 from torch import Tensor
 
-from gdm.ema import EMA
-from gdm.learning_rates import LearningRate
 from gdm.losses import Likelihood, bits_per_dimension, gaussian_log_density
-from gdm.models.base import GenerativeModel
+from gdm.models.base import GenerativeModel, SharedByConditional
 from gdm.moments import Moments
 from gdm.networks.autoencoder import Decoder, Encoder
 from gdm.priors import Prior
 from gdm.randomness import normal, uniform
-from gdm.ranges import Count, NonNegative, Positive
+from gdm.ranges import Count, NonNegative
 
 ACTIVE = 0.01  # variance of a code's mean over the data above which a unit carries something
 
@@ -26,47 +25,37 @@ class VAE(GenerativeModel):
     beta above 1 it is the beta-VAE (Higgins et al. 2017); with labels, the conditional VAE (Sohn
     et al. 2015), whose encoder and decoder are both told the class.
 
-    Args:
-        latent_dim: D, size of a code.
-        width: channels of the networks at half the resolution.
-        beta: weight of the KL in the objective; the reported ELBO knows no beta.
-        conditional: condition on the label.
-        likelihood: p(x | z).
-        prior: D, number of labels -> p(z), or p(z | label) of a conditional model.
-        (the rest as in `GenerativeModel`)
+    The arguments beside its own are those of `GenerativeModel`.
     """
 
     headline = ("reconstruction", "kl")
 
     def __init__(
         self,
-        channels: Count,
-        resolution: Count,
-        native_resolution: Count,
-        num_classes: Count,
-        latent_dim: Count,
-        width: Count,
-        beta: NonNegative,
-        conditional: bool,
-        likelihood: Likelihood,
-        prior: Callable[..., Prior],
-        optimizer: Callable,
-        learning_rate: LearningRate,
-        ema: EMA | None,
-        max_gradient_norm: Positive | None,
+        latent_dim: Count,  # D, size of a code
+        likelihood: Likelihood,  # p(x | z)
+        prior: Callable[..., Prior],  # latent_dim, num_labels -> p(z), or p(z | label)
+        width: Count = 32,  # channels of the networks at half the resolution
+        beta: NonNegative = 1.0,  # weight of the KL in the loss; the reported ELBO knows no beta
+        **shared: Unpack[SharedByConditional],
     ) -> None:
-        super().__init__(
-            channels, resolution, native_resolution, num_classes,
-            optimizer, learning_rate, ema, max_gradient_norm,
-        )  # fmt: skip
+        super().__init__(**shared)
         self.latent_dim = latent_dim
         self.beta = beta
-        self.conditional = conditional
-        num_label_channels = num_classes if conditional else 0
-        self.encoder = Encoder(channels + num_label_channels, resolution, width, 2 * latent_dim)
-        self.decoder = Decoder(channels, resolution, width, latent_dim + num_label_channels)
+        self.encoder = Encoder(
+            channels=self.channels + self.num_labels,
+            resolution=self.resolution,
+            width=width,
+            num_features=2 * latent_dim,
+        )
+        self.decoder = Decoder(
+            channels=self.channels,
+            resolution=self.resolution,
+            width=width,
+            num_features=latent_dim + self.num_labels,
+        )
         self.likelihood = likelihood
-        self.prior = prior(latent_dim=latent_dim, num_labels=max(num_label_channels, 1))
+        self.prior = prior(latent_dim=latent_dim, num_labels=max(self.num_labels, 1))
         self.average(self.encoder, self.decoder, self.likelihood, self.prior)
 
     def training_step(self, batch, batch_idx: int) -> dict[str, Tensor]:
