@@ -1,4 +1,4 @@
-"""Randomness is a function of seed, purpose and place: these very numbers, and independent ones."""
+"""Randomness is a function of seed, purpose and place: these numbers, and independent ones."""
 
 import pytest
 import torch
