@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LEFT_TO_RIGHT = """
-    errors ranges files randomness schedules learning_rates losses adversarial augmentation
+    errors ranges metrics files randomness schedules learning_rates losses adversarial augmentation
     moments distances latent priors ema pictures networks samplers models data recipes signatures
     checkpoints runs features inception forward_process sampling evaluation subjects protocol
     quality_cost health latent_tools callbacks console training config

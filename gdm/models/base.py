@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Literal
 
 import torch
 from pytorch_lightning import LightningModule
@@ -19,9 +20,9 @@ class GenerativeModel(LightningModule):
     """A model of images x: (N, channels, native_resolution, native_resolution) in [-1, 1].
 
     A model says what is optimised in `training_step` and makes images in `sample`. Where it has
-    codes it also offers `encode(x)` and `decode(z)`; where it has a likelihood,
-    `log_likelihood(x)`. Images enter and leave in their native resolution; networks see them
-    padded to `resolution`.
+    codes it also offers `encode(x)` and `decode(z)`; where it weighs codes that it draws for an
+    image, `log_likelihood(x)`. Images enter and leave in their native resolution; networks see
+    them padded to `resolution`.
 
     Args:
         channels, resolution, native_resolution, num_classes: facts of the data set.
@@ -36,6 +37,7 @@ class GenerativeModel(LightningModule):
     latent_dim: int | None = None  # size of a code or a latent; None where it is an image
     batches_in_cycle: int = 1  # after so many, what a training step does comes again
     network_evaluations: int = 1  # passes through a network that one sample takes
+    likelihood_kind: Literal["exact", "bound"] | None = None  # what `figures` tell of log p(x)
 
     def __init__(
         self,
@@ -120,6 +122,11 @@ class GenerativeModel(LightningModule):
     def has_codes(self) -> bool:
         """Whether it encodes images and decodes codes."""
         return callable(getattr(self, "encode", None))
+
+    @property
+    def weighs_codes(self) -> bool:
+        """Whether it has the importance-weighted bound on log p(x), `log_likelihood`."""
+        return callable(getattr(self, "log_likelihood", None))
 
     @property
     def makes_images(self) -> bool:

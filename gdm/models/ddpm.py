@@ -33,6 +33,8 @@ class DDPM(Diffusion):
         prediction: what the network predicts.
     """
 
+    likelihood_kind = "bound"
+
     def __init__(
         self,
         channels: Count,

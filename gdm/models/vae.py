@@ -37,6 +37,7 @@ class VAE(GenerativeModel):
     """
 
     headline = ("reconstruction", "kl")
+    likelihood_kind = "bound"
 
     def __init__(
         self,
