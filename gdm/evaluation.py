@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn.functional import one_hot
 from torchmetrics.functional.image import structural_similarity_index_measure
@@ -21,8 +20,8 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 from gdm import distances
 from gdm.data.batches import to_float
 from gdm.data.datamodule import EVALUATION_BATCH, ImageDataModule
-from gdm.features import Extractor, Features
-from gdm.files import cache_folder, durable_replacement
+from gdm.features import Extractor, Features, read_checked, write_checked
+from gdm.files import cache_folder
 from gdm.metrics import METRICS
 from gdm.models.base import GenerativeModel
 from gdm.moments import JointMoments, Moments
@@ -109,8 +108,8 @@ def features_of_split(
     """
     path = _cache_path(extractor, data, split)
     try:
-        kept = load_file(path)
-    except (OSError, SafetensorError):  # not there yet, or damaged
+        kept, _ = read_checked(path)
+    except (OSError, SafetensorError, ValueError):  # not there yet, or damaged
         kept = _computed(extractor, data, split)
         _keep(kept, path)
     labels = data.split(split).labels if extractor.class_names is not None else None
@@ -308,8 +307,7 @@ def _cache_path(extractor: Extractor, data: ImageDataModule, split: str) -> Path
 
 def _keep(features: dict[str, Tensor], path: Path) -> None:
     try:
-        with durable_replacement(path) as temporary:
-            save_file(features, temporary)
+        write_checked(features, {}, path)
     except (OSError, SafetensorError) as error:
         log.warning("could not keep features in %s (%s); they are computed again", path, error)
 

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT, SHORT, composed, resumed, small, trained
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch.nn.functional import avg_pool2d
 
 from gdm import console, distances, evaluation, features, metrics, protocol, runs, sampling
@@ -182,6 +184,27 @@ def test_features_of_a_split_are_computed_once(data, tmp_path, monkeypatch):
         path.write_bytes(path.read_bytes()[:-100])
     repaired = evaluation.features_of_split(extractor, data, "test")
     assert torch.equal(first.features, repaired.features)
+
+
+def test_kept_features_that_are_damaged_are_computed_again(data, tmp_path, monkeypatch):
+    monkeypatch.setenv("GDM_DATA", str(tmp_path))
+    whole = evaluation.features_of_split(Blocks(), data, "validation").features
+    (path,) = (tmp_path / "features").iterdir()
+    kept = load_file(path)
+    with safe_open(path, "pt") as file:
+        facts = file.metadata()
+    nan = kept["features"].clone()
+    nan[3, 5] = torch.nan
+    for damaged in (kept["features"][:500].contiguous(), nan):
+        for told in (facts, None):
+            save_file({"features": damaged}, path, told)
+            again = evaluation.features_of_split(Blocks(), data, "validation").features
+            assert torch.equal(again, whole)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    assert torch.equal(evaluation.features_of_split(Blocks(), data, "validation").features, whole)
+    assert torch.equal(load_file(path)["features"], kept["features"])  # and kept as they were
 
 
 def test_a_cache_that_cannot_be_written_only_costs_time(data, tmp_path, monkeypatch, caplog):
