@@ -99,9 +99,12 @@ def refuse_without_images(model: GenerativeModel, run: Run) -> None:
 
 
 def class_number(
-    label: str | int | None, class_names: tuple[str, ...], model: GenerativeModel
+    label: str | int | None,
+    class_names: tuple[str, ...],
+    model: GenerativeModel,
+    key: str = "label",
 ) -> int | None:
-    """Return the number of a class that is named or numbered.
+    """Return the number of a class that is named or numbered at a key; None for None.
 
     Raises:
         UserError: if there is no such class, or the model knows no classes.
@@ -109,8 +112,8 @@ def class_number(
     if label is None:
         return None
     if not model.conditional:
-        raise UserError(f"label={label}: this model was trained without labels; leave label out")
-    return class_called(label, class_names, "label")
+        raise UserError(f"{key}={label}: this model was trained without labels; leave {key} out")
+    return class_called(label, class_names, key)
 
 
 def class_called(called: str | int, class_names: tuple[str, ...], key: str) -> int:
@@ -197,7 +200,8 @@ def write_npz(batches: Iterator[Tensor], count: int, path: Path) -> None:
 
 
 class SampleFile:
-    """Samples of any origin in the field's layout: an .npz with `arr_0`, uint8, N x H x W x C.
+    """Samples of any origin in the field's layout: an .npz with `arr_0`, uint8, N x H x W x C, or
+    N x H x W of grey ones.
 
     Args:
         path: the file.
@@ -236,6 +240,8 @@ class SampleFile:
 
     @contextmanager
     def _opened(self) -> Iterator[IO[bytes]]:
+        if self.path.exists() and not self.path.is_file():  # a pipe would be waited for
+            raise UserError(f"samples={self.path}: is no file; name an .npz with an array arr_0")
         try:
             with zipfile.ZipFile(self.path) as archive, archive.open("arr_0.npy") as file:
                 yield file
@@ -260,9 +266,11 @@ class SampleFile:
             raise UserError(f"samples={self.path}: holds {dtype}; write 8-bit values, 0 to 255")
         if is_fortran:
             raise UserError(f"samples={self.path}: is in Fortran's order; write numpy's own")
+        found = " x ".join(map(str, shape))
+        if len(shape) == 3 and data.channels == 1:  # grey images without their one channel
+            shape = (*shape, 1)
         if len(shape) != 4 or shape[1:] not in allowed or shape[0] < 1:
             expected = " or ".join(f"N x {h} x {w} x {c}" for h, w, c in allowed)
-            found = " x ".join(map(str, shape))
             raise UserError(f"samples={self.path}: holds {found}; must be {expected}")
         return shape
 
