@@ -152,7 +152,12 @@ def destination(options: dict[str, Any], run: Run, changed: dict[str, Any]) -> P
 
 
 def _checked(path: Path, ending: str) -> Path:
-    return named_file(path, f"samples{ending}") if ending else named_folder(path, path)
+    if not ending:
+        return named_folder(path, path)
+    named = named_file(path, f"samples{ending}")
+    if ending == ".png":
+        pictures.refuse_ending(path, (ending,))
+    return named
 
 
 def write(

@@ -139,6 +139,14 @@ def test_what_cannot_be_written_is_said_before_anything_is_drawn(kind, example, 
         sampling.destination({"format": "png", "to": str(tmp_path / "file")}, Run(tmp_path), {})
 
 
+def test_a_grid_of_pixels_is_no_drawing(tmp_path):
+    for name in ("samples.pdf", "samples.svg", "samples"):
+        with pytest.raises(UserError, match=rf"to=.*{name}: a picture of this kind is written as"):
+            sampling.destination({"format": "grid", "to": str(tmp_path / name)}, Run(tmp_path), {})
+    options = {"format": "grid", "to": str(tmp_path / "samples.PNG")}
+    assert sampling.destination(options, Run(tmp_path), {}) == tmp_path / "samples.PNG"
+
+
 def test_a_model_that_makes_no_images_is_not_sampled(tmp_path):
     model = build(composed("model=classifier", "model.width=8")["model"], "model")
     with pytest.raises(UserError, match="is a Classifier, which makes no images to sample"):
