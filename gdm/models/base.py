@@ -12,8 +12,10 @@ from torch.nn.functional import one_hot, pad
 from gdm.ema import EMA
 from gdm.learning_rates import LearningRate
 from gdm.moments import Moments
-from gdm.randomness import seed_default_generators
+from gdm.randomness import refuse_number, seed_default_generators
 from gdm.ranges import Count, Positive
+
+INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
 class GenerativeModel(LightningModule):
@@ -63,14 +65,20 @@ class GenerativeModel(LightningModule):
 
     # What a family defines ---------------------------------------------------------------------
 
-    def sample(self, indices: Sequence[int], label: Tensor | None = None, seed: int = 0) -> Tensor:
+    def sample(
+        self,
+        indices: Sequence[int],
+        label: int | Sequence[int] | Tensor | None = None,
+        seed: int = 0,
+    ) -> Tensor:
         """Return the images of these indices, (N, C, H, W) in [-1, 1].
 
         Image i depends on (seed, i) alone, not on the batch it is drawn in.
 
         Args:
             indices: the N indices.
-            label: (N,) classes for a conditional model; None spreads the indices over all.
+            label: classes for a conditional model, one for all or (N,); None spreads the indices
+                over all.
             seed: the seed of the whole set of samples.
         """
         raise NotImplementedError
@@ -135,11 +143,38 @@ class GenerativeModel(LightningModule):
 
     # Labels ------------------------------------------------------------------------------------
 
-    def labels_of(self, indices: Sequence[int], label: Tensor | None) -> Tensor:
-        """Return the classes to sample, (N,): those asked for, or all classes in turn."""
+    def labels_of(
+        self, indices: Sequence[int], label: int | Sequence[int] | Tensor | None
+    ) -> Tensor:
+        """Return the classes to sample, (N,): those asked for, or all classes in turn.
+
+        Args:
+            indices: the N indices.
+            label: the class of all, or of each; None for all classes in turn.
+
+        Raises:
+            ValueError: if they are no classes, or not as many as indices.
+        """
+        refuse_number(indices)
         if label is None:
-            label = torch.tensor([index % max(self.num_classes, 1) for index in indices])
-        return label.to(self.device)
+            label = [index % max(self.num_classes, 1) for index in indices]
+        return self._checked(label, len(indices)).to(self.device)
+
+    def _checked(self, label: int | Sequence[int] | Tensor, count: int) -> Tensor:
+        """Return labels as a tensor, (count,), if they are the numbers of classes."""
+        last = max(self.num_classes, 1) - 1
+        wanted = f"must be a class's number, 0 to {last}, or {count} of them, one for each index"
+        try:
+            found = torch.as_tensor(label)
+        except (TypeError, ValueError, RuntimeError):
+            raise ValueError(f"label={label!r}: {wanted}") from None
+        if found.shape not in ((), (count,)):
+            raise ValueError(f"label has the shape {tuple(found.shape)}: {wanted}")
+        if found.numel() and (
+            found.dtype not in INTEGERS or int(found.min()) < 0 or int(found.max()) > last
+        ):
+            raise ValueError(f"label={found.tolist()}: {wanted}")
+        return found.long().expand(count)
 
     def one_hot(self, label: Tensor | None) -> Tensor:
         """Return labels as indicator vectors: (N,) -> (N, num_classes)."""

@@ -106,6 +106,7 @@ class VAE(GenerativeModel):
 
     @torch.no_grad()
     def sample(self, indices: Sequence[int], label: Tensor | None = None, seed: int = 0) -> Tensor:
+        """Decode codes drawn from the prior; arguments as in `GenerativeModel.sample`."""
         label = self.labels_of(indices, label)
         return self.decode(self.sample_codes(indices, label, seed), label)
 
