@@ -88,10 +88,14 @@ def save(picture: Tensor, path: Path, scale: int = 1) -> None:
     """
     from PIL import Image
 
-    picture = picture.repeat_interleave(scale, 1).repeat_interleave(scale, 2)
-    array = picture.permute(1, 2, 0).numpy()  # (H, W, C)
+    array = enlarged(picture, scale).permute(1, 2, 0).numpy()  # (H, W, C)
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(array.squeeze(-1) if array.shape[-1] == 1 else array).save(path, "PNG")
+
+
+def enlarged(picture: Tensor, scale: int) -> Tensor:
+    """Return a picture whose pixels are so many times as large, (C, H, W) -> (C, H', W')."""
+    return picture.repeat_interleave(scale, 1).repeat_interleave(scale, 2)
 
 
 def save_figure(figure: "Figure", path: Path) -> None:
@@ -326,7 +330,7 @@ def image_table(rows: Tensor, row_names: Sequence[str], column_names: Sequence[s
     Args:
         rows: (N, K, C, H, W), floats in [-1, 1] or 8-bit values.
         row_names: (N,), at the left.
-        column_names: (K,), at the top.
+        column_names: (K,), at the top; none for columns that need no name.
 
     Returns:
         8-bit values, (3, H', W').
@@ -334,10 +338,11 @@ def image_table(rows: Tensor, row_names: Sequence[str], column_names: Sequence[s
     from matplotlib.figure import Figure
 
     count, columns, _, height, width = rows.shape
-    gap, dpi, dots = 2, DPI, max(1, round(93 / width))  # dots a pixel, so that pixels stay whole
+    gap, dpi, dots = 2, DPI, math.ceil(84 / width)  # dots a pixel, so that pixels stay whole
     laid = grid(rows.flatten(0, 1), columns, gap)
     inner = [side * dots / dpi for side in (laid.shape[2], laid.shape[1])]  # inches
-    left, top, rest = 0.2 + 0.08 * max(map(len, row_names)), 0.35, 0.08
+    left, rest = 0.2 + 0.08 * max(map(len, row_names)), 0.08
+    top = 0.35 if column_names else rest
     whole = left + inner[0] + rest, top + inner[1] + rest
     figure = Figure(figsize=whole, dpi=dpi)
     axes = figure.add_axes((left / whole[0], rest / whole[1],
@@ -345,7 +350,8 @@ def image_table(rows: Tensor, row_names: Sequence[str], column_names: Sequence[s
     _show(axes, laid)
     axes.set_aspect("auto")  # the axes have the picture's shape but for rounding
     places = [i * (width + gap) + (width - 1) / 2 for i in range(columns)]
-    axes.set_xticks(places, column_names, fontsize=9)
+    if column_names:
+        axes.set_xticks(places, column_names, fontsize=9)
     axes.xaxis.tick_top()
     places = [i * (height + gap) + (height - 1) / 2 for i in range(count)]
     axes.set_yticks(places, row_names, fontsize=9)

@@ -195,7 +195,8 @@ class Judge:
         record["real"]["memorised"] = float(distances.memorised(far).double().mean())
         nearest = data.split("train").images[index[:SHOWN]]  # (SHOWN, NEAREST, C, H, W)
         rows = torch.cat([samples[:SHOWN].unsqueeze(1), nearest], 1)
-        return pictures.grid(rows.flatten(0, 1), NEAREST + 1)
+        names = ["sample", "nearest", *(f"{number}." for number in range(2, NEAREST + 1))]
+        return pictures.image_table(rows, [f"{number}" for number in range(len(rows))], names)
 
 
 def _keeping_first(batches: Iterator[Tensor], count: int, kept: list[Tensor]) -> Iterator[Tensor]:
@@ -260,7 +261,7 @@ def write(judgement: Judgement, path: Path) -> list[Path]:
         write_text(path, json.dumps(judgement.record, indent=2) + "\n")
         if judgement.neighbours is not None:
             written.append(path.with_name(f"{path.stem}-neighbours.png"))
-            pictures.save(judgement.neighbours, written[-1], scale=2)
+            pictures.save(judgement.neighbours, written[-1])
     except OSError as error:
         raise UserError(f"could not write {path} ({error}); to=FILE.json names another") from error
     return written

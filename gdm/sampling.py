@@ -4,7 +4,7 @@ import math
 import time
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -24,6 +24,8 @@ from gdm.ranges import Count, Natural
 from gdm.runs import Run, recipe_hash
 
 COLUMNS = 10
+MOST_NAMED = 100  # rows or columns that are drawn with names; of more there is a plain grid
+SCALE = 2  # screen pixels a side of each pixel of a grid
 PIXELS_AT_A_TIME = 200_000  # a few hundred small images, or one of 448 x 448
 ENDINGS = {"png": "", "npz": ".npz", "grid": ".png"}  # png: a folder with a file an image
 UNREADABLE = (
@@ -81,11 +83,33 @@ def grid(x: Tensor, model: GenerativeModel, label: int | None) -> Tensor:
         model: what made them.
         label: the class that was asked for; None for all.
     """
-    if not model.conditional or label is not None or len(x) < model.num_classes:
+    if not _has_row_a_class(x, model, label):
         return pictures.grid(x, COLUMNS)
+    by_class = _by_class(x, model)
+    return pictures.grid(by_class.flatten(0, 1), by_class.shape[1])
+
+
+def _has_row_a_class(x: Tensor, model: GenerativeModel, label: int | None) -> bool:
+    """Whether samples 0, 1, ... are shown with a row a class."""
+    return model.conditional and label is None and len(x) >= model.num_classes
+
+
+def _by_class(x: Tensor, model: GenerativeModel) -> Tensor:
+    """Return samples whose classes come in turn by their classes: (N, ...) -> (K, N // K, ...)."""
     columns = len(x) // model.num_classes
-    by_class = x[: columns * model.num_classes].unflatten(0, (columns, -1)).transpose(0, 1)
-    return pictures.grid(by_class.flatten(0, 1), columns)
+    return x[: columns * model.num_classes].unflatten(0, (columns, -1)).transpose(0, 1)
+
+
+def picture(
+    x: Tensor, model: GenerativeModel, label: int | None, class_names: Sequence[str]
+) -> Tensor:
+    """Lay samples 0, 1, ... out as `grid` does, enlarged for a screen, with the classes' names
+    beside their rows: (N, C, H, W) -> (C, H', W') 8-bit values."""
+    if _has_row_a_class(x, model, label):
+        by_class = _by_class(x, model)
+        if max(by_class.shape[:2]) <= MOST_NAMED:
+            return pictures.image_table(by_class, class_names, ())
+    return pictures.enlarged(grid(x, model, label), SCALE)
 
 
 def refuse_without_images(model: GenerativeModel, run: Run) -> None:
@@ -165,7 +189,7 @@ def write(
     count: int,
     kind: str,
     path: Path,
-    lay_out: Callable[[Tensor], Tensor] = pictures.grid,
+    lay_out: Callable[[Tensor], Tensor] = lambda x: pictures.enlarged(pictures.grid(x), SCALE),
 ) -> None:
     """Write batches of 8-bit samples, (N, C, H, W).
 
@@ -175,7 +199,7 @@ def write(
         kind: `png` for a file an image in a folder, `npz` for the field's layout (`arr_0`,
             uint8, N x H x W x C), `grid` for one picture.
         path: the file or folder.
-        lay_out: what makes one picture of all.
+        lay_out: what makes one picture of all, as large as it is to be.
     """
     if kind == "png":
         images = (image for batch in batches for image in batch)
@@ -186,7 +210,7 @@ def write(
         if kind == "npz":
             write_npz(batches, count, temporary)
         else:
-            pictures.save(lay_out(torch.cat(list(batches))), temporary, scale=2)
+            pictures.save(lay_out(torch.cat(list(batches))), temporary)
 
 
 def write_npz(batches: Iterator[Tensor], count: int, path: Path) -> None:

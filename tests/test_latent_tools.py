@@ -324,6 +324,8 @@ def test_units_come_by_their_kl_and_a_dead_one_changes_nothing(subject_of, data)
     assert dead["grey_levels_changed"] == pytest.approx(0, abs=1e-4)
     assert min(u["grey_levels_changed"] for u in units if u["unit"] != 3) > 1e-3
     assert found.record["ordered_by"] == "nats"
+    assert "s: a unit's standard deviation over validation images" in found.remark
+    assert "4 of the code's 6 are shown" in found.remark
 
 
 def test_units_without_a_kl_come_by_variance_and_latents_by_what_they_change(

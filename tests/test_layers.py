@@ -67,7 +67,8 @@ def test_packages_do_nothing_when_imported(path):
 
 
 def test_what_a_package_has_is_loaded_when_it_is_asked_for():
-    loaded = f"import sys, {', '.join(LAZY)}; print([m for m in sys.modules if m.split('.')[0] == 'gdm'])"
+    ours = "[name for name in sys.modules if name.split('.')[0] == 'gdm']"
+    loaded = f"import sys, {', '.join(LAZY)}; print({ours})"
     asked = "print('torch' in sys.modules, gdm.errors.UserError.__name__)"
     command = [sys.executable, "-c", f"{loaded}; {asked}"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
