@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from gdm import evaluation, quality_cost
+from gdm import evaluation, metrics, quality_cost
 from gdm.runs import Run
 
 log = logging.getLogger(__name__)
@@ -45,12 +45,8 @@ def report(
     run: Run, record: dict[str, Any], plugins: Sequence[str] = (), makes_images: bool = True
 ) -> None:
     """Print the final figures of a run, and what its user may type next."""
-    table = Table()
-    table.add_column(f"on {record['num_images']:,} {record['split']} images")
-    table.add_column("value", justify="right")
-    for name, value in evaluation.numbers(record).items():
-        table.add_row(name, f"{value:,.4f}")
-    Console().print(table)
+    title = f"on {record['num_images']:,} {record['split']} images"
+    Console().print(_metrics_table(title, record))
     manifest = run.manifest()
     minutes = manifest["seconds"] / 60
     wish = manifest.get("minutes_wished")
@@ -68,19 +64,33 @@ def report(
 def report_judgement(record: dict[str, Any], class_names: Sequence[str]) -> None:
     """Print the figures of a judgement beside those of as many real images."""
     real = record.get("real", {})
-    table = Table()
-    table.add_column(_title(record))
-    table.add_column("value", justify="right")
-    if real:
-        table.add_column(f"{real['n']:,} real images", justify="right")
-    for name, value in evaluation.numbers(record).items():
-        cells = [f"{value:,.4f}"]
-        cells += [f"{real[name]:,.4f}" if name in real else ""] if real else []
-        table.add_row(f"{name}{_remark(name, record)}", *cells)
+    table = _metrics_table(_title(record), record)
     for number, share in enumerate(record.get("class_histogram", [])):
         of_real = f"{real['class_histogram'][number]:.3f}"
-        table.add_row(f"share of {class_names[number]}", f"{share:.3f}", of_real)
+        table.add_row(f"share of {class_names[number]}", f"{share:.3f}", of_real, "", "as real")
     Console().print(table)
+
+
+def _metrics_table(title: str, record: dict[str, Any]) -> Table:
+    """Return the metrics of a record, a row each, with those of real images where there are any,
+    their units, and which way is better."""
+    real = record.get("real", {})
+    table = Table(title=title, title_justify="left")
+    table.add_column("metric", no_wrap=True)
+    table.add_column("value", justify="right", no_wrap=True)
+    if real:
+        table.add_column(f"{real['n']:,} real images", justify="right")
+    table.add_column("unit")
+    table.add_column("better")
+    for name, value in evaluation.numbers(record).items():
+        cells = [_number(value)]
+        cells += [_number(real[name]) if name in real else ""] if real else []
+        table.add_row(name, *cells, metrics.unit(name, record), metrics.better(name))
+    return table
+
+
+def _number(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.4f}"
 
 
 def report_quality_cost(record: dict[str, Any]) -> None:
@@ -156,24 +166,23 @@ def _cell(value: Any) -> str:
     return f"{value:,.3f}" if abs(value) < 100 else f"{value:,.1f}"
 
 
-def _remark(name: str, record: dict[str, Any]) -> str:
-    """Return the unit of a figure, or how many it was made of, where they need to be said."""
-    remarks = {
-        "psnr": "dB, {num_reconstructions} images",
-        "ssim": "{num_reconstructions} images",
-        "memorised": "{num_neighbours} samples",
-        "importance_weighted_bound": "nats, K = {importance_samples}",
-        "elbo": "nats",
-    }
-    return f" ({remarks[name].format(**record)})" if name in remarks else ""
-
-
 def _title(record: dict[str, Any]) -> str:
     if "n" not in record:
         return f"on {record['num_images']:,} {record['split']} images"
     return (
         f"{record['n']:,} samples, {record['num_reference']:,} {record['split']} images,\n"
-        f"{record['extractor']} {record['extractor_checksum']}"
+        f"{record['extractor']} {record['extractor_checksum']}{_trust(record)}"
+    )
+
+
+def _trust(record: dict[str, Any]) -> str:
+    """Say how good the classifier is that samples were judged by, where it knows their classes."""
+    classifier = record.get("classifier")
+    if classifier is None:
+        return ""
+    right, split = classifier["accuracy"], classifier["split"]
+    return (
+        f",\na classifier of {classifier['dataset']}, right on {right:.1%} of the {split} images"
     )
 
 

@@ -1,7 +1,7 @@
 """Schedules as one sees them: alpha_bar over t, and an image on its way to noise."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -13,6 +13,9 @@ from gdm.randomness import normal
 from gdm.ranges import Natural
 from gdm.recipes import build
 from gdm.schedules import Discrete, Schedule
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 POINTS = 501  # of a curve
 MOMENTS = 11  # of the image
@@ -54,16 +57,13 @@ def noised(schedule: Schedule, x_0: Tensor, epsilon: Tensor, t: Tensor) -> Tenso
     return alpha_t * x_0 + sigma_t * epsilon
 
 
-def picture(schedules: dict[str, Discrete], x_0: Tensor, seed: int) -> Tensor:
+def picture(schedules: dict[str, Discrete], x_0: Tensor, seed: int) -> "Figure":
     """Draw schedules above an image that each turns into the same noise.
 
     Args:
         schedules: by their names.
         x_0: the image, (C, H, W) in [-1, 1].
         seed: of the noise.
-
-    Returns:
-        8-bit values, (3, H', W').
     """
     t = torch.linspace(0, 1, POINTS, dtype=torch.float64)
     moments = torch.linspace(0, 1, MOMENTS, dtype=torch.float64)

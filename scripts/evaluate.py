@@ -28,6 +28,7 @@ def evaluate(recipe: dict[str, Any], origin: Origin) -> None:
         model = runs.load(
             origin.run, options["checkpoint"], options["averaged"], recipe, origin.plugins
         ).to(device)
+        protocol.refuse_impossible_bound(model, data, options["importance_samples"])
     extractor = None
     if model is None or model.makes_images:
         extractor = recipes.build(options["extractor"], "extractor", origin.plugins)(

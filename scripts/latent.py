@@ -24,7 +24,7 @@ def use(recipe: dict[str, Any], origin: Origin) -> None:
     folder = tools.destination(tool, run, options["to"])
     found = tools.apply(tool, subject, others, data, options["seed"])
     found.record["overrides"] = origin.overrides
-    written = tools.write(found, folder)
+    written = tools.write(found, folder, tools.folder_for_tensorboard(run, options["to"]))
     console.report_found(found.record)
     print(*written, sep="\n")
 

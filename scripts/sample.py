@@ -28,7 +28,8 @@ def sample(recipe: dict[str, Any], origin: Origin) -> None:
     with model.evaluating(averaged=False):  # the weights are those that were asked for
         evaluation.prepare_sampling(model, data)
         batches = sampling.draw(model, count, label, options["seed"], options["batch_size"])
-        lay_out = partial(sampling.grid, model=model, label=label)
+        names = data.source.class_names
+        lay_out = partial(sampling.picture, model=model, label=label, class_names=names)
         sampling.write(sampling.with_progress(batches, count), count, kind, path, lay_out)
     print(path)
 
