@@ -1,7 +1,7 @@
 """One run, from its recipe to a finished directory."""
 
 import logging
-import resource
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -344,4 +344,11 @@ def device_name(device: torch.device) -> str:
 
 def peak_memory_mib() -> float:
     """Return the most memory that this process has held, in MiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    if sys.platform == "win32":
+        import psutil  # there alone it knows the peak
+
+        return psutil.Process().memory_info().peak_wset / 2**20
+    import resource  # not on Windows
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)  # macOS counts bytes, others KiB

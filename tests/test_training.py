@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -22,7 +23,7 @@ from gdm.callbacks.metrics import Diverged
 from gdm.callbacks.signals import Interrupted
 from gdm.errors import UserError
 from gdm.files import locked
-from gdm.training import Training
+from gdm.training import Training, peak_memory_mib
 
 
 def started(recipe: dict, folder) -> tuple[Training, runs.Run]:
@@ -183,6 +184,26 @@ def test_a_run_that_is_being_trained_is_not_resumed(tmp_path):
     with locked(run.path / ".lock"), pytest.raises(UserError, match="is in use"):
         training.run(run, resume=True)
     assert run.manifest() == before
+
+
+@pytest.mark.parametrize(
+    ("platform", "kernels", "mib"), [("linux", 3 * 2**10, 3), ("darwin", 3 * 2**20, 3)]
+)
+def test_the_peak_of_memory_is_in_the_units_of_the_platform(platform, kernels, mib, monkeypatch):
+    usage = SimpleNamespace(ru_maxrss=kernels)
+    module = SimpleNamespace(RUSAGE_SELF=0, getrusage=lambda who: usage)
+    monkeypatch.setitem(sys.modules, "resource", module)
+    monkeypatch.setattr(sys, "platform", platform)
+    assert peak_memory_mib() == mib
+
+
+def test_the_peak_of_memory_is_known_on_windows(monkeypatch):
+    memory = SimpleNamespace(peak_wset=3 * 2**20)
+    process = SimpleNamespace(memory_info=lambda: memory)
+    monkeypatch.setitem(sys.modules, "psutil", SimpleNamespace(Process=lambda: process))
+    monkeypatch.setitem(sys.modules, "resource", None)
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert peak_memory_mib() == 3
 
 
 def test_a_refused_resume_leaves_the_recipe_as_it_was(short_vae):
