@@ -130,8 +130,9 @@ def test_a_lock_is_refused_while_it_is_held_and_free_afterwards(tmp_path):
 
 def test_a_lock_ends_with_a_process_that_is_killed(tmp_path):
     path = tmp_path / ".lock"
-    hold = f"from gdm.files import locked; from pathlib import Path\nwith locked(Path({str(path)!r})):"
-    words = [sys.executable, "-c", f"{hold} print('held', flush=True); input()"]
+    imports = "from pathlib import Path\nfrom gdm.files import locked"
+    hold = f"with locked(Path({str(path)!r})): print('held', flush=True); input()"
+    words = [sys.executable, "-c", f"{imports}\n{hold}"]
     with subprocess.Popen(words, stdin=-1, stdout=-1, text=True, cwd=ROOT) as process:
         assert process.stdout.readline() == "held\n"
         with pytest.raises(UserError, match="is in use"), locked(path):

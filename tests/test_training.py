@@ -1,6 +1,7 @@
 """The journeys of a run: trained, interrupted, diverged, on a full disk, within its minutes."""
 
 import errno
+import fcntl
 import io
 import json
 import os
@@ -8,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import termios
 import time
 from types import SimpleNamespace
 
@@ -20,7 +22,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from gdm import checkpoints, console, runs
 from gdm.callbacks.metrics import Diverged
-from gdm.callbacks.signals import Interrupted
+from gdm.callbacks.signals import Interrupted, Signals
 from gdm.errors import UserError
 from gdm.files import locked
 from gdm.training import Training, peak_memory_mib
@@ -110,9 +112,57 @@ class Send(Callback):
             os.kill(os.getpid(), self.number)
 
 
+@pytest.fixture
+def default_hangup():
+    """Take SIGHUP as a terminal's programs do, even where the tests run under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+def test_a_run_under_nohup_outlives_its_terminal(default_hangup):
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signals = Signals()
+    with signals.listening():
+        signals.on_train_start(None, None)
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+        assert signal.getsignal(signal.SIGUSR1) == signals._on_signal
+    assert signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL
+
+
+def test_a_terminal_that_is_closed_does_not_keep_the_run_from_saving(tmp_path, short_vae):
+    ours, theirs = os.openpty()
+    process = command(*SHORT, *LONGER, f"outputs={tmp_path}", stdin=theirs, stderr=theirs,
+                      stdout=theirs, preexec_fn=lambda: _lead(theirs))  # fmt: skip
+    os.close(theirs)
+    wait_for(lambda: on_record(1, tmp_path), process)
+    os.close(ours)
+    assert process.wait(timeout=120) == 129
+    run = runs.find("last", tmp_path)
+    assert run.manifest()["status"] == "interrupted"
+    assert (run.checkpoints / checkpoints.LAST).exists()
+
+
+def _lead(terminal: int) -> None:
+    """Make this process the leader of a terminal's session, which the hangup goes to."""
+    os.setsid()
+    fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("first", [True, False])
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_saves_and_stops_with_its_exit_status(number, status, first, tmp_path, short_vae):
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [
+        (signal.SIGTERM, 143),
+        (signal.SIGINT, 130),
+        (signal.SIGHUP, 129),
+        (signal.SIGUSR1, 128 + signal.SIGUSR1),
+    ],
+)
+def test_a_signal_saves_and_stops_with_its_exit_status(
+    number, status, first, tmp_path, short_vae, default_hangup
+):
     training, run = started(composed(*SHORT), tmp_path)
     training.callbacks = (
         {"send": Send(number, 5)} | training.callbacks
@@ -376,27 +426,32 @@ def test_what_the_machine_lacks_is_refused(trainer, words):
 
 def command(*arguments: str, **options) -> subprocess.Popen:
     words = [sys.executable, str(ROOT / "scripts" / "train.py"), *arguments]
-    return subprocess.Popen(words, stderr=subprocess.PIPE, text=True, cwd=ROOT, **options)
+    options = {"stderr": subprocess.PIPE} | options
+    return subprocess.Popen(words, text=True, cwd=ROOT, **options)
 
 
 def wait_for(condition, process: subprocess.Popen, seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
-        assert process.poll() is None, process.stderr.read()
+        assert process.poll() is None, process.stderr and process.stderr.read()
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+LONGER = ("budget.images=50000", "callbacks.validation.times=100")
+
+
+def on_record(images: int, folder) -> bool:
+    """Whether a run below a folder has been looked at after so many images."""
+    lines = [json.loads(line) for path in folder.glob("*/*/*/metrics.jsonl")
+             for line in path.read_text().splitlines() if line.endswith("}")]  # fmt: skip
+    return any(line["images"] >= images for line in lines)
 
 
 def killed_at(images: int, folder, number: int, *overrides: str) -> tuple[runs.Run, int]:
     """Start the command, and send a signal once so many images are on record."""
     process = command(*SHORT, *overrides, f"outputs={folder}")
-
-    def on_record() -> bool:
-        lines = [json.loads(line) for path in folder.glob("*/*/*/metrics.jsonl")
-                 for line in path.read_text().splitlines() if line.endswith("}")]  # fmt: skip
-        return any(line["images"] >= images for line in lines)
-
-    wait_for(on_record, process)
+    wait_for(lambda: on_record(images, folder), process)
     process.send_signal(number)
     process.communicate(timeout=120)
     return runs.find("last", folder), process.returncode
@@ -426,8 +481,7 @@ def test_the_command_resumes_after_kill_9_anywhere(model, images, tmp_path):
 
 
 def test_the_command_saves_on_sigterm_and_exits_with_143(tmp_path):
-    longer = ("budget.images=50000", "callbacks.validation.times=100")
-    run, status = killed_at(1, tmp_path, signal.SIGTERM, *longer)  # once training has begun
+    run, status = killed_at(1, tmp_path, signal.SIGTERM, *LONGER)  # once training has begun
     assert status == 143
     assert run.manifest()["status"] == "interrupted"
     assert (run.checkpoints / checkpoints.LAST).exists()
