@@ -1,6 +1,7 @@
 """What a run says to its user: the log, the final table, and what to type next."""
 
 import logging
+import threading
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -22,6 +23,13 @@ def log_to_console() -> None:
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     # what the trainer recommends for other loaders and for its own logging
     warnings.filterwarnings("ignore", module="pytorch_lightning")
+    threading.excepthook = _say_of_thread
+
+
+def _say_of_thread(arguments: threading.ExceptHookArgs) -> None:
+    """Leave a full disk, under a thread that writes curves, to whoever waits for the thread."""
+    if not isinstance(arguments.exc_value, OSError):
+        threading.__excepthook__(arguments)
 
 
 @contextmanager

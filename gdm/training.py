@@ -19,7 +19,7 @@ from gdm.callbacks.signals import Interrupted, Signals
 from gdm.callbacks.stopwatch import Stopwatch
 from gdm.callbacks.tensorboard import TensorBoard
 from gdm.callbacks.together import Together, defines, first_of
-from gdm.callbacks.validation import Validation
+from gdm.callbacks.validation import Validation, named_figures
 from gdm.console import logging_to
 from gdm.data.datamodule import ImageDataModule
 from gdm.errors import UserError
@@ -28,7 +28,7 @@ from gdm.files import locked
 from gdm.models.base import GenerativeModel
 from gdm.randomness import seed_default_generators
 from gdm.ranges import Natural
-from gdm.recipes import build, flat
+from gdm.recipes import build
 from gdm.runs import Run, surroundings
 
 log = logging.getLogger(__name__)
@@ -191,23 +191,24 @@ class Training:
         device = device_name(trainer.strategy.root_device)
         run.keep(lambda: run.describe(device=device))
         with model.evaluating():
-            record = self._final_record(run)
+            record = self._final_record(run, trainer.loggers)
             validation = first_of(self.callbacks.values(), Validation)
             if validation is not None and validation.pictures is not None:
                 validation.pictures.draw(model, self.data, run, trainer.loggers, "final", record)
-        final = {f"final/{name}": value for name, value in evaluation.numbers(record).items()}
         for logger in trainer.loggers:
-            logger.log_result(flat(self.recipe), final, model.images_seen)
+            logger.log_result(self.recipe, named_figures(record))
             logger.finalize("success")
         return record
 
-    def _final_record(self, run: Run) -> dict[str, Any]:
+    def _final_record(self, run: Run, loggers: Iterable) -> dict[str, Any]:
         """Return the record of the last look, or, if there was none, of one at all images."""
         for record in reversed(run.records()):
             if record["images"] == self.model.images_seen and record["split"] == "validation":
                 return record
         record = evaluation.evaluate(self.model, self.data, "validation")
         run.record(self.model.images_seen, record)
+        for logger in loggers:
+            logger.log_metrics(named_figures(record), self.model.images_seen)
         return record
 
     def _judge_samples(self) -> None:

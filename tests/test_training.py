@@ -4,12 +4,14 @@ import errno
 import fcntl
 import io
 import json
+import logging
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import termios
+import threading
 import time
 from types import SimpleNamespace
 
@@ -19,10 +21,12 @@ from conftest import ROOT, SHORT, composed, resumed, trained
 from PIL import Image
 from pytorch_lightning import Callback
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from gdm import checkpoints, console, runs
 from gdm.callbacks.metrics import Diverged
 from gdm.callbacks.signals import Interrupted, Signals
+from gdm.callbacks.tensorboard import TensorBoard, varied
 from gdm.errors import UserError
 from gdm.files import locked
 from gdm.training import Training, peak_memory_mib
@@ -49,10 +53,67 @@ def test_a_run_leaves_what_its_user_expects(short_vae):
     assert short_vae.log.exists()
     events = EventAccumulator(str(short_vae.tensorboard)).Reload()
     assert {"samples", "reconstructions"} <= set(events.Tags()["images"])
-    assert {"train/loss", "validation/elbo", "final/elbo"} <= set(events.Tags()["scalars"])
-    assert "_hparams_/session_start_info" in events.summary_metadata
+    assert {"train/loss", "validation/elbo"} <= set(events.Tags()["scalars"])
     for name in (checkpoints.LAST, checkpoints.PREVIOUS):
         assert checkpoints.damage(short_vae.checkpoints / name) is None
+
+
+def test_what_is_compared_in_tensorboard_is_what_a_user_varies(short_vae):
+    events = EventAccumulator(str(short_vae.tensorboard)).Reload()
+    metadata = events.summary_metadata["_hparams_/session_start_info"]
+    content = HParamsPluginData.FromString(metadata.plugin_data.content)
+    columns = dict(content.session_start_info.hparams.items())
+    assert columns["model"].string_value == "VAE"
+    assert columns["model.optimizer"].string_value == "Adam"
+    assert columns["model.optimizer.lr"].number_value == 0.004
+    assert columns["dataset.source"].string_value == "FashionMNISTMini"
+    assert len(columns) < 40
+    rest = ("_target_", "callbacks", "trainer", "logger", "outputs", "resolution")
+    assert not any(word in key for key in columns for word in rest)
+    shown = events.summary_metadata["_hparams_/experiment"].plugin_data.content
+    metrics = {
+        each.name.tag for each in HParamsPluginData.FromString(shown).experiment.metric_infos
+    }
+    assert "validation/elbo" in metrics
+    assert metrics <= set(events.Tags()["scalars"])
+    assert not any(tag.startswith("final/") for tag in events.Tags()["scalars"])
+
+
+def test_what_is_compared_in_tensorboard_takes_any_recipe(tmp_path):
+    recipe = {"seed": 10**400, "budget": {"images": None}, "dataset": {"folder": "/tmp/mine"}}
+    assert varied(recipe) == {"seed": str(10**400)}
+    logger = TensorBoard(tmp_path, None)
+    logger.log_result(recipe, ["validation/elbo"])
+    logger.finalize("success")
+
+
+def test_a_disk_that_is_full_from_the_start_stops_the_curves_only(tmp_path, monkeypatch, caplog):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("torch.utils.tensorboard.SummaryWriter.add_scalar", full)
+    logger = TensorBoard(tmp_path, None)
+    logger.log_metrics({"train/loss": 1.0}, 0)  # Lightning makes a ValueError of it
+    assert "No space left on device" in caplog.text
+    logger.log_metrics({"train/loss": 1.0}, 1)
+    assert caplog.text.count("TensorBoard stops here") == 1
+
+
+def test_a_full_disk_under_a_thread_that_writes_curves_is_no_traceback(capsys, monkeypatch):
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)  # and back
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    console.log_to_console()
+
+    def fail(error):
+        raise error
+
+    for error in (OSError(errno.ENOSPC, "full"), ZeroDivisionError("a defect")):
+        thread = threading.Thread(target=fail, args=(error,))
+        thread.start()
+        thread.join()
+    shown = capsys.readouterr().err
+    assert "full" not in shown
+    assert "a defect" in shown
 
 
 def test_a_run_is_looked_at_before_the_first_step_and_at_even_distances(short_vae):
