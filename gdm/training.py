@@ -34,6 +34,7 @@ from gdm.runs import Run, surroundings
 log = logging.getLogger(__name__)
 
 MEASURED_SHARE = 0.05  # of a budget in minutes goes, at most, into measuring
+VALIDATED_SHARE = 0.2  # of a budget in minutes goes, at most, into looks at the model
 FINAL_LOOKS = 2  # the first look, and the pictures at the end
 
 
@@ -63,6 +64,11 @@ class Training:
         self.unjudged: str | None = None  # why samples are not judged during training
         self.model = self._new_model()
         self.data: ImageDataModule = self._build("dataset")
+        if self.data.batch_size < self.model.smallest_batch:
+            raise UserError(
+                f"dataset.batch_size={self.data.batch_size}: {type(self.model).__name__} trains "
+                f"on batches of at least {self.model.smallest_batch} images"
+            )
         self.data.prepare()
         self._judge_samples()
 
@@ -263,6 +269,8 @@ class Training:
         with tempfile.TemporaryDirectory() as folder:
             trainer = self._trainer(Run(Path(folder)), [stopwatch], [])
             trainer.fit(copy, self.data)
+        if validation is not None:
+            self._look_less(validation, stopwatch.look_seconds, seconds)
         looks = validation.times + FINAL_LOOKS if validation else FINAL_LOOKS
         left = seconds - (time.monotonic() - self.started)
         saving = first_of(self.callbacks.values(), Checkpoints)
@@ -274,6 +282,19 @@ class Training:
                 f"{(seconds - left) / 60:.2g} minutes here"
             )
         return int(left / stopwatch.step_seconds) * batch_size
+
+    def _look_less(self, validation: Validation, look_seconds: float, seconds: float) -> None:
+        """Look at the model less often where that would take too much of a budget in minutes, in
+        the recipe too, so that it is final."""
+        times = affordable_looks(look_seconds, seconds)
+        if times < validation.times:
+            log.info(
+                "the model is looked at %d times instead of %d, for at most %.0f %% of the time",
+                times, validation.times, 100 * VALIDATED_SHARE,
+            )  # fmt: skip
+            validation.times = times
+            (name,) = (name for name, each in self.callbacks.items() if each is validation)
+            self.recipe["callbacks"][name]["times"] = times
 
     def _build(self, key: str, **extra: Any) -> Any:
         return build(self.recipe[key], key, self.plugins, **extra)
@@ -297,6 +318,11 @@ def layout(
     trainer: Trainer,
 ) -> None:
     """The outermost keys of a recipe, and what each of them builds."""
+
+
+def affordable_looks(look_seconds: float, seconds: float) -> int:
+    """Return how often a run of a length may look at the model, besides the first and last."""
+    return max(1, int(VALIDATED_SHARE * seconds / max(look_seconds, 1e-9)) - FINAL_LOOKS)
 
 
 def is_complete(run: Run, recipe: dict[str, Any]) -> bool:

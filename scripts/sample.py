@@ -4,6 +4,7 @@ from functools import partial
 from typing import Any
 
 from gdm.config import Origin, main
+from gdm.terminal import say
 
 
 def sample(recipe: dict[str, Any], origin: Origin) -> None:
@@ -30,7 +31,7 @@ def sample(recipe: dict[str, Any], origin: Origin) -> None:
         batches = sampling.draw(model, count, label, options["seed"], options["batch_size"])
         lay_out = partial(sampling.grid, model=model, label=label)
         sampling.write(sampling.with_progress(batches, count), count, kind, path, lay_out)
-    print(path)
+    say(path)
 
 
 if __name__ == "__main__":

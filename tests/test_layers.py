@@ -7,10 +7,10 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LEFT_TO_RIGHT = """
-    errors ranges files randomness schedules learning_rates losses adversarial augmentation
-    moments distances latent priors ema pictures networks samplers models data recipes signatures
-    checkpoints runs features inception forward_process sampling evaluation subjects protocol
-    quality_cost health latent_tools callbacks console training config
+    errors ranges terminal files randomness schedules learning_rates losses adversarial
+    augmentation moments distances latent priors ema pictures networks samplers models data recipes
+    signatures checkpoints runs features inception forward_process sampling evaluation subjects
+    protocol quality_cost health latent_tools callbacks console training config
 """
 ROOMS = LEFT_TO_RIGHT.split()
 BLIND_TO = {  # to the left, and yet not imported

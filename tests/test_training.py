@@ -29,7 +29,7 @@ from gdm.callbacks.signals import Interrupted, Signals
 from gdm.callbacks.tensorboard import TensorBoard, varied
 from gdm.errors import UserError
 from gdm.files import locked
-from gdm.training import Training, peak_memory_mib
+from gdm.training import Training, affordable_looks, peak_memory_mib
 
 
 def started(recipe: dict, folder) -> tuple[Training, runs.Run]:
@@ -405,6 +405,25 @@ def test_a_budget_in_minutes_becomes_images_in_the_recipe(tmp_path):
     manifest = run.manifest()
     assert manifest["minutes_wished"] == 0.3
     assert manifest["images_seen"] == images
+
+
+def test_looks_take_little_of_a_budget_in_minutes(tmp_path):
+    assert affordable_looks(look_seconds=1.0, seconds=60) == 10
+    assert affordable_looks(look_seconds=100.0, seconds=60) == 1
+    assert affordable_looks(look_seconds=0.0, seconds=60) > 1000
+    recipe = composed(*SHORT, "budget.images=null", "budget.minutes=0.3",
+                      "callbacks.validation.times=100000")  # fmt: skip
+    training = Training(recipe)
+    training.settle_budget()
+    times = training.recipe["callbacks"]["validation"]["times"]
+    assert 1 <= times < 100000
+    assert training.callbacks["validation"].times == times
+
+
+def test_a_batch_that_is_too_small_for_the_network_is_refused():
+    recipe = composed("model=classifier", "trainer=cpu", "dataset.batch_size=1")
+    with pytest.raises(UserError, match=r"dataset\.batch_size=1: .* at least 2 images"):
+        Training(recipe)
 
 
 def test_names_that_leave_the_outputs_folder_are_refused(tmp_path):

@@ -34,6 +34,7 @@ class GenerativeModel(LightningModule):
     headline: tuple[str, ...] = ("loss",)  # the figures that the progress bar shows
     conditional: bool = False  # whether samples can be asked for by label
     latent_dim: int | None = None  # size of a code or a latent; None where it is an image
+    smallest_batch: int = 1  # images that a training step takes at least
     batches_in_cycle: int = 1  # after so many, what a training step does comes again
     network_evaluations: int = 1  # passes through a network that one sample takes
 
