@@ -189,7 +189,8 @@ def test_a_debugging_run_is_short_and_looks_for_nan(line):
     assert line.recipe["budget"]["images"] == 2560
     validation = line.recipe["callbacks"]["validation"]
     assert (validation["times"], validation["limit"]) == (2, 200)
-    assert validation["quality"]["num_samples"] == 200
+    assert validation["quality"]["num_samples"] == 100
+    assert validation["pictures"]["num_samples"] == 20
     check(line.recipe)
     assert line.recipe["trainer"]["detect_anomaly"] is True
     assert line.recipe["trainer"]["accelerator"] == "cpu"
