@@ -22,6 +22,7 @@ from gdm.files import durable_replacement
 from gdm.models.classifier import Classifier
 from gdm.moved import upgraded
 from gdm.recipes import build
+from gdm.terminal import command, override
 
 log = logging.getLogger(__name__)
 
@@ -312,10 +313,10 @@ def _held_out_by(run: runs.Run, plugins: Iterable[str]) -> dict[str, int]:
 
 def _command(data: ImageDataModule, outputs: Path, plugins: Sequence[str]) -> str:
     """Return what to type to train a classifier of a data set."""
-    words = ["model=classifier", f"dataset={data.source.name}"]
+    words = ["model=classifier", override("dataset", data.source.name)]
     words += ["dataset.binarize=true"] if data.binarize else []
     words += [f"dataset.validation_size={data.validation_size}"]
     words += [] if data.source.mirrored_alike else ["model.flip=false"]
-    words += [f"outputs={outputs}"] if outputs != Path("outputs") else []
-    words += [f"plugins=[{','.join(plugins)}]"] if plugins else []
-    return f"python scripts/train.py {shlex.join(words)}"
+    words += [override("outputs", outputs)] if outputs != Path("outputs") else []
+    words += [override("plugins", plugins)] if plugins else []
+    return command("train", *words)

@@ -1,6 +1,5 @@
 """Files that are whole or not there: durable writing and downloads."""
 
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -9,6 +8,8 @@ from http.client import HTTPException
 from pathlib import Path
 from tempfile import NamedTemporaryFile, TemporaryFile
 from urllib.request import Request, urlopen
+
+from filelock import FileLock, Timeout
 
 from gdm.errors import UserError
 
@@ -77,14 +78,21 @@ def locked(path: Path) -> Iterator[None]:
     """Hold a lock that ends with the process at the latest.
 
     Raises:
-        UserError: if another process holds it.
+        UserError: if another process holds it, or there can be no lock.
     """
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"{path.parent} is in use: another process trains there") from None
+    if path.is_symlink():  # it would be opened wherever it leads to
+        raise UserError(f"{path} is a link, which a lock never is; remove it")
+    lock = FileLock(path, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise UserError(f"{path.parent} is in use: another process trains there") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be locked ({error})") from error
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def write_text(path: Path, text: str) -> None:
@@ -118,7 +126,10 @@ def download(url: str, path: Path, timeout: float = 30.0) -> None:
 
 def flush_to_disk(path: Path) -> None:
     """Wait until a file, or the names in a folder, are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
+    on_windows = os.name == "nt"  # it flushes only what is open for writing, and no folders
+    if on_windows and path.is_dir():
+        return
+    descriptor = os.open(path, os.O_RDWR if on_windows else os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

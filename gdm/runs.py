@@ -7,7 +7,7 @@ import logging
 import os
 import platform
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from gdm import checkpoints
 from gdm.errors import UserError
 from gdm.files import write_text
 from gdm.moved import upgraded
 from gdm.recipes import build
+from gdm.terminal import command, override
 
 if TYPE_CHECKING:
     from gdm.models.base import GenerativeModel
@@ -52,12 +52,12 @@ class Run:
         inside = self.path.resolve().is_relative_to(Path.cwd())
         return os.path.relpath(self.path) if inside else str(self.path)
 
-    def command(self, script: str, plugins: Iterable[str] = ()) -> str:
+    def command(self, script: str, plugins: Sequence[str] = (), *more: str) -> str:
         """Return what to type to go on with the run (`train`), to sample from it (`sample`) or
-        to judge it (`evaluate`)."""
-        asked = "resume" if script == "train" else "run"
-        allowed = f" plugins=[{','.join(plugins)}]" if plugins else ""
-        return f"python scripts/{script}.py {asked}={self.path}{allowed}"
+        to judge it (`evaluate`); `more` are further overrides."""
+        asked = override("resume" if script == "train" else "run", self.path)
+        allowed = [override("plugins", plugins)] if plugins else []
+        return command(script, asked, *allowed, *more)
 
     def recipe(self) -> dict[str, Any]:
         """Return the configuration that the run was made from."""
@@ -152,6 +152,8 @@ class Run:
         that it has not reached yet."""
         kept = [record for record in self.records() if record["images"] <= images_seen]
         write_text(self.metrics, "".join(json.dumps(record) + "\n" for record in kept))
+        from gdm import checkpoints  # torch, not for a run that is not there
+
         best = self.best()
         if best is None or best["images"] > images_seen:
             self._best_facts.unlink(missing_ok=True)
@@ -245,6 +247,10 @@ def find(reference: str, outputs: Path) -> Run:
     if matches:
         some = "\n  ".join(str(run.path) for run in matches[:8])
         raise UserError(f"{len(matches)} runs end in '{reference}'; name more of it:\n  {some}")
+    within = [str(run.path) for run in listed(Path(reference))] if ending else []
+    if within:
+        some = "\n  ".join(within[-5:])
+        raise UserError(f"{reference} is a folder of runs; name one, the newest last:\n  {some}")
     known = "\n  ".join(str(run.path) for run in runs[-5:])
     hint = f"the newest there:\n  {known}" if runs else "there are none yet"
     raise UserError(f"no run '{reference}' in {outputs}; {hint}")
@@ -277,6 +283,8 @@ def load(
     Raises:
         UserError: if there is no such run or checkpoint, or the recipe names a foreign target.
     """
+    from gdm import checkpoints
+
     run = run if isinstance(run, Run) else find(str(run), Path("outputs"))
     path = checkpoint_path(run, checkpoint)
     recipe = recipe or run.recipe()
@@ -296,6 +304,8 @@ def load(
 
 def checkpoint_path(run: Run, checkpoint: str = "last") -> Path:
     """Return where a run's checkpoint lies; of `last` the newest that is whole."""
+    from gdm import checkpoints
+
     if checkpoint == "last":
         path = checkpoints.newest_whole(run.checkpoints)
     else:

@@ -1,7 +1,7 @@
 """One run, from its recipe to a finished directory."""
 
 import logging
-import resource
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -19,7 +19,7 @@ from gdm.callbacks.signals import Interrupted, Signals
 from gdm.callbacks.stopwatch import Stopwatch
 from gdm.callbacks.tensorboard import TensorBoard
 from gdm.callbacks.together import Together, defines, first_of
-from gdm.callbacks.validation import Validation
+from gdm.callbacks.validation import Validation, named_figures
 from gdm.console import logging_to
 from gdm.data.datamodule import ImageDataModule
 from gdm.errors import UserError
@@ -28,12 +28,13 @@ from gdm.files import locked
 from gdm.models.base import GenerativeModel
 from gdm.randomness import seed_default_generators
 from gdm.ranges import Natural
-from gdm.recipes import build, flat
+from gdm.recipes import build
 from gdm.runs import Run, surroundings
 
 log = logging.getLogger(__name__)
 
 MEASURED_SHARE = 0.05  # of a budget in minutes goes, at most, into measuring
+VALIDATED_SHARE = 0.2  # of a budget in minutes goes, at most, into looks at the model
 FINAL_LOOKS = 2  # the first look, and the pictures at the end
 
 
@@ -63,6 +64,11 @@ class Training:
         self.unjudged: str | None = None  # why samples are not judged during training
         self.model = self._new_model()
         self.data: ImageDataModule = self._build("dataset")
+        if self.data.batch_size < self.model.smallest_batch:
+            raise UserError(
+                f"dataset.batch_size={self.data.batch_size}: {type(self.model).__name__} trains "
+                f"on batches of at least {self.model.smallest_batch} images"
+            )
         self.data.prepare()
         self._judge_samples()
 
@@ -191,23 +197,24 @@ class Training:
         device = device_name(trainer.strategy.root_device)
         run.keep(lambda: run.describe(device=device))
         with model.evaluating():
-            record = self._final_record(run)
+            record = self._final_record(run, trainer.loggers)
             validation = first_of(self.callbacks.values(), Validation)
             if validation is not None and validation.pictures is not None:
                 validation.pictures.draw(model, self.data, run, trainer.loggers, "final", record)
-        final = {f"final/{name}": value for name, value in evaluation.numbers(record).items()}
         for logger in trainer.loggers:
-            logger.log_result(flat(self.recipe), final, model.images_seen)
+            logger.log_result(self.recipe, named_figures(record))
             logger.finalize("success")
         return record
 
-    def _final_record(self, run: Run) -> dict[str, Any]:
+    def _final_record(self, run: Run, loggers: Iterable) -> dict[str, Any]:
         """Return the record of the last look, or, if there was none, of one at all images."""
         for record in reversed(run.records()):
             if record["images"] == self.model.images_seen and record["split"] == "validation":
                 return record
         record = evaluation.evaluate(self.model, self.data, "validation")
         run.record(self.model.images_seen, record)
+        for logger in loggers:
+            logger.log_metrics(named_figures(record), self.model.images_seen)
         return record
 
     def _judge_samples(self) -> None:
@@ -262,6 +269,8 @@ class Training:
         with tempfile.TemporaryDirectory() as folder:
             trainer = self._trainer(Run(Path(folder)), [stopwatch], [])
             trainer.fit(copy, self.data)
+        if validation is not None:
+            self._look_less(validation, stopwatch.look_seconds, seconds)
         looks = validation.times + FINAL_LOOKS if validation else FINAL_LOOKS
         left = seconds - (time.monotonic() - self.started)
         saving = first_of(self.callbacks.values(), Checkpoints)
@@ -273,6 +282,19 @@ class Training:
                 f"{(seconds - left) / 60:.2g} minutes here"
             )
         return int(left / stopwatch.step_seconds) * batch_size
+
+    def _look_less(self, validation: Validation, look_seconds: float, seconds: float) -> None:
+        """Look at the model less often where that would take too much of a budget in minutes, in
+        the recipe too, so that it is final."""
+        times = affordable_looks(look_seconds, seconds)
+        if times < validation.times:
+            log.info(
+                "the model is looked at %d times instead of %d, for at most %.0f %% of the time",
+                times, validation.times, 100 * VALIDATED_SHARE,
+            )  # fmt: skip
+            validation.times = times
+            (name,) = (name for name, each in self.callbacks.items() if each is validation)
+            self.recipe["callbacks"][name]["times"] = times
 
     def _build(self, key: str, **extra: Any) -> Any:
         return build(self.recipe[key], key, self.plugins, **extra)
@@ -296,6 +318,11 @@ def layout(
     trainer: Trainer,
 ) -> None:
     """The outermost keys of a recipe, and what each of them builds."""
+
+
+def affordable_looks(look_seconds: float, seconds: float) -> int:
+    """Return how often a run of a length may look at the model, besides the first and last."""
+    return max(1, int(VALIDATED_SHARE * seconds / max(look_seconds, 1e-9)) - FINAL_LOOKS)
 
 
 def is_complete(run: Run, recipe: dict[str, Any]) -> bool:
@@ -344,4 +371,11 @@ def device_name(device: torch.device) -> str:
 
 def peak_memory_mib() -> float:
     """Return the most memory that this process has held, in MiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    if sys.platform == "win32":
+        import psutil  # there alone it knows the peak
+
+        return psutil.Process().memory_info().peak_wset / 2**20
+    import resource  # not on Windows
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)  # macOS counts bytes, others KiB

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from gdm.config import Origin, main, nodes_of_group
+from gdm.terminal import say
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
@@ -22,7 +23,7 @@ def draw(recipe: dict[str, Any], origin: Origin) -> None:
     nodes = nodes_of_group(CONFIGS, "schedule")
     schedules = forward_process.discrete_schedules(nodes, origin.plugins)
     pictures.save_figure(forward_process.picture(schedules, x_0, recipe["seed"]), path)
-    print(path)
+    say(path)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from gdm.config import Origin, main
+from gdm.terminal import say
 
 
 def evaluate(recipe: dict[str, Any], origin: Origin) -> None:
@@ -43,7 +44,7 @@ def evaluate(recipe: dict[str, Any], origin: Origin) -> None:
     else:
         judgement = protocol.judge_file(Path(options["samples"]), judge)
     console.report_judgement(judgement.record, data.class_names)
-    print(*protocol.write(judgement, path), sep="\n")
+    say(*protocol.write(judgement, path))
 
 
 if __name__ == "__main__":

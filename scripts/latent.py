@@ -3,6 +3,7 @@
 from typing import Any
 
 from gdm.config import Origin, main
+from gdm.terminal import say
 
 
 def use(recipe: dict[str, Any], origin: Origin) -> None:
@@ -26,7 +27,7 @@ def use(recipe: dict[str, Any], origin: Origin) -> None:
     found.record["overrides"] = origin.overrides
     written = tools.write(found, folder, tools.folder_for_tensorboard(run, options["to"]))
     console.report_found(found.record)
-    print(*written, sep="\n")
+    say(*written)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from functools import partial
 from typing import Any
 
 from gdm.config import Origin, main
+from gdm.terminal import say
 
 
 def sample(recipe: dict[str, Any], origin: Origin) -> None:
@@ -31,7 +32,7 @@ def sample(recipe: dict[str, Any], origin: Origin) -> None:
         names = data.source.class_names
         lay_out = partial(sampling.picture, model=model, label=label, class_names=names)
         sampling.write(sampling.with_progress(batches, count), count, kind, path, lay_out)
-    print(path)
+    say(path)
 
 
 if __name__ == "__main__":

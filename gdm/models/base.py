@@ -58,6 +58,7 @@ class GenerativeModel(LightningModule):
 
     headline: tuple[str, ...] = ("loss",)  # the figures that the progress bar shows
     latent_dim: int | None = None  # size of a code or a latent; None where it is an image
+    smallest_batch: int = 1  # images that a training step takes at least
     batches_in_cycle: int = 1  # after so many, what a training step does comes again
     network_evaluations: int = 1  # passes through a network that one sample takes
     likelihood_kind: Literal["exact", "bound"] | None = None  # what `figures` tell of log p(x)
