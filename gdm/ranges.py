@@ -27,7 +27,7 @@ class Range:
 
     def __contains__(self, number: float) -> bool:
         above = number > self.low if self.low_open else number >= self.low
-        return above and number <= self.high and math.isfinite(number)
+        return above and number <= self.high and number < math.inf
 
     def __str__(self) -> str:
         if self.high == math.inf:
@@ -40,6 +40,7 @@ class Range:
 Count = Annotated[int, Range(1)]
 Several = Annotated[int, Range(2)]
 Natural = Annotated[int, Range(0)]
+Seed = Annotated[int, Range(0, 2**63 - 1)]  # what every library takes
 Positive = Annotated[float, Range(0, low_open=True)]
 NonNegative = Annotated[float, Range(0)]
 Share = Annotated[float, Range(0, 1)]

@@ -20,7 +20,7 @@ from gdm.data.datamodule import ImageDataModule
 from gdm.errors import UserError
 from gdm.files import durable_replacement, named_file, named_folder
 from gdm.models.base import GenerativeModel
-from gdm.ranges import Count, Natural
+from gdm.ranges import Count, Seed
 from gdm.runs import Run, recipe_hash
 
 COLUMNS = 10
@@ -37,7 +37,7 @@ def layout(
     outputs: str,
     num_samples: Count,
     label: str | int | None,
-    seed: Natural,
+    seed: Seed,
     averaged: bool,
     checkpoint: str,
     format: Literal["grid", "png", "npz"],
@@ -168,7 +168,23 @@ def write(
             uint8, N x H x W x C), `grid` for one picture.
         path: the file or folder.
         lay_out: what makes one picture of all.
+
+    Raises:
+        UserError: if the disk is full.
     """
+    try:
+        _write(batches, count, kind, path, lay_out)
+    except OSError as error:
+        raise UserError(f"could not write {path} ({error}); to= names another place") from error
+
+
+def _write(
+    batches: Iterator[Tensor],
+    count: int,
+    kind: str,
+    path: Path,
+    lay_out: Callable[[Tensor], Tensor],
+) -> None:
     if kind == "png":
         images = (image for batch in batches for image in batch)
         for number, image in enumerate(images):
@@ -237,6 +253,8 @@ class SampleFile:
     @contextmanager
     def _opened(self) -> Iterator[IO[bytes]]:
         try:
+            if self.path.exists() and not self.path.is_file():  # a pipe would be waited for
+                raise OSError("it is no regular file")
             with zipfile.ZipFile(self.path) as archive, archive.open("arr_0.npy") as file:
                 yield file
         except UNREADABLE as error:
