@@ -30,6 +30,7 @@ CONTENTS = {
     "batches_seen": int,
     "pytorch-lightning_version": str,
 }
+OF_OPTIMIZER = {"state", "param_groups"}
 
 
 class DurableCheckpointIO(CheckpointIO):
@@ -173,6 +174,10 @@ def _malformed(checkpoint: dict[str, Any]) -> str | None:
             return f"its {name} is missing or no {kind.__name__}"
     if checkpoint["batches_seen"] < 0:
         return f"its batches_seen is {checkpoint['batches_seen']}"
+    states = checkpoint["optimizer_states"]
+    whole = [each for each in states if isinstance(each, dict) and set(each) >= OF_OPTIMIZER]
+    if not states or len(whole) < len(states):
+        return "its optimizer_states are none"
     for name, weight in checkpoint["state_dict"].items():
         if not isinstance(name, str) or not isinstance(weight, torch.Tensor):
             return f"{name!r} in its state_dict is no tensor with a name"

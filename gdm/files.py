@@ -1,6 +1,5 @@
 """Files that are whole or not there: durable writing and downloads."""
 
-import fcntl
 import glob
 import os
 import shutil
@@ -11,6 +10,8 @@ from http.client import HTTPException
 from pathlib import Path
 from tempfile import NamedTemporaryFile, TemporaryFile
 from urllib.request import Request, urlopen
+
+from filelock import FileLock, Timeout
 
 from gdm.errors import UserError
 
@@ -105,19 +106,21 @@ def locked(path: Path) -> Iterator[None]:
     """Hold a lock that ends with the process at the latest.
 
     Raises:
-        UserError: if another process holds it, or the folder cannot be written to.
+        UserError: if another process holds it, or there can be no lock.
     """
-    try:  # nothing is emptied, no link is followed, and no pipe waited for
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
-        descriptor = os.open(path, flags, 0o666)
+    if path.is_symlink():  # it would be opened wherever it leads to
+        raise UserError(f"{path} is a link, which a lock never is; remove it")
+    lock = FileLock(path, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise UserError(f"{path.parent} is in use: another process trains there") from None
     except OSError as error:
-        raise UserError(f"{path.parent} cannot be written ({error})") from error
-    with open(descriptor) as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"{path.parent} is in use: another process trains there") from None
+        raise UserError(f"{path}: cannot be locked ({error})") from error
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def write_text(path: Path, text: str) -> None:

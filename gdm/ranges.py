@@ -27,7 +27,8 @@ class Range:
 
     def __contains__(self, number: float) -> bool:
         above = number > self.low if self.low_open else number >= self.low
-        return above and number <= self.high and number < math.inf
+        is_finite = isinstance(number, int) or math.isfinite(number)  # which fails on a huge int
+        return above and number <= self.high and is_finite
 
     def __str__(self) -> str:
         if self.high == math.inf:

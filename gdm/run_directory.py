@@ -10,7 +10,6 @@ from typing import Any
 
 import yaml
 
-from gdm import checkpoints
 from gdm.errors import UserError
 from gdm.files import sweep, write_text
 from gdm.reading import read_json, read_yaml
@@ -59,10 +58,10 @@ class Run:
         inside = self.path.resolve().is_relative_to(Path.cwd())
         return os.path.relpath(self.path) if inside else str(self.path)
 
-    def command(self, script: str, plugins: Iterable[str] = (), asks: str = "") -> str:
+    def command(self, script: str, plugins: Iterable[str] = ()) -> str:
         """Return what to type to go on with the run (`train`), to sample from it (`sample`) or
-        to judge it (`evaluate`); `asks` is another key than theirs to name the run by."""
-        asked = asks or ("resume" if script == "train" else "run")
+        to judge it (`evaluate`)."""
+        asked = "resume" if script == "train" else "run"
         allowed = f" plugins=[{','.join(plugins)}]" if plugins else ""
         return f"python scripts/{script}.py {asked}={self.path}{allowed}"
 
@@ -83,6 +82,8 @@ class Run:
 
     def sweep(self) -> None:
         """Remove what processes that were killed have left; the caller holds the run's lock."""
+        from gdm import checkpoints  # torch, not for a run that is not there
+
         names = (checkpoints.LAST, checkpoints.PREVIOUS, checkpoints.BEST)
         for path in (self._recipe, self._overrides, self._manifest, self.metrics,
                      self._best_facts, *(self.checkpoints / name for name in names)):  # fmt: skip
@@ -126,7 +127,7 @@ class Run:
             )
             raise UserError(
                 f"{self._recipe} has been edited since it was trained: {named}; put back what "
-                f"was, or train it as it is in a new run: {self.command('train', asks='rerun')}"
+                f"was, or train it as it is now in a new run by rerun={self.path}"
             )
 
     def manifest(self) -> dict[str, Any]:
@@ -219,6 +220,8 @@ class Run:
         that it has not reached yet."""
         kept = [record for record in self.records() if record["images"] <= images_seen]
         write_text(self.metrics, "".join(json.dumps(record) + "\n" for record in kept))
+        from gdm import checkpoints
+
         best = self.best()
         if best is None or best["images"] > images_seen:
             self._best_facts.unlink(missing_ok=True)

@@ -11,7 +11,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gdm import checkpoints
 from gdm.errors import UserError
 from gdm.recipes import build
 from gdm.run_directory import Run
@@ -144,6 +143,8 @@ def load(
     Raises:
         UserError: if there is no such run or checkpoint, or the recipe names a foreign target.
     """
+    from gdm import checkpoints
+
     run = run if isinstance(run, Run) else find(str(run), Path("outputs"))
     path = checkpoint_path(run, checkpoint)
     recipe = recipe or run.recipe()
@@ -161,6 +162,8 @@ def load(
 
 def checkpoint_path(run: Run, checkpoint: str = "last") -> Path:
     """Return where a run's checkpoint lies; of `last` the newest that is whole."""
+    from gdm import checkpoints
+
     if checkpoint == "last":
         path = checkpoints.newest_whole(run.checkpoints)
     else:

@@ -252,9 +252,9 @@ class SampleFile:
 
     @contextmanager
     def _opened(self) -> Iterator[IO[bytes]]:
+        if self.path.exists() and not self.path.is_file():  # a pipe would be waited for
+            raise UserError(f"samples={self.path}: is no file; name an .npz with an array arr_0")
         try:
-            if self.path.exists() and not self.path.is_file():  # a pipe would be waited for
-                raise OSError("it is no regular file")
             with zipfile.ZipFile(self.path) as archive, archive.open("arr_0.npy") as file:
                 yield file
         except UNREADABLE as error:

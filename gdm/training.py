@@ -121,8 +121,8 @@ class Training:
             self._write_down(run, checkpoint, resume, overrides)
         except OSError as error:
             raise UserError(
-                f"{run} cannot be written ({error}); it is as it was trained, and goes on with: "
-                f"{run.command('train', self.plugins)}"
+                f"{run} cannot be written ({error}); its weights are as they were; it goes on, "
+                f"once it can be, with: {run.command('train', self.plugins)}"
             ) from error
         status = "failed"
         try:
