@@ -288,6 +288,8 @@ def _reopen(
         raise UserError(_explain(error, config_name, configs, written)) from error
     _refuse_no_folder(script["outputs"])
     run = runs.find(reference, Path(script["outputs"]))
+    if kind != "rerun":  # which writes elsewhere
+        run.refuse_links()
     recipe = run.recipe()
     if "budget" in recipe and any(_room(each) == "budget" for each in overrides):
         recipe["budget"] |= dict.fromkeys(UNITS)  # a new length replaces the old in any unit

@@ -10,7 +10,7 @@ from gdm import pictures
 from gdm.data.datamodule import ImageDataModule
 from gdm.errors import UserError
 from gdm.randomness import normal
-from gdm.ranges import Natural
+from gdm.ranges import Natural, Seed
 from gdm.recipes import build
 from gdm.schedules import Discrete, Schedule
 
@@ -21,7 +21,7 @@ POINTS = 501  # of a curve
 MOMENTS = 11  # of the image
 
 
-def layout(dataset: ImageDataModule, index: Natural, seed: Natural, to: str) -> None:
+def layout(dataset: ImageDataModule, index: Natural, seed: Seed, to: str) -> None:
     """The keys of configs/draw_schedules.yaml, and what each holds."""
 
 

@@ -19,7 +19,7 @@ from gdm.errors import UserError
 from gdm.features import Extractor
 from gdm.files import named_file, write_text
 from gdm.models.base import GenerativeModel
-from gdm.ranges import Count, Natural
+from gdm.ranges import Count, Natural, Seed
 from gdm.runs import Run
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ def layout(
     samples: str | None,
     outputs: str,
     num_samples: Count,
-    seed: Natural,
+    seed: Seed,
     averaged: bool,
     checkpoint: str,
     extractor: Callable[..., Extractor],

@@ -16,7 +16,7 @@ from gdm.errors import UserError
 from gdm.features import Extractor
 from gdm.files import named_file, write_text
 from gdm.models.base import GenerativeModel
-from gdm.ranges import Count, Natural
+from gdm.ranges import Count, Seed
 from gdm.recipes import arguments, build, nearest
 from gdm.runs import Run
 from gdm.samplers import Sampler
@@ -41,7 +41,7 @@ def layout(
     steps: list[Count],
     outputs: str,
     num_samples: Count,
-    seed: Natural,
+    seed: Seed,
     averaged: bool,
     checkpoint: str,
     extractor: Callable[..., Extractor],

@@ -20,7 +20,7 @@ from gdm.data.datamodule import ImageDataModule
 from gdm.errors import UserError
 from gdm.files import durable_replacement, named_file, named_folder
 from gdm.models.base import GenerativeModel
-from gdm.ranges import Count, Natural
+from gdm.ranges import Count, Seed
 from gdm.runs import Run, recipe_hash
 
 COLUMNS = 10
@@ -39,7 +39,7 @@ def layout(
     outputs: str,
     num_samples: Count,
     label: str | int | None,
-    seed: Natural,
+    seed: Seed,
     averaged: bool,
     checkpoint: str,
     format: Literal["grid", "png", "npz"],
@@ -200,7 +200,23 @@ def write(
             uint8, N x H x W x C), `grid` for one picture.
         path: the file or folder.
         lay_out: what makes one picture of all, as large as it is to be.
+
+    Raises:
+        UserError: if the disk is full.
     """
+    try:
+        _write(batches, count, kind, path, lay_out)
+    except OSError as error:
+        raise UserError(f"could not write {path} ({error}); to= names another place") from error
+
+
+def _write(
+    batches: Iterator[Tensor],
+    count: int,
+    kind: str,
+    path: Path,
+    lay_out: Callable[[Tensor], Tensor],
+) -> None:
     if kind == "png":
         images = (image for batch in batches for image in batch)
         for number, image in enumerate(images):

@@ -27,14 +27,16 @@ from gdm.features import Extractor, NoClassifier
 from gdm.files import locked
 from gdm.models.base import GenerativeModel
 from gdm.randomness import seed_default_generators
-from gdm.ranges import Natural
+from gdm.ranges import Seed
 from gdm.recipes import build
-from gdm.runs import Run, surroundings
+from gdm.run_directory import trained_part
+from gdm.runs import Run, recipe_hash, surroundings
 
 log = logging.getLogger(__name__)
 
 MEASURED_SHARE = 0.05  # of a budget in minutes goes, at most, into measuring
 VALIDATED_SHARE = 0.2  # of a budget in minutes goes, at most, into looks at the model
+MAX_MEASURED_SECONDS = 120
 FINAL_LOOKS = 2  # the first look, and the pictures at the end
 
 
@@ -104,7 +106,9 @@ class Training:
             Interrupted: if the run was asked to stop; it has been saved.
             UserError: if the run can not go on from what is there.
         """
+        run.refuse_links()
         with locked(run.path / ".lock"), logging_to(run.log), self.signals.listening():
+            run.sweep()
             return self._run(run, resume, overrides)
 
     # The parts of a run ------------------------------------------------------------------------
@@ -115,23 +119,17 @@ class Training:
         before = run.manifest()
         if before.get("data", self.data.fingerprint) != self.data.fingerprint:
             raise UserError(f"{run} was trained on other data than dataset.* gives now")
+        if resume:
+            run.refuse_edited(self.recipe)
         checkpoint = checkpoints.newest_whole(run.checkpoints) if resume else None
         self._place(run, checkpoint)
-        if resume:
-            run.write_recipe(self.recipe, list(overrides))
-            run.forget_after(self.model.images_seen if checkpoint else -1)
-        run.describe(
-            status="running",
-            seed=self.recipe["seed"],
-            data=self.data.fingerprint,
-            num_batches=self.model.num_batches,
-        )
-        if self.minutes is not None:
-            run.describe(minutes_wished=self.minutes)
-        if resume:
-            now = surroundings()
-            run.warn_of_other_bits(now)
-            run.describe(resumed=[*before.get("resumed", []), now])
+        try:
+            self._write_down(run, checkpoint, resume, overrides)
+        except OSError as error:
+            raise UserError(
+                f"{run} cannot be written ({error}); its weights are as they were; it goes on, "
+                f"once it can be, with: {run.command('train', self.plugins)}"
+            ) from error
         status = "failed"
         try:
             record = self._fit_and_finish(run, checkpoint, resume)
@@ -150,7 +148,7 @@ class Training:
                 "images_seen": self.model.images_seen,
                 "seconds": round(seconds, 1),
                 "peak_memory_mib": round(peak_memory_mib()),
-            }
+            } | ({"budget": self.recipe["budget"]} if status == "finished" else {})
             run.keep(lambda: run.describe(**facts))
         run.keep(lambda: run.describe(final=record))
         return record
@@ -159,23 +157,51 @@ class Training:
         """Put model and data at the batch where the run stands."""
         seed, batch_size = self.recipe["seed"], self.data.batch_size
         num_batches = self.budget.num_batches(self.data.num_train, batch_size)
-        start = checkpoints.read(checkpoint)["batches_seen"] if checkpoint else 0
+        saved = checkpoints.read(checkpoint) if checkpoint else None
+        start = saved["batches_seen"] if saved else 0
         if start > num_batches:
             raise UserError(
                 f"{run} has seen {start * batch_size:,} images, more than the budget of "
                 f"{num_batches * batch_size:,}; give it a larger one, such as budget.images"
             )
         self.model.place_in_run(seed, batch_size, num_batches, start)
-        before = run.manifest().get("num_batches", num_batches)
-        if checkpoint and before != num_batches and self.model.depends_on_length:
-            run.describe(extended=True)
+        if saved:
+            checkpoints.load_weights(self.model, saved, checkpoint)
+        self.data.set_stream(seed, start, num_batches)
+
+    def _write_down(
+        self, run: Run, checkpoint: Path | None, resume: bool, overrides: Sequence[str]
+    ) -> None:
+        """Write what the run is about to do. The recipe comes first: what has been asked for is
+        then done by the next resume, if this one is killed."""
+        before, num_batches = run.manifest(), self.model.num_batches
+        facts = {
+            "status": "running",
+            "seed": self.recipe["seed"],
+            "data": self.data.fingerprint,
+            "num_batches": num_batches,
+            "recipe": recipe_hash(self.recipe),
+            "trained_recipe": trained_part(self.recipe),
+        }
+        if self.minutes is not None:
+            facts["minutes_wished"] = self.minutes
+        is_extended = before.get("num_batches", num_batches) != num_batches
+        if checkpoint and is_extended and self.model.depends_on_length:
+            facts["extended"] = True
             log.warning(
                 "training depends on the budget (a learning rate that decays, noise that fades, a "
                 "guide), and %d batches had been trained for another: this is not the run that "
                 "would have had the new budget at once",
-                start,
+                self.model.batches_seen,
             )
-        self.data.set_stream(seed, start, num_batches)
+        if resume:
+            now = surroundings()
+            facts["resumed"] = [*before.get("resumed", []), now]
+            run.write_recipe(self.recipe, list(overrides))
+            run.forget_after(self.model.images_seen if checkpoint else -1)
+        run.describe(**facts)
+        if resume:
+            run.warn_of_other_bits(now)
 
     def _fit_and_finish(self, run: Run, checkpoint: Path | None, resume: bool) -> dict[str, Any]:
         model = self.model
@@ -185,8 +211,6 @@ class Training:
         trainer = self._trainer(run, callbacks, self._loggers(run, first_void))
         if model.batches_seen < model.num_batches:
             trainer.fit(model, self.data, ckpt_path=checkpoint)
-        else:
-            model.load_state_dict(checkpoints.read(checkpoint)["state_dict"])
         saving = first_of(self.callbacks.values(), Checkpoints)
         if saving is not None and saving.failure is not None:
             raise UserError(
@@ -209,7 +233,7 @@ class Training:
     def _final_record(self, run: Run, loggers: Iterable) -> dict[str, Any]:
         """Return the record of the last look, or, if there was none, of one at all images."""
         for record in reversed(run.records()):
-            if record["images"] == self.model.images_seen and record["split"] == "validation":
+            if record["images"] == self.model.images_seen and record.get("split") == "validation":
                 return record
         record = evaluation.evaluate(self.model, self.data, "validation")
         run.record(self.model.images_seen, record)
@@ -265,7 +289,8 @@ class Training:
         copy.place_in_run(seed, batch_size, 10**9, 0)
         copy.as_if_trained()
         validation = first_of(self.callbacks.values(), Validation)
-        stopwatch = Stopwatch(seconds * MEASURED_SHARE / 2, validation)
+        measured = min(seconds * MEASURED_SHARE / 2, MAX_MEASURED_SECONDS)
+        stopwatch = Stopwatch(measured, validation)
         with tempfile.TemporaryDirectory() as folder:
             trainer = self._trainer(Run(Path(folder)), [stopwatch], [])
             trainer.fit(copy, self.data)
@@ -306,7 +331,7 @@ class Training:
 
 
 def layout(
-    seed: Natural,
+    seed: Seed,
     outputs: str,
     name: str | None,
     budget: Budget,
@@ -326,12 +351,20 @@ def affordable_looks(look_seconds: float, seconds: float) -> int:
 
 
 def is_complete(run: Run, recipe: dict[str, Any]) -> bool:
-    """Whether a run that is to go on has nothing left to do; what follows is said in the log."""
-    manifest, before = run.manifest(), run.recipe()
-    if manifest.get("status") == "finished" and recipe["budget"] == before["budget"]:
-        log.info("%s is finished; extend it with a larger budget, such as budget.epochs=40", run)
-        return True
-    return False
+    """Whether a run that is to go on has nothing left to do; what follows is said in the log.
+
+    What was finished is told by the manifest and the weights: the recipe in the run may already
+    be the one of an extension that was killed before it began.
+    """
+    manifest = run.manifest()
+    trained_for = manifest.get("budget") or run.recipe()["budget"]  # of an earlier version
+    if manifest.get("status") != "finished" or recipe["budget"] != trained_for:
+        return False
+    checkpoint = checkpoints.newest_whole(run.checkpoints)
+    if checkpoint and checkpoints.read(checkpoint)["batches_seen"] != manifest.get("num_batches"):
+        return False
+    log.info("%s is finished; extend it with a larger budget, such as budget.epochs=40", run)
+    return True
 
 
 def bundled(callbacks: list[Callback]) -> list[Callback]:

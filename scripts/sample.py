@@ -16,6 +16,7 @@ def sample(recipe: dict[str, Any], origin: Origin) -> None:
     options = origin.options
     signatures.check(options, root=sampling.layout)
     signatures.check(recipe, trusted=origin.plugins)
+    options["checkpoint"] = runs.checkpoint_path(origin.run, options["checkpoint"]).stem
     model = runs.load(
         origin.run, options["checkpoint"], options["averaged"], recipe, origin.plugins
     )

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from hydra.errors import HydraException
 
-from gdm import config
+from gdm import config, training
 from gdm.config import job_name
 from gdm.errors import UserError
 from gdm.recipes import THIRD_PARTY, arguments, locate, nodes
@@ -152,6 +152,27 @@ def test_a_configuration_that_composes_may_still_be_refused(line, argument, mess
     line.task = lambda recipe, origin: check(recipe)
     assert line(argument).startswith(f"error: {message}")
     assert line.status == 1
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        (
+            "budget.epochs=1e308",
+            "budget.epochs=1e+308: must be a number, above 0, at most 1000000",
+        ),
+        ("budget.images=1" + 30 * "0", "budget.images=1" + 30 * "0" + ": must be a whole number"),
+        ("budget.images=1" + 400 * "0", "budget.images=1" + 400 * "0" + ": must be a whole num"),
+        ("budget.minutes=1e308", "budget.minutes=1e+308: must be a number, above 0, at most 1000"),
+        (
+            "seed=1" + 30 * "0",
+            "seed=1" + 30 * "0" + ": must be a whole number, between 0 and 9223",
+        ),
+    ],
+)
+def test_a_number_beyond_all_use_is_refused(line, argument, message):
+    line.task = lambda recipe, origin: check(recipe, root=training.layout)
+    assert line(argument).startswith(f"error: {message}")
 
 
 # A new run --------------------------------------------------------------------------------------
@@ -529,6 +550,15 @@ def test_a_mistake_about_an_earlier_run_is_one_clear_line(line, saved, arguments
     assert line(*arguments).startswith(f"error: {message}")
     assert line.status == 1
     assert line.calls == []
+
+
+@pytest.mark.parametrize("script", ["train", "sample", "evaluate", "latent", "quality_cost"])
+def test_a_run_with_a_link_is_opened_by_no_script_that_may_write_into_it(line, saved, script):
+    (saved / "samples").symlink_to("/tmp")
+    key = "resume" if script == "train" else "run"
+    assert "samples is a link" in line(f"{key}=first", script=script)
+    assert (line.status, line.calls) == (1, [])
+    assert line("rerun=first") == ""
 
 
 def test_a_script_that_works_on_a_run_has_keys_of_its_own(line, saved, tmp_path):

@@ -9,10 +9,10 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LEFT_TO_RIGHT = """
-    errors ranges terminal metrics files randomness images schedules learning_rates losses
+    errors ranges terminal metrics files reading randomness images schedules learning_rates losses
     adversarial augmentation moments distances latent priors ema pictures networks predictions
-    samplers guidance models data recipes moved signatures checkpoints runs features inception
-    forward_process sampling evaluation subjects protocol quality_cost health latent_tools
+    samplers guidance models data recipes moved signatures checkpoints run_directory runs features
+    inception forward_process sampling evaluation subjects protocol quality_cost health latent_tools
     callbacks console training config
 """
 ROOMS = LEFT_TO_RIGHT.split()

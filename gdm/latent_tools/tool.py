@@ -22,7 +22,7 @@ from gdm.errors import UserError
 from gdm.features import Extractor, NoClassifier
 from gdm.files import durable_replacement, named_folder, write_text
 from gdm.models.base import GenerativeModel
-from gdm.ranges import Natural
+from gdm.ranges import Seed
 from gdm.runs import Run
 from gdm.subjects import Subject
 
@@ -94,7 +94,7 @@ def layout(
     run: str | None,
     compare: list[str],
     outputs: str,
-    seed: Natural,
+    seed: Seed,
     checkpoint: str,
     averaged: bool,
     tool: Tool,
