@@ -354,7 +354,7 @@ def test_what_is_printed_at_the_end_exists_and_can_be_typed(short_vae, tmp_path,
     console.report(short_vae, short_vae.records()[-1], plugins=["mine"])
     printed = capsys.readouterr().out
     assert str(short_vae.samples / "final.png") in printed
-    assert f"sample.py run={short_vae.path} plugins=[mine]" in printed
+    assert f"sample.py run={short_vae.path} 'plugins=[mine]'" in printed
 
     recipe = composed(*SHORT[:4], "~callbacks.validation")
     recipe["logger"] = None
