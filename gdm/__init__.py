@@ -5,6 +5,7 @@ is there all the same.
 """
 
 import importlib
+import pkgutil
 
 
 def __getattr__(name: str):
@@ -14,3 +15,7 @@ def __getattr__(name: str):
         if error.name != f"{__name__}.{name}":
             raise  # the room is there, and misses something else
         raise AttributeError(f"gdm has no room {name!r}") from None
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *(room.name for room in pkgutil.iter_modules(__path__))])

@@ -237,6 +237,7 @@ def test_rooms_and_models_are_there_without_naming_their_files():
     from gdm import models
 
     assert gdm.runs.find
+    assert {"runs", "models", "pictures"} <= set(dir(gdm))
     assert {name for name in models.MODELS if getattr(models, name).__name__ == name} == set(
         models.MODELS
     )
