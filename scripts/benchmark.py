@@ -24,16 +24,17 @@ from torch.nn.functional import pad, softplus
 from torchvision import transforms
 from torchvision.datasets import FashionMNIST
 
-from gdm.callbacks.signals import Interrupted
-from gdm.config import compose_config
-from gdm.data.batches import TrainBatches, to_float
+from gdm.cli.compose import compose_config
+from gdm.data.batches import TrainBatches
 from gdm.data.datamodule import ImageDataModule
 from gdm.data.sources import FashionMNISTMini
+from gdm.evaluation.samples import draw
 from gdm.models.base import GenerativeModel
-from gdm.recipes import build
-from gdm.runs import Run
-from gdm.sampling import draw
-from gdm.training import Training
+from gdm.recipes.build import build
+from gdm.runs.run import Run
+from gdm.theory.images import to_float
+from gdm.training.signals import Interrupted
+from gdm.training.training import Training
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 ROUNDS = 10

@@ -4,8 +4,8 @@ python scripts/quality_cost.py --help."""
 from pathlib import Path
 from typing import Any
 
-from gdm.config import Origin, main, nodes_of_group
-from gdm.terminal import say
+from gdm.cli.compose import Origin, main, nodes_of_group
+from gdm.recipes.terminal import say
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
@@ -13,21 +13,24 @@ CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 def compare(recipe: dict[str, Any], origin: Origin) -> None:
     """Judge an earlier run by every sampler and number of steps, and other runs beside it."""
     # torch, not for --help
-    from gdm import console, protocol, quality_cost, recipes, signatures, subjects
+    from gdm.cli import console
+    from gdm.evaluation import protocol
+    from gdm.recipes import build, check
+    from gdm.tools import open_run, quality_cost
 
     console.log_to_console()
     run, options, plugins = origin.run, origin.options, origin.plugins
-    signatures.check(options, root=quality_cost.layout, trusted=plugins)
-    signatures.check(recipe, trusted=plugins)
+    check.check(options, root=quality_cost.layout, trusted=plugins)
+    check.check(recipe, trusted=plugins)
     quality_cost.refuse_idle(origin.overrides)
     quality_cost.refuse_without_sampler(run, recipe)
     ways = quality_cost.ways(options, nodes_of_group(CONFIGS, "sampler"), plugins)
-    data = recipes.build(recipe["dataset"], "dataset", plugins)
+    data = build.build(recipe["dataset"], "dataset", plugins)
     protocol.refuse_other_data(run, data)
-    subject = subjects.opened(run, recipe, options, data, plugins)
-    others = subjects.opened_others(options, subject, data, plugins)
-    subjects.prepare([subject, *others], data)
-    extractor = recipes.build(options["extractor"], "extractor", plugins)(
+    subject = open_run.opened(run, recipe, options, data, plugins)
+    others = open_run.opened_others(options, subject, data, plugins)
+    open_run.prepare([subject, *others], data)
+    extractor = build.build(options["extractor"], "extractor", plugins)(
         data=data, outputs=Path(options["outputs"]), plugins=plugins
     ).to(subject.model.device)
     path = quality_cost.destination(options, run, recipe, data, extractor)

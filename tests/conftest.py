@@ -14,10 +14,12 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from gdm import evaluation, runs, subjects
-from gdm.config import compose_config
-from gdm.recipes import build
-from gdm.training import Training
+from gdm.cli.compose import compose_config
+from gdm.evaluation import model_metrics
+from gdm.recipes.build import build
+from gdm.runs import catalogue
+from gdm.tools import open_run
+from gdm.training.training import Training
 
 ROOT = Path(__file__).parents[1]
 
@@ -71,25 +73,25 @@ def short(model: str) -> dict:
     return composed(f"model={model}", *small(model), *BRIEF, *SHORTER.get(model, ()))
 
 
-def trained(recipe: dict, folder: Path) -> runs.Run:
+def trained(recipe: dict, folder: Path) -> catalogue.Run:
     """Train a recipe in a new run directory below a folder."""
     recipe = recipe | {"outputs": str(folder)}
     training = Training(recipe)
     training.settle_budget()
-    run = runs.create(recipe)
+    run = catalogue.create(recipe)
     run.write_recipe(recipe, [])
     training.run(run)
     return run
 
 
-def resumed(run: runs.Run, recipe: dict | None = None) -> runs.Run:
+def resumed(run: catalogue.Run, recipe: dict | None = None) -> catalogue.Run:
     """Go on with a run, with its own recipe or with one that changes its length."""
     Training(recipe or run.recipe()).run(run, resume=True)
     return run
 
 
 @pytest.fixture(scope="session")
-def short_vae(tmp_path_factory) -> runs.Run:
+def short_vae(tmp_path_factory) -> catalogue.Run:
     """A short run of the default model that nobody changes."""
     return trained(composed(*SHORT), tmp_path_factory.mktemp("vae"))
 
@@ -130,14 +132,14 @@ def data():
 def subject_of(data, tmp_path_factory):
     """Overrides of a recipe -> a subject whose model has the weights that it begins with."""
 
-    def made(*overrides: str, name: str = "ours") -> subjects.Subject:
+    def made(*overrides: str, name: str = "ours") -> open_run.Subject:
         torch.manual_seed(0)
         model = build(composed(*overrides)["model"], "model").eval()
         with model.evaluating():
-            evaluation.prepare_sampling(model, data)
-        extractor = subjects.extractor_of(latent_options(), ())
-        run = runs.Run(tmp_path_factory.mktemp(name))
-        return subjects.Subject(run, name, model, {"run": name}, extractor)
+            model_metrics.prepare_sampling(model, data)
+        extractor = open_run.extractor_of(latent_options(), ())
+        run = catalogue.Run(tmp_path_factory.mktemp(name))
+        return open_run.Subject(run, name, model, {"run": name}, extractor)
 
     return made
 

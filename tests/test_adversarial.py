@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from gdm.adversarial import (
+from gdm.theory.adversarial import (
     R1,
     GradientPenalty,
     Hinge,

@@ -9,14 +9,16 @@ import torch
 from conftest import ROOT, SplitsAsked, composed, latent_options
 from PIL import Image
 
-from gdm import pictures, signatures
-from gdm.data.batches import to_float
 from gdm.errors import UserError
-from gdm.latent_tools import compress, denoise, file_sizes, held_out, noise, reduce, tool
-from gdm.latent_tools.quantiser import UniformQuantiser, code_lengths, level_probabilities
-from gdm.randomness import generator
-from gdm.recipes import build
-from gdm.runs import Run
+from gdm.pictures import figures
+from gdm.recipes import check
+from gdm.recipes.build import build
+from gdm.runs.run import Run
+from gdm.theory import images
+from gdm.theory.images import to_float
+from gdm.theory.randomness import generator
+from gdm.tools.latent import compress, denoise, file_sizes, held_out, noise, reduce, tool
+from gdm.tools.latent.quantiser import UniformQuantiser, code_lengths, level_probabilities
 
 FEW = {
     "reconstruct": ("tool.num_images=60", "tool.num_shown=4", "tool.num_train=300"),
@@ -49,7 +51,7 @@ def conditional(subject_of):
 
 def made(name: str, *overrides: str) -> tool.Tool:
     options = latent_options(f"tool={name}", *FEW[name], *overrides)
-    signatures.check(options, root=tool.layout)
+    check.check(options, root=tool.layout)
     return build(options["tool"], "tool")
 
 
@@ -302,7 +304,7 @@ def test_neighbours_know_the_class_where_codes_tell_classes_apart(data):
                                   strict=True)}  # fmt: skip
 
     def encode(x, label=None):
-        known = [labels[bytes(image.numpy())] for image in pictures.to_bytes(x)]
+        known = [labels[bytes(image.numpy())] for image in images.to_bytes(x)]
         return torch.eye(10)[known] + 0.01 * x.flatten(1)[:, 300:310]
 
     told.model.encode, told.model.latent_dim = encode, 10
@@ -335,12 +337,12 @@ def test_training_images_are_nothing_away_from_the_nearest_and_stand_beside_them
     train, drawn = data.split("train").images, []
     monkeypatch.setattr(vae.model, "sample", lambda indices, label=None, seed=0: to_float(
         train[list(indices)]))  # fmt: skip
-    grids = pictures.grids
-    monkeypatch.setattr(pictures, "grids", lambda panels, *a: drawn.append(panels) or grids(
+    grids = figures.titled_grids
+    monkeypatch.setattr(figures, "titled_grids", lambda panels, *a: drawn.append(panels) or grids(
         panels, *a))  # fmt: skip
-    figures = used("generate", vae, data).record["runs"]["vae"]
-    assert figures["grey_levels_to_the_nearest"] == pytest.approx(0, abs=0.01)
-    assert figures["memorised"] == 1
+    found = used("generate", vae, data).record["runs"]["vae"]
+    assert found["grey_levels_to_the_nearest"] == pytest.approx(0, abs=0.01)
+    assert found["memorised"] == 1
     samples, nearest = drawn[0].values()
     assert torch.equal(samples, nearest)
 
@@ -352,8 +354,8 @@ def test_half_of_the_contrast_is_half_of_the_sharpness(data):
 
 
 def test_the_noise_that_is_shown_is_the_noise_that_is_measured(data, monkeypatch):
-    drawn, image_table = [], pictures.image_table
-    monkeypatch.setattr(pictures, "image_table", lambda rows, *names: drawn.append(rows) or (
+    drawn, image_table = [], figures.image_table
+    monkeypatch.setattr(figures, "image_table", lambda rows, *names: drawn.append(rows) or (
         image_table(rows, *names)))  # fmt: skip
     made("denoise", "tool.noise=masking").use(perfect(), (), data, 5)
     shown = next(data.batches("validation", 4))

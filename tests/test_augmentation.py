@@ -4,7 +4,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from gdm.augmentation import Augmentation, mirrored, moved
+from gdm.theory.augmentation import Augmentation, mirrored, moved
 
 IMAGES = torch.from_numpy(load_digits().images[:64] / 8 - 1).float().unsqueeze(1)
 NONE = {"brightness": 0.0, "contrast": 0.0, "translation": 0.0, "cutout": 0.0}

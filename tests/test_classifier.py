@@ -9,14 +9,16 @@ from conftest import composed, short, trained
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from gdm import evaluation, features, runs
 from gdm.data.datamodule import order_of_holding_out
 from gdm.data.sources import FashionMNIST
 from gdm.errors import UserError
-from gdm.features import export, read_classifier
+from gdm.evaluation import extractors, model_metrics
+from gdm.evaluation.classifier import SHIPPED, ClassifierFeatures, read_classifier
 from gdm.models.classifier import NUM_BINS
-from gdm.moments import Moments
-from gdm.recipes import build
+from gdm.recipes.build import build
+from gdm.runs import catalogue
+from gdm.theory.moments import Moments
+from gdm.tools.export import export
 
 
 def classifier(*overrides: str):
@@ -117,7 +119,7 @@ def test_other_kinds_of_images_are_padded_by_the_classifier(native, resolution, 
 
 
 def test_an_image_has_the_same_features_in_any_batch(run, data):
-    model = runs.load(run)
+    model = catalogue.load(run)
     x = next(data.batches("validation", 64)).x
     whole, probabilities = model.features_and_probabilities(x)
     alone = torch.cat([model.features(x[i : i + 1]) for i in range(5)])
@@ -126,7 +128,7 @@ def test_an_image_has_the_same_features_in_any_batch(run, data):
 
 
 def test_the_report_does_not_depend_on_the_batches_of_the_stream(run, data):
-    model = runs.load(run)
+    model = catalogue.load(run)
     batch = next(data.batches("validation", 90))
     reports = []
     for size in (90, 7):
@@ -150,7 +152,7 @@ def test_a_run_becomes_a_file_and_the_file_the_same_classifier(run, data, tmp_pa
     model, held_out = read_classifier(path)
     assert held_out == {data.identity: 1000}
     x = next(data.batches("validation", 64)).x
-    assert torch.equal(model.eval().features(x), runs.load(run).features(x))
+    assert torch.equal(model.eval().features(x), catalogue.load(run).features(x))
     with pytest.raises(UserError, match=r"is no run of model=classifier"):
         export(short_vae, "last", path)
 
@@ -165,21 +167,21 @@ def flipped(path, place: float, to):
 
 @pytest.mark.parametrize("place", [0.0, 0.001, 0.3, 0.6, 0.9999])
 def test_a_flipped_bit_of_a_classifiers_file_is_refused(place, tmp_path, data, monkeypatch):
-    path = flipped(features.SHIPPED, place, tmp_path / "mine.safetensors")
+    path = flipped(SHIPPED, place, tmp_path / "mine.safetensors")
     with pytest.raises(
         UserError, match=r"^extractor\.weights=.*: is no classifier that"
     ) as refused:
-        features.ClassifierFeatures(str(path), data, tmp_path)
+        ClassifierFeatures(str(path), data, tmp_path)
     assert "\n" not in str(refused.value)
-    monkeypatch.setattr(features, "SHIPPED", path)
+    monkeypatch.setattr("gdm.evaluation.classifier.SHIPPED", path)
     with pytest.raises(UserError, match=r"is missing or damaged .*Install gdm again$"):
-        features.ClassifierFeatures(None, data, tmp_path)
+        ClassifierFeatures(None, data, tmp_path)
 
 
 def test_other_weights_or_facts_below_the_same_checksum_are_refused(tmp_path):
-    weights, facts = features.read_checked(features.SHIPPED)
+    weights, facts = extractors.read_checked(SHIPPED)
     path = tmp_path / "mine.safetensors"
-    features.write_checked(weights, facts, path)
+    extractors.write_checked(weights, facts, path)
     read_classifier(path)
     with safe_open(path, "pt") as file:
         stated = file.metadata()
@@ -200,12 +202,12 @@ def test_other_weights_or_facts_below_the_same_checksum_are_refused(tmp_path):
 
 @pytest.fixture(scope="module")
 def shipped():
-    return read_classifier(features.SHIPPED)
+    return read_classifier(SHIPPED)
 
 
 def test_the_shipped_file_is_small_and_says_how_it_was_made():
-    assert features.SHIPPED.stat().st_size <= 2_000_000
-    with safe_open(features.SHIPPED, "pt") as file:
+    assert SHIPPED.stat().st_size <= 2_000_000
+    with safe_open(SHIPPED, "pt") as file:
         facts = file.metadata()
     assert facts["command"].startswith("python scripts/train.py model=classifier dataset=fashion_")
     assert float(facts["test_accuracy"]) >= 0.93
@@ -215,7 +217,7 @@ def test_the_shipped_file_is_small_and_says_how_it_was_made():
 def test_the_shipped_classifier_is_accurate_and_its_features_are_alive(shipped, data):
     model = shipped[0].eval()
     with torch.no_grad():
-        record = evaluation.evaluate(model, data, "test")
+        record = model_metrics.evaluate(model, data, "test")
     assert record["num_images"] == 2000
     assert record["accuracy"] > 0.92
     assert record["calibration_error"] < 0.05
@@ -243,7 +245,7 @@ def test_the_shipped_classifier_keeps_its_promises_on_all_of_fashion_mnist(shipp
     model, held_out = shipped
     full = build(composed("dataset=fashion_mnist")["dataset"], "dataset")
     with torch.no_grad():
-        assert evaluation.evaluate(model.eval(), full, "test")["accuracy"] >= 0.93
+        assert model_metrics.evaluate(model.eval(), full, "test")["accuracy"] >= 0.93
     full = build(
         composed("dataset=fashion_mnist", f"dataset.validation_size={held_out[full.identity]}")[
             "dataset"

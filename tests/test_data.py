@@ -13,7 +13,7 @@ import yaml
 from torch import Tensor
 
 from gdm.data import sources
-from gdm.data.batches import TrainBatches, to_float
+from gdm.data.batches import TrainBatches
 from gdm.data.datamodule import ImageDataModule, order_of_holding_out
 from gdm.data.sources import (
     MNIST,
@@ -25,9 +25,9 @@ from gdm.data.sources import (
     Source,
 )
 from gdm.errors import UserError
-from gdm.images import ImageFacts
-from gdm.recipes import build
-from gdm.signatures import check
+from gdm.recipes.build import build
+from gdm.recipes.check import check
+from gdm.theory.images import ImageFacts, to_float
 
 YAMLS = sorted((Path(__file__).parents[1] / "configs" / "dataset").glob("*.yaml"))
 SIZES = {"train": 100, "test": 20}

@@ -8,16 +8,19 @@ import torch
 from conftest import ROOT, composed, short, small, trained
 from torch.distributions import Normal
 
-from gdm import evaluation, losses, runs, sampling
-from gdm.data.batches import to_float
 from gdm.errors import UserError
-from gdm.guidance import guided
+from gdm.evaluation import model_metrics
+from gdm.evaluation.samples import grid
 from gdm.networks.unet import SmallUNet, UNet, num_multiply_adds
-from gdm.recipes import build
-from gdm.samplers import Heun
-from gdm.schedules import alpha_sigma
-from gdm.signatures import check
-from gdm.training import layout
+from gdm.recipes.build import build
+from gdm.recipes.check import check
+from gdm.runs import catalogue
+from gdm.theory import likelihoods
+from gdm.theory.guidance import guided
+from gdm.theory.images import to_float
+from gdm.theory.samplers import Heun
+from gdm.theory.schedules import alpha_sigma
+from gdm.training.training import layout
 
 DIFFUSION = ("ddpm", "edm", "flow_matching")
 
@@ -157,7 +160,7 @@ def test_a_conditional_models_samples_depend_on_the_label_but_for_no_guidance(gu
 
 def test_what_the_network_was_early_in_the_run_guides_samples_away_from_itself(tmp_path):
     run = trained(short("ddpm"), tmp_path)
-    model = runs.load(run)
+    model = catalogue.load(run)
     assert int(model.guide_images) == 50  # a tenth of 12 batches of 50
     early, late = model.guide.state_dict(), model.network.state_dict()
     assert any(not torch.equal(early[name], late[name]) for name in late)
@@ -193,7 +196,7 @@ def test_guidance_without_labels_is_refused():
 def test_samples_of_a_conditional_model_get_a_row_a_class():
     model = built("ddpm", "model.conditional=true")
     x = torch.arange(30).view(30, 1, 1, 1).expand(-1, 1, 2, 2).to(torch.uint8)  # class: i % 10
-    picture = sampling.grid(x, model, None)[0]
+    picture = grid(x, model, None)[0]
     assert picture.shape == (10 * 4 - 2, 3 * 4 - 2)
     assert [int(value) % 10 for value in picture[::4, 0]] == list(range(10))
     assert [int(value) for value in picture[4, ::4]] == [1, 11, 21]
@@ -250,13 +253,13 @@ def test_a_discretised_gaussian_is_a_distribution_over_the_256_values():
     for mean, deviation in ((0.3, 0.05), (-1.0, 0.001), (0.99, 0.5), (0.0, 3.0)):
         log_deviation = torch.tensor(deviation).log()
         mean_of_all = torch.full_like(values, mean)
-        log_p = losses.discretised_gaussian_log_prob(values, mean_of_all, log_deviation)
+        log_p = likelihoods.discretised_gaussian_log_prob(values, mean_of_all, log_deviation)
         assert float(log_p.exp().sum()) == pytest.approx(1, abs=1e-4)
         assert torch.isfinite(log_p).all()
     exact = Normal(0.3, 0.05).cdf(values[170] + 0.5 / 127.5) - Normal(0.3, 0.05).cdf(
         values[170] - 0.5 / 127.5
     )
-    found = losses.discretised_gaussian_log_prob(
+    found = likelihoods.discretised_gaussian_log_prob(
         values[170:171], torch.tensor(0.3), torch.tensor(0.05).log()
     )
     assert float(found.exp()) == pytest.approx(float(exact), rel=1e-3)
@@ -316,7 +319,7 @@ def test_the_terms_of_the_bound_add_up_and_are_reported(images):
     model = built("ddpm")
     data = build(composed()["dataset"], "dataset")
     with model.evaluating():
-        record = evaluation.evaluate(model, data, "validation", 100)
+        record = model_metrics.evaluate(model, data, "validation", 100)
     parts = ("bits_prior", "bits_diffusion", "bits_reconstruction")
     assert record["bits_per_dim"] == pytest.approx(sum(record[part] for part in parts), rel=1e-6)
     assert sum(record["bits_by_time"]) == pytest.approx(record["bits_diffusion"], rel=1e-6)
@@ -339,7 +342,7 @@ def test_codes_of_images_are_noise_and_decode_to_the_images(model, images):
     z = model.encode(x)
     assert float(z.std()) == pytest.approx(1, abs=0.08)
     decoded = model.decode(z)
-    assert evaluation.peak_signal_to_noise_ratio(decoded, x).min() > 35
+    assert model_metrics.peak_signal_to_noise_ratio(decoded, x).min() > 35
 
 
 # Networks ----------------------------------------------------------------------------------------
@@ -367,9 +370,9 @@ def test_the_experiment_is_the_paper():
     assert model["learning_rate"]["warmup_share"] * steps == 5000
     decay = 0.5 ** (recipe["dataset"]["batch_size"] / model["ema"]["half_life_images"])
     assert decay == pytest.approx(0.9999, abs=1e-8)
-    assert model["schedule"]["_target_"] == "gdm.schedules.Linear"
+    assert model["schedule"]["_target_"] == "gdm.theory.schedules.Linear"
     assert model["schedule"]["num_steps"] == model["sampler"]["num_steps"] == 1000
-    assert model["prediction"]["_target_"] == "gdm.predictions.Epsilon"
+    assert model["prediction"]["_target_"] == "gdm.theory.predictions.Epsilon"
     assert model["log_snr_deviation"] is None
     assert model["optimizer"]["lr"] == 2e-4
     assert model["network"]["dropout"] == 0.1
@@ -430,9 +433,9 @@ def test_a_run_leaves_pictures_of_both_processes_and_terms_of_the_bound(tmp_path
     assert {"final.png", "forward-final.png", "backward-final.png"} <= names
     record = run.records()[-1]
     assert {"bits_per_dim", "bits_prior", "frechet_distance", "loss"} <= record.keys()
-    model = runs.load(run)
+    model = catalogue.load(run)
     assert model.sampler.num_steps == 3
     changed = run.recipe()
     changed["model"]["sampler"] = composed("model=ddpm", "sampler=ddim")["model"]["sampler"]
-    assert runs.load(run, recipe=changed).network_evaluations == 2 * 25
+    assert catalogue.load(run, recipe=changed).network_evaluations == 2 * 25
     assert isinstance(model.sampler, Heun)

@@ -12,9 +12,8 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.inception import InceptionScore
 from torchmetrics.image.kid import KernelInceptionDistance
 
-from gdm.data.batches import to_float
 from gdm.data.sources import FashionMNISTMini
-from gdm.distances import (
+from gdm.evaluation.distances import (
     frechet_distance,
     inception_score,
     kernel_distance,
@@ -22,7 +21,8 @@ from gdm.distances import (
     nearest,
     precision_recall,
 )
-from gdm.moments import JointMoments
+from gdm.theory.images import to_float
+from gdm.theory.moments import JointMoments
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:torchmetrics.*")
 

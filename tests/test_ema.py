@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from gdm.ema import EMA
+from gdm.networks.ema import EMA
 
 
 def followed(half_life_images=1000, warmup_share=1.0):

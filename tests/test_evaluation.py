@@ -16,14 +16,17 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch.nn.functional import avg_pool2d
 
-from gdm import console, distances, evaluation, features, metrics, protocol, runs, sampling
-from gdm.callbacks.checkpoints import Checkpoints
-from gdm.callbacks.quality import Quality
-from gdm.data.batches import to_float
+from gdm.cli import console
 from gdm.errors import UserError
-from gdm.features import ClassifierFeatures, Extractor, Features, NoClassifier
-from gdm.recipes import build
-from gdm.training import Training
+from gdm.evaluation import distances, features, metrics, model_metrics, protocol, samples
+from gdm.evaluation.classifier import SHIPPED, ClassifierFeatures, NoClassifier, _command
+from gdm.evaluation.extractors import Extractor, Features
+from gdm.recipes.build import build
+from gdm.runs import catalogue
+from gdm.theory.images import to_float
+from gdm.training.quality import Quality
+from gdm.training.saving import Checkpoints
+from gdm.training.training import Training
 
 QUICK = ("pairwise=false", "neighbours=20", "reconstructions=40", "num_samples=60")
 
@@ -103,7 +106,7 @@ def test_order_and_batches_of_the_samples_change_no_figure(judge, data):
     shuffled = images[torch.randperm(len(images), generator=torch.Generator().manual_seed(0))]
     judge_without_neighbours = protocol.Judge(data, judge.extractor, num_neighbours=0)
     again = judged(judge_without_neighbours, shuffled, batch_size=33)
-    for name, value in evaluation.numbers(again).items():
+    for name, value in metrics.numbers(again).items():
         assert value == pytest.approx(first[name], rel=1e-6, abs=1e-9)
     assert judged(judge, images) == first
 
@@ -114,7 +117,7 @@ def test_what_is_streamed_keeps_no_features_and_gives_the_same(judge, data):
     whole, part = judged(judge, images), judged(streamed, images)
     assert part["frechet_distance"] == pytest.approx(whole["frechet_distance"], rel=1e-9)
     assert "kernel_distance" not in part
-    found = evaluation.features_of(iter(images.split(100)), judge.extractor, pairwise=False)
+    found = features.features_of(iter(images.split(100)), judge.extractor, pairwise=False)
     assert all(tensor.numel() <= judge.extractor.dimension**2 for tensor in tensors_in(found))
 
 
@@ -154,9 +157,9 @@ def test_too_few_samples_are_refused_and_few_are_warned_of(judge, data, caplog):
 def test_equal_images_have_the_psnr_of_rounding_and_noise_that_of_its_strength():
     x = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
     noise = 0.1 * torch.ones_like(x)
-    assert evaluation.peak_signal_to_noise_ratio(x, x).min() > 50
+    assert model_metrics.peak_signal_to_noise_ratio(x, x).min() > 50
     expected = 10 * math.log10(4 / 0.01)
-    found = evaluation.peak_signal_to_noise_ratio(x + noise, x)
+    found = model_metrics.peak_signal_to_noise_ratio(x + noise, x)
     assert found.tolist() == pytest.approx([expected] * 4, rel=1e-4)
 
 
@@ -169,26 +172,26 @@ def test_features_of_a_split_are_computed_once(data, tmp_path, monkeypatch):
     monkeypatch.setattr(
         Blocks, "__call__", lambda self, x, find=Blocks.__call__: calls.append(1) or find(self, x)
     )
-    first = evaluation.features_of_split(extractor, data, "test")
+    first = features.features_of_split(extractor, data, "test")
     assert len(calls) > 0
     number = len(calls)
-    again = evaluation.features_of_split(extractor, data, "test")
+    again = features.features_of_split(extractor, data, "test")
     assert len(calls) == number
     assert torch.equal(first.features, again.features)
 
     other = data_of("dataset.validation_size=900")
-    evaluation.features_of_split(extractor, other, "test")
+    features.features_of_split(extractor, other, "test")
     assert len(calls) == 2 * number
 
     for path in (tmp_path / "features").iterdir():
         path.write_bytes(path.read_bytes()[:-100])
-    repaired = evaluation.features_of_split(extractor, data, "test")
+    repaired = features.features_of_split(extractor, data, "test")
     assert torch.equal(first.features, repaired.features)
 
 
 def test_kept_features_that_are_damaged_are_computed_again(data, tmp_path, monkeypatch):
     monkeypatch.setenv("GDM_DATA", str(tmp_path))
-    whole = evaluation.features_of_split(Blocks(), data, "validation").features
+    whole = features.features_of_split(Blocks(), data, "validation").features
     (path,) = (tmp_path / "features").iterdir()
     kept = load_file(path)
     with safe_open(path, "pt") as file:
@@ -198,19 +201,19 @@ def test_kept_features_that_are_damaged_are_computed_again(data, tmp_path, monke
     for damaged in (kept["features"][:500].contiguous(), nan):
         for told in (facts, None):
             save_file({"features": damaged}, path, told)
-            again = evaluation.features_of_split(Blocks(), data, "validation").features
+            again = features.features_of_split(Blocks(), data, "validation").features
             assert torch.equal(again, whole)
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
-    assert torch.equal(evaluation.features_of_split(Blocks(), data, "validation").features, whole)
+    assert torch.equal(features.features_of_split(Blocks(), data, "validation").features, whole)
     assert torch.equal(load_file(path)["features"], kept["features"])  # and kept as they were
 
 
 def test_a_cache_that_cannot_be_written_only_costs_time(data, tmp_path, monkeypatch, caplog):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("GDM_DATA", str(tmp_path / "file"))
-    found = evaluation.features_of_split(Blocks(), data, "validation")
+    found = features.features_of_split(Blocks(), data, "validation")
     assert len(found) == 1000
     assert "computed again" in caplog.text
 
@@ -224,7 +227,7 @@ def test_the_classifier_that_comes_with_gdm_has_seen_no_held_out_image(data):
     with pytest.raises(NoClassifier, match=r"with dataset\.validation_size=5000, to judge"):
         ClassifierFeatures(None, more, Path("nowhere"))
     with pytest.raises(UserError, match=r"was trained on some of the images that dataset\.valid"):
-        ClassifierFeatures(str(features.SHIPPED), more, Path("nowhere"))
+        ClassifierFeatures(str(SHIPPED), more, Path("nowhere"))
 
 
 def test_for_other_images_the_command_is_named_and_what_it_trains_is_found(tmp_path, caplog):
@@ -275,7 +278,7 @@ def test_looks_judge_samples_and_the_best_checkpoint_is_the_one_they_liked_best(
     assert all(record["n"] == 200 for record in looks)
     assert {"extractor", "extractor_checksum", "weights", "seed"} <= looks[0].keys()
     best = min(looks[1:], key=lambda record: record["frechet_distance"])
-    model = runs.load(short_vae, "best")
+    model = catalogue.load(short_vae, "best")
     assert model.images_seen == best["images"]
 
     data = build(short_vae.recipe()["dataset"], "dataset")
@@ -290,7 +293,7 @@ def test_looks_judge_samples_and_the_best_checkpoint_is_the_one_they_liked_best(
 def test_only_a_lower_figure_of_the_same_kind_replaces_the_best_checkpoint(tmp_path, monkeypatch):
     recipe = composed(*SHORT, "callbacks.validation.quality=null")
     run = trained(recipe, tmp_path)
-    saving, model = Checkpoints(1, 60.0), runs.load(run)
+    saving, model = Checkpoints(1, 60.0), catalogue.load(run)
     record = {"frechet_distance": 5.0, "n": 200, "num_reference": 60, "extractor_checksum": "a"}
 
     class Trainer:
@@ -328,7 +331,7 @@ def test_an_autoencoder_is_judged_with_a_density_of_the_codes_that_it_has_now(tm
     run = trained(
         composed("model=autoencoder", *SHORT, "model.density.num_components=2"), tmp_path
     )
-    stale, fresh = runs.load(run), runs.load(run)
+    stale, fresh = catalogue.load(run), catalogue.load(run)
     with torch.no_grad():
         for tensor in stale.density.buffers():
             tensor.add_(1)
@@ -356,12 +359,12 @@ def test_judging_can_be_switched_off(tmp_path):
         assert "frechet_distance" not in run.records()[-1]
         assert not (run.checkpoints / "best.ckpt").exists()
         with pytest.raises(UserError, match="has no checkpoint 'best'"):
-            runs.load(run, "best")
+            catalogue.load(run, "best")
 
 
 def test_a_resumed_run_finds_the_same_best(short_vae, tmp_path):
     training = Training(short_vae.recipe() | {"outputs": str(tmp_path)})
-    run = runs.create(training.recipe)
+    run = catalogue.create(training.recipe)
     half = training.recipe | {"budget": training.recipe["budget"] | {"images": 300}}
     half["model"] = half["model"] | {"learning_rate": constant(half)}
     whole = training.recipe | {"model": half["model"]}
@@ -369,8 +372,8 @@ def test_a_resumed_run_finds_the_same_best(short_vae, tmp_path):
     Training(half).run(run)
     resumed(run, whole)
     uninterrupted = trained(whole, tmp_path / "whole")
-    best = runs.load(run, "best")
-    assert best.images_seen == runs.load(uninterrupted, "best").images_seen
+    best = catalogue.load(run, "best")
+    assert best.images_seen == catalogue.load(uninterrupted, "best").images_seen
 
 
 def constant(recipe) -> dict:
@@ -386,7 +389,7 @@ def evaluate(*arguments: str) -> subprocess.CompletedProcess:
 
 
 def test_a_run_and_a_file_of_its_samples_get_the_same_figures(short_vae, tmp_path):
-    path, run = tmp_path / "record.json", runs.Run(tmp_path / "run")
+    path, run = tmp_path / "record.json", catalogue.Run(tmp_path / "run")
     shutil.copytree(short_vae.path, run.path)
     done = evaluate(f"run={run.path}", *QUICK, "importance_samples=2", f"to={path}")
     assert done.returncode == 0, done.stderr
@@ -402,14 +405,14 @@ def test_a_run_and_a_file_of_its_samples_get_the_same_figures(short_vae, tmp_pat
     assert (tmp_path / "record-neighbours.png").exists()
 
     data = build(short_vae.recipe()["dataset"], "dataset")
-    model = runs.load(short_vae)
+    model = catalogue.load(short_vae)
     file = tmp_path / "samples.npz"
-    sampling.write(sampling.draw(model, 60, None, 0, 250), 60, "npz", file)
+    samples.write(samples.draw(model, 60, None, 0, 250), 60, "npz", file)
     judge = protocol.Judge(
         data, ClassifierFeatures(None, data, Path("nowhere")), pairwise=False, num_neighbours=20
     )
     again = protocol.judge_file(file, judge).record
-    for name, value in evaluation.numbers(again).items():
+    for name, value in metrics.numbers(again).items():
         assert value == pytest.approx(record[name], rel=1e-6)
 
 
@@ -450,11 +453,11 @@ def test_a_run_that_lost_its_files_is_passed_over_when_a_classifier_is_looked_fo
 
 def test_the_command_for_digits_does_not_mirror_them(tmp_path):
     digits = data_of("dataset=mnist")
-    command = features._command(digits, tmp_path, ["mine"])
+    command = _command(digits, tmp_path, ["mine"])
     assert "model.flip=false" in command
     assert f"outputs={tmp_path}" in command
     assert "plugins=[mine]" in command
-    assert "flip" not in features._command(data_of(), Path("outputs"), [])
+    assert "flip" not in _command(data_of(), Path("outputs"), [])
 
 
 MISTAKES = [
@@ -478,7 +481,7 @@ def test_a_mistake_is_one_clear_line(arguments, message):
 def test_what_an_option_cannot_be_is_said_before_anything_is_computed(short_vae, data):
     options = composed_options("importance_samples=4")
     judge = protocol.Judge(data, Blocks())
-    model = runs.load(short_vae)
+    model = catalogue.load(short_vae)
     model.report = lambda moments: {"reconstruction": 1.0}
     with pytest.raises(UserError, match="importance_samples=4: this model has no likelihood"):
         protocol.judge_run(model, judge, options)
@@ -505,7 +508,7 @@ def test_what_a_model_tells_of_likelihoods_is_declared(data):
         model = build(composed(f"model={name}", *small(name), *binary(name))["model"], "model")
         assert model.likelihood_kind == kind
         with model.evaluating():
-            record = evaluation.evaluate(model, data, "test", limit=2)
+            record = model_metrics.evaluate(model, data, "test", limit=2)
         assert ("bits_per_dim" in record) == (kind is not None)
 
 
@@ -555,7 +558,7 @@ def test_the_last_table_of_a_run_has_real_images_beside_what_is_confident(short_
 def test_every_metric_of_a_record_has_its_place_in_the_table(judge, data, short_vae):
     record = judged(judge, data.split("validation").images[:60])
     for each in (record, *short_vae.records()):
-        assert evaluation.numbers(each).keys() <= metrics.METRICS.keys()
+        assert metrics.numbers(each).keys() <= metrics.METRICS.keys()
 
 
 def test_a_useless_classifier_is_warned_of_and_stands_in_the_record(data, judge, caplog, capsys):
@@ -575,7 +578,7 @@ def test_a_useless_classifier_is_warned_of_and_stands_in_the_record(data, judge,
 
 
 def composed_options(*overrides: str) -> dict:
-    from gdm.config import compose_config
+    from gdm.cli.compose import compose_config
 
     return compose_config(ROOT / "configs", "evaluate", list(overrides))
 
@@ -583,10 +586,10 @@ def composed_options(*overrides: str) -> dict:
 def test_distances_are_those_of_the_rooms_functions(judge, data):
     images = data.split("validation").images[:200]
     record = judged(judge, images)
-    reference = evaluation.features_of_split(judge.extractor, data, "test")
+    reference = features.features_of_split(judge.extractor, data, "test")
     found = judge.extractor(to_float(images)).features
     kernel, error = distances.kernel_distance(found, reference.features)
     assert record["kernel_distance"] == pytest.approx(kernel)
     assert record["kernel_distance_error"] == pytest.approx(error)
     assert np.isfinite(error)
-    assert features.SHIPPED.stat().st_size <= 2 * 2**20
+    assert SHIPPED.stat().st_size <= 2 * 2**20

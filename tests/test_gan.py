@@ -9,12 +9,13 @@ from conftest import BRIEF, SMALL_GAN, composed, trained
 from pytorch_lightning import Callback, Trainer
 from torch.utils.data import DataLoader
 
-from gdm import checkpoints, runs
-from gdm.data.batches import Batch, to_float
+from gdm.data.batches import Batch
 from gdm.data.sources import FashionMNISTMini
 from gdm.errors import UserError
-from gdm.networks.gan import Discriminator, Generator
-from gdm.recipes import build
+from gdm.networks.dcgan import Discriminator, Generator
+from gdm.recipes.build import build
+from gdm.runs import catalogue, checkpoints
+from gdm.theory.images import to_float
 
 CLOTHES = FashionMNISTMini().load("train")
 SIZE = 16
@@ -202,7 +203,7 @@ def test_images_seen_are_real_images_whatever_the_number_of_steps(tmp_path):
     state = checkpoints.read(run.checkpoints / checkpoints.LAST)["optimizer_states"]
     steps = [int(next(iter(each["state"].values()))["step"]) for each in state]
     assert steps == [6, 30]  # of the generator and of the discriminator
-    assert runs.load(run).sample(range(3)).shape == (3, 1, 28, 28)
+    assert catalogue.load(run).sample(range(3)).shape == (3, 1, 28, 28)
 
 
 def test_padding_does_not_tell_real_images_from_fake_ones():

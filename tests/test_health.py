@@ -8,11 +8,13 @@ import torch
 from conftest import SHORT, SMALL_GAN, composed, short, trained
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from gdm import health, signatures, training
-from gdm.data.batches import to_float
 from gdm.data.sources import FashionMNISTMini
 from gdm.errors import UserError
-from gdm.recipes import build
+from gdm.evaluation import gan_health
+from gdm.recipes import check
+from gdm.recipes.build import build
+from gdm.theory.images import to_float
+from gdm.training import training
 
 CLOTHES = to_float(FashionMNISTMini().load("train").images[:1000])
 GANS = ["dcgan", "lsgan", "hinge_gan", "wgan", "wgan_gp", "conditional_gan"]
@@ -50,85 +52,89 @@ def model(name: str = "dcgan", *overrides: str):
 
 
 def test_real_images_are_as_varied_as_real_images():
-    figures = health.diversity(CLOTHES[:500], CLOTHES[500:])
+    figures = gan_health.diversity(CLOTHES[:500], CLOTHES[500:])
     assert figures["spread"] == pytest.approx(1, abs=0.05)
     assert figures["near_duplicates"] < 0.01
 
 
 def test_one_image_again_and_again_has_no_variety():
-    figures = health.diversity(CLOTHES[:1].repeat(200, 1, 1, 1), CLOTHES[:200])
+    figures = gan_health.diversity(CLOTHES[:1].repeat(200, 1, 1, 1), CLOTHES[:200])
     assert figures == {"spread": 0.0, "near_duplicates": 1.0}
 
 
 def test_a_few_images_with_noise_are_near_duplicates_although_they_differ():
     few = CLOTHES[:10].repeat(20, 1, 1, 1)
-    figures = health.diversity(few + 0.02 * torch.randn(few.shape), CLOTHES[:200])
+    figures = gan_health.diversity(few + 0.02 * torch.randn(few.shape), CLOTHES[:200])
     assert figures["near_duplicates"] > 0.9
     assert figures["spread"] > 0.8
 
 
 def test_variety_counts_the_classes_in_use():
     tenth = [0.1] * 10
-    assert health.class_variety(tenth, tenth) == pytest.approx(1)
-    assert health.class_variety([0.5, 0.5] + [0.0] * 8, tenth) == pytest.approx(0.2)
-    assert health.class_variety([0.9, 0.1], [0.9, 0.1]) == pytest.approx(1)
+    assert gan_health.class_variety(tenth, tenth) == pytest.approx(1)
+    assert gan_health.class_variety([0.5, 0.5] + [0.0] * 8, tenth) == pytest.approx(0.2)
+    assert gan_health.class_variety([0.9, 0.1], [0.9, 0.1]) == pytest.approx(1)
 
 
 # Verdicts ---------------------------------------------------------------------------------------
 
 
 def test_a_healthy_run_has_no_verdict():
-    assert health.verdict(HEALTHY, model()) is None
+    assert gan_health.verdict(HEALTHY, model()) is None
     assert (
-        health.verdict({"generator_steps": 1e4}, model()) is None
+        gan_health.verdict({"generator_steps": 1e4}, model()) is None
     )  # nothing known is nothing wrong
 
 
 @pytest.mark.parametrize("failure", FAILED)
 def test_a_failure_is_named(failure):
     name = "wgan_gp" if failure == "slope is out of hand" else "dcgan"
-    assert failure.removeprefix("the ") in health.verdict(HEALTHY | FAILED[failure], model(name))
+    assert failure.removeprefix("the ") in gan_health.verdict(
+        HEALTHY | FAILED[failure], model(name)
+    )
 
 
 def test_an_untrained_generator_is_not_said_to_have_collapsed():
     start = HEALTHY | {"near_duplicates": 1.0, "spread": 0.0, "class_variety": 0.1}
-    assert health.verdict(start | {"generator_steps": 0.0}, model()) is None
+    assert gan_health.verdict(start | {"generator_steps": 0.0}, model()) is None
 
 
 def test_a_sure_discriminator_is_no_failure_while_the_generator_learns():
     sure = HEALTHY | {"real_accuracy": 1.0, "fake_accuracy": 1.0}
-    assert health.verdict(sure, model()) is None
+    assert gan_health.verdict(sure, model()) is None
 
 
 @pytest.mark.parametrize("name", GANS)
 def test_every_remedy_can_be_pasted(name):
-    for failure in health.FAILURES:
+    for failure in gan_health.FAILURES:
         if not failure.applies(model(name)):
             continue
         remedies = failure.remedies(model(name))
         assert len(remedies) >= 2
         for remedy in remedies:
             recipe = composed(f"model={name}", *shlex.split(remedy))
-            signatures.check(recipe, root=training.layout)
+            check.check(recipe, root=training.layout)
             assert recipe != composed(f"model={name}"), remedy
 
 
 def test_a_critic_is_meant_to_tell_real_from_fake():
     sure = HEALTHY | {"real_accuracy": 1.0, "fake_accuracy": 1.0, "generator_gradient": 1e-4}
-    assert health.verdict(sure, model("wgan")) is None
-    assert health.verdict(sure, model("dcgan")).startswith("discriminator overpowers")
+    assert gan_health.verdict(sure, model("wgan")) is None
+    assert gan_health.verdict(sure, model("dcgan")).startswith("discriminator overpowers")
 
 
 def test_what_a_run_has_is_not_proposed_to_it():
     overrides = (
         "model.discriminator.dropout=0.3", "model.targets.noise=0.2", "model.instance_noise=0.5"
     )  # fmt: skip
-    said = health.verdict(HEALTHY | FAILED["discriminator overpowers"], model("dcgan", *overrides))
+    said = gan_health.verdict(
+        HEALTHY | FAILED["discriminator overpowers"], model("dcgan", *overrides)
+    )
     assert "dropout" not in said
     assert "noise" not in said
     assert "objective=non_saturating" not in said
     assert "penalty=r1" not in said
-    assert "objective=non_saturating" in health.verdict(
+    assert "objective=non_saturating" in gan_health.verdict(
         HEALTHY | FAILED["discriminator overpowers"], model("dcgan", "objective=minimax")
     )
 
@@ -160,7 +166,7 @@ def test_diversity_needs_two_images(count):
     with pytest.raises(
         UserError, match=r"health\.num_images=.: must be a whole number, at least 2"
     ):
-        signatures.check(composed("model=dcgan", line), root=training.layout)
+        check.check(composed("model=dcgan", line), root=training.layout)
 
 
 # The two failures, with real images. A run is told by what it says in the second half.

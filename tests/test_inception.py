@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from gdm import inception
-from gdm.data.batches import to_float
 from gdm.data.sources import FashionMNISTMini
 from gdm.errors import UserError
-from gdm.inception import Inception
+from gdm.evaluation import inception
+from gdm.evaluation.inception import Inception
+from gdm.theory.images import to_float
 
 NEEDED = "torch-fidelity is not installed: pip install -e '.[inception]'"
 

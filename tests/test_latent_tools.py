@@ -13,12 +13,15 @@ from conftest import ROOT, SHORT, SplitsAsked, composed, latent_options, short, 
 from PIL import Image, ImageSequence
 from torch.distributions import Normal
 
-from gdm import console, pictures, signatures, subjects
+from gdm.cli import console
 from gdm.errors import UserError
-from gdm.latent_tools import drawbacks, tool
 from gdm.models.base import GenerativeModel
-from gdm.recipes import build
-from gdm.runs import Run
+from gdm.pictures import latent
+from gdm.recipes import check
+from gdm.recipes.build import build
+from gdm.runs.run import Run
+from gdm.tools import open_run
+from gdm.tools.latent import drawbacks, tool
 
 TOOLS = sorted(path.stem for path in (ROOT / "configs" / "tool").glob("*.yaml"))
 FEW = ("tool.num_images=120", "tool.num_samples=40", "tool.num_paths=5", "tool.manifold=3",
@@ -83,7 +86,7 @@ def test_every_tool_is_in_the_help_and_its_options_fit_the_layout():
     for name in TOOLS:
         assert f"\n{name} " in shown
         options = latent_options(f"tool={name}")
-        signatures.check(options, root=tool.layout)
+        check.check(options, root=tool.layout)
         assert tool.name_of(build(options["tool"], "tool")) == name
     assert shown.count("\n  python scripts/latent.py ") >= 6
 
@@ -271,8 +274,8 @@ def test_contours_hold_their_share_of_samples_each_axis_in_its_place(vae, data, 
         drawn["contours"] = drawn.get("contours") or (arguments[4:5] or [None])[0]
         return latent_map(*arguments, **options)
 
-    latent_map = pictures.latent_map
-    monkeypatch.setattr(pictures, "latent_map", spy)
+    latent_map = latent.latent_map
+    monkeypatch.setattr(latent, "latent_map", spy)
     wide = torch.tensor([1.0, 3.0])
     model = vae.model
     monkeypatch.setattr(model, "code_log_prob",
@@ -294,8 +297,8 @@ def test_a_plane_has_lines_at_quantiles_of_what_is_sampled(
     request, data, monkeypatch, model, whose
 ):
     subject, drawn = request.getfixturevalue(model), []
-    manifold = pictures.manifold
-    monkeypatch.setattr(pictures, "manifold", lambda *a: drawn.append(a) or manifold(*a))
+    manifold = latent.manifold
+    monkeypatch.setattr(latent, "manifold", lambda *a: drawn.append(a) or manifold(*a))
     used(subject, data, *FEW)
     ((_, x, _, labels),) = drawn
     assert all(label.endswith(f"quantiles of {whose}") for label in labels)
@@ -635,4 +638,4 @@ def test_other_data_is_no_comparison(vae, data, tmp_path):
     other = trained(recipe, tmp_path)  # which holds out 1,000 images
     options = latent_options(f"compare=[{other.path}]")
     with pytest.raises(UserError, match=r"compare=\[.*was trained on other data than"):
-        subjects.opened_others(options, vae, data, key="compare")
+        open_run.opened_others(options, vae, data, key="compare")

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from gdm.learning_rates import Constant, Cosine, Linear
+from gdm.theory.learning_rates import Constant, Cosine, Linear
 
 
 def test_every_rate_rises_linearly_over_the_warm_up():

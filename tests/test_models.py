@@ -9,8 +9,9 @@ from pytorch_lightning import Callback, Trainer
 from sklearn.datasets import load_digits, load_sample_images
 from torch.utils.data import DataLoader
 
-from gdm.data.batches import Batch, to_float
-from gdm.recipes import build, locate
+from gdm.data.batches import Batch
+from gdm.recipes.build import build, locate
+from gdm.theory.images import to_float
 
 MODELS = sorted(path.stem for path in (ROOT / "configs" / "model").glob("*.yaml"))
 COUNT = 32
@@ -236,7 +237,7 @@ def test_rooms_and_models_are_there_without_naming_their_files():
     import gdm
     from gdm import models
 
-    assert gdm.runs.find
+    assert gdm.runs.catalogue.find
     assert {"runs", "models", "pictures"} <= set(dir(gdm))
     assert {name for name in models.MODELS if getattr(models, name).__name__ == name} == set(
         models.MODELS

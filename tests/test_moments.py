@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from gdm.moments import JointMoments, Moments
+from gdm.theory.moments import JointMoments, Moments
 
 
 def test_merged_batches_have_the_moments_of_the_whole():

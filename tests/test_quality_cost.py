@@ -9,18 +9,20 @@ import pytest
 from conftest import ROOT, composed, short, trained
 from PIL import Image
 
-from gdm import evaluation, protocol, quality_cost, runs, subjects
-from gdm.config import compose_config, nodes_of_group
+from gdm.cli.compose import compose_config, nodes_of_group
 from gdm.errors import UserError
-from gdm.features import ClassifierFeatures
-from gdm.recipes import build
+from gdm.evaluation import features, protocol
+from gdm.evaluation.classifier import ClassifierFeatures
+from gdm.recipes.build import build
+from gdm.runs import catalogue
+from gdm.tools import open_run, quality_cost
 
 ASKED = ("samplers=[heun,ddim]", "steps=[4,2]", "num_samples=60")
 NODES = nodes_of_group(ROOT / "configs", "sampler")
 
 
 @pytest.fixture(scope="module")
-def short_ddpm(tmp_path_factory) -> runs.Run:
+def short_ddpm(tmp_path_factory) -> catalogue.Run:
     return trained(
         short("ddpm") | {"name": "ddpm/fashion_mnist_mini"}, tmp_path_factory.mktemp("ddpm")
     )
@@ -73,7 +75,7 @@ def test_every_sampler_has_a_point_a_number_of_steps_at_its_own_cost(written, sh
 
 def test_a_point_is_what_evaluation_finds_with_that_sampler(written, short_ddpm, judge):
     record = json.loads(written[2].with_suffix(".json").read_text())
-    model = runs.load(short_ddpm)
+    model = catalogue.load(short_ddpm)
     model.sampler = build(NODES["ddim"] | {"num_steps": 4}, "sampler")
     options = compose_config(ROOT / "configs", "evaluate", ["num_samples=60", "reconstructions=0"])
     again = protocol.judge_run(model, judge, options).record
@@ -108,8 +110,8 @@ def test_guidance_has_its_price_and_runs_of_one_name_are_told_apart(short_ddpm, 
     model.sampler = ways[0].sampler
     assert model.network_evaluations == 2 * 3
     options = options_of(f"others=[{short_ddpm.path},{short_ddpm.path}]")
-    subject = subjects.opened(short_ddpm, short_ddpm.recipe(), options, data)
-    others = subjects.opened_others(options, subject, data)
+    subject = open_run.opened(short_ddpm, short_ddpm.recipe(), options, data)
+    others = open_run.opened_others(options, subject, data)
     assert [each.name for each in (subject, *others)] == ["ddpm", "ddpm 2", "ddpm 3"]
 
 
@@ -161,24 +163,24 @@ def test_only_a_run_with_a_sampler_has_a_curve_and_only_one_with_images_a_point(
     with pytest.raises(UserError, match="its model has no sampler whose steps could be chosen"):
         quality_cost.refuse_without_sampler(short_vae, short_vae.recipe())
     quality_cost.refuse_without_sampler(short_ddpm, short_ddpm.recipe())
-    subject = subjects.Subject(short_ddpm, "ddpm", None)
+    subject = open_run.Subject(short_ddpm, "ddpm", None)
     with pytest.raises(UserError, match="no run 'nowhere' in"):
-        subjects.opened_others(options_of("others=[nowhere]"), subject, data)
+        open_run.opened_others(options_of("others=[nowhere]"), subject, data)
     blind = trained(short("classifier") | {"extractor": None}, tmp_path)
     with pytest.raises(UserError, match="is a Classifier, which makes no images to sample"):
-        subjects.opened_others(options_of(f"others=[{blind.path}]"), subject, data)
+        open_run.opened_others(options_of(f"others=[{blind.path}]"), subject, data)
 
 
 def test_other_data_and_too_few_samples_and_a_place_that_cannot_be_written_are_refused(
     short_vae, short_ddpm, data, judge, tmp_path
 ):
     binarized = build(composed("dataset.binarize=true")["dataset"], "dataset")
-    subject = subjects.Subject(short_ddpm, "ddpm", None)
+    subject = open_run.Subject(short_ddpm, "ddpm", None)
     options = options_of(f"others=[{short_vae.path}]", f"to={tmp_path}")
     with pytest.raises(UserError, match=r"was trained on other data than .*; only figures on"):
-        subjects.opened_others(options, subject, binarized)
+        open_run.opened_others(options, subject, binarized)
     few = options_of("num_samples=3")
-    with pytest.raises(UserError, match=f"3 samples are too few.*{evaluation.FEWEST} or more"):
+    with pytest.raises(UserError, match=f"3 samples are too few.*{features.FEWEST} or more"):
         quality_cost.measure(subject, [], [], judge, few)
     (tmp_path / "file").write_text("")
     for place in ("file/curve.png", "folder.png"):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from scipy.stats import kstest
 
-from gdm.randomness import fold, generator, normal, seed_default_generators, uniform
+from gdm.theory.randomness import fold, generator, normal, seed_default_generators, uniform
 
 # Another value here is another image from every seed, and a resumed run that goes on otherwise.
 FOLDED = {

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from gdm.errors import UserError
-from gdm.learning_rates import Constant, Cosine
-from gdm.recipes import THIRD_PARTY, assign, build, changes, check_targets, nodes
+from gdm.recipes.build import THIRD_PARTY, assign, build, changes, check_targets, nodes
+from gdm.theory.learning_rates import Constant, Cosine
 
-COSINE = {"_target_": "gdm.learning_rates.Cosine", "warmup_share": 0.1, "final_factor": 0.5}
+COSINE = {"_target_": "gdm.theory.learning_rates.Cosine", "warmup_share": 0.1, "final_factor": 0.5}
 ADAM = {"_target_": "torch.optim.Adam", "_partial_": True, "lr": 0.5}
 
 
@@ -43,7 +43,7 @@ def test_a_partial_node_waits_for_its_last_arguments():
 
 def test_extra_arguments_belong_to_the_outermost_node_and_win():
     assert build(COSINE, final_factor=0.0).final_factor == 0.0
-    node = {"_target_": "gdm.learning_rates.Constant"}
+    node = {"_target_": "gdm.theory.learning_rates.Constant"}
     assert isinstance(build(node, warmup_share=0.5), Constant)
 
 
@@ -67,13 +67,13 @@ def test_a_recipe_is_left_as_it_was():
         "gdm",
         "gdm.models",
         "gdm.files.write_text",
-        "gdm.recipes.build",
-        "gdm.runs.load",
-        "gdm.config.main",
-        "gdm.training.Training",
-        "gdm.randomness.fold",
+        "gdm.recipes.build.build",
+        "gdm.runs.catalogue.load",
+        "gdm.cli.compose.main",
+        "gdm.training.training.Training",
+        "gdm.theory.randomness.fold",
         "gdm.../scripts.train.train",
-        "gdm.learning_rates.math.cos",
+        "gdm.theory.learning_rates.math.cos",
         "my_package.Model",
         "",
     ],
@@ -93,11 +93,11 @@ def test_a_foreign_target_is_refused_with_its_full_key(target):
 @pytest.mark.parametrize(
     "target",
     [
-        "gdm.learning_rates.math",  # imported, not defined there
-        "gdm.learning_rates.Share",
-        "gdm.learning_rates.LearningRate",  # abstract
-        "gdm.learning_rates._Cosine",
-        "gdm.data.batches.to_float",  # a function, of a room that offers classes alone
+        "gdm.theory.learning_rates.math",  # imported, not defined there
+        "gdm.theory.learning_rates.Share",
+        "gdm.theory.learning_rates.LearningRate",  # abstract
+        "gdm.theory.learning_rates._Cosine",
+        "gdm.theory.images.to_float",  # a function, of a room that offers classes alone
         "gdm.data.sources.urlopen",
     ],
 )
@@ -108,7 +108,7 @@ def test_a_room_offers_only_the_classes_that_it_defines(target):
 
 def test_a_misspelt_target_gets_the_nearest_spelling():
     with pytest.raises(UserError, match="no Cosin to offer; did you mean Cosine"):
-        check_targets({"_target_": "gdm.learning_rates.Cosin"})
+        check_targets({"_target_": "gdm.theory.learning_rates.Cosin"})
 
 
 def test_a_target_must_be_text():

@@ -8,11 +8,11 @@ from conftest import ROOT, SHORT, composed, resumed, short, trained
 from pytorch_lightning import Callback
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from gdm import checkpoints, runs
-from gdm.callbacks.checkpoints import Checkpoints
-from gdm.callbacks.validation import Validation
 from gdm.errors import UserError
-from gdm.training import Training
+from gdm.runs import catalogue, checkpoints
+from gdm.training.saving import Checkpoints
+from gdm.training.training import Training
+from gdm.training.validation import Validation
 
 MODELS = sorted(path.stem for path in (ROOT / "configs" / "model").glob("*.yaml"))
 
@@ -21,7 +21,7 @@ class KilledError(BaseException):
     """Stands for kill -9: nothing that is not on the disk survives it."""
 
 
-def state(run: runs.Run) -> dict:
+def state(run: catalogue.Run) -> dict:
     """Return all that a run has learned: weights, average, density, optimizer."""
     checkpoint = checkpoints.read(run.checkpoints / checkpoints.LAST)
     return {key: checkpoint[key] for key in ("state_dict", "optimizer_states", "batches_seen")}
@@ -71,18 +71,18 @@ class KillInSave(Checkpoints):
 
     def save(self, trainer, model) -> None:
         if model.batches_seen == 9:
-            folder = runs.Run(trainer.default_root_dir).checkpoints
+            folder = catalogue.Run(trainer.default_root_dir).checkpoints
             (folder / ".last.ckpt.half").write_bytes(b"PK half a file")
             raise KilledError
         super().save(trainer, model)
 
 
-def killed(recipe: dict, folder, put_killer) -> runs.Run:
+def killed(recipe: dict, folder, put_killer) -> catalogue.Run:
     """Train until the killer strikes."""
     recipe = recipe | {"outputs": str(folder)}
     training = Training(recipe)
     put_killer(training.callbacks)
-    run = runs.create(recipe)
+    run = catalogue.create(recipe)
     run.write_recipe(recipe, [])
     with pytest.raises(KilledError):
         training.run(run)
@@ -216,7 +216,7 @@ def test_a_finished_run_is_extended_to_the_longer_run_under_a_constant_rate(tmp_
 
 
 def test_extending_a_decaying_rate_is_said_to_be_another_run(short_vae, tmp_path, caplog):
-    copy = runs.Run(tmp_path / "copy")
+    copy = catalogue.Run(tmp_path / "copy")
     shutil.copytree(short_vae.path, copy.path)
     recipe = copy.recipe()
     resumed(copy, recipe | {"budget": recipe["budget"] | {"images": 700}})

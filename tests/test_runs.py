@@ -12,28 +12,29 @@ import torch
 import yaml
 from conftest import ROOT, composed, resumed
 
-from gdm import checkpoints, run_directory, runs, sampling
-from gdm.config import Origin, compose_config
+from gdm.cli.compose import Origin, compose_config
 from gdm.errors import UserError
+from gdm.evaluation import samples
 from gdm.files import durable_replacement, named_file
-from gdm.reading import read_yaml
-from gdm.training import Training, is_complete
+from gdm.runs import catalogue, checkpoints
+from gdm.runs.reading import read_yaml
+from gdm.training.training import Training, is_complete
 
 
 @pytest.fixture
-def copy(short_vae, tmp_path) -> runs.Run:
+def copy(short_vae, tmp_path) -> catalogue.Run:
     """A copy of a finished run that a test may damage."""
     shutil.copytree(short_vae.path, tmp_path / "outputs" / "copy")
-    return runs.Run(tmp_path / "outputs" / "copy")
+    return catalogue.Run(tmp_path / "outputs" / "copy")
 
 
 @pytest.fixture
-def other(tmp_path) -> runs.Run:
+def other(tmp_path) -> catalogue.Run:
     """A run beside the copy that nothing is wrong with."""
-    return runs.create(composed() | {"outputs": str(tmp_path / "outputs"), "name": "other"})
+    return catalogue.create(composed() | {"outputs": str(tmp_path / "outputs"), "name": "other"})
 
 
-def edited(run: runs.Run, change) -> None:
+def edited(run: catalogue.Run, change) -> None:
     """Change a run's recipe as an editor would."""
     path = run.path / ".hydra" / "config.yaml"
     recipe = yaml.safe_load(path.read_text())
@@ -83,7 +84,7 @@ def test_a_run_with_a_pipe_is_not_waited_for(copy):
 
 def test_a_run_is_reached_through_a_link_to_it(copy, tmp_path):
     (tmp_path / "link").symlink_to(copy.path)
-    runs.Run(tmp_path / "link").refuse_links()
+    catalogue.Run(tmp_path / "link").refuse_links()
 
 
 # A recipe or a manifest that is not what it was --------------------------------------------------
@@ -122,7 +123,7 @@ def test_a_changed_length_is_written_down_everywhere(copy):
     recipe["budget"]["images"] = 700
     resumed(copy, recipe)
     assert copy.recipe()["budget"] == copy.manifest()["budget"] == recipe["budget"]
-    assert copy.manifest()["recipe"] == runs.recipe_hash(recipe)
+    assert copy.manifest()["recipe"] == catalogue.recipe_hash(recipe)
     assert is_complete(copy, copy.recipe())
 
 
@@ -137,7 +138,7 @@ def test_an_extension_that_was_killed_as_it_began_is_not_finished(moment, copy, 
     recipe = copy.recipe()
     recipe["budget"]["images"] = 700
     with monkeypatch.context() as patch:
-        patch.setattr(runs.Run, moment, killed)
+        patch.setattr(catalogue.Run, moment, killed)
         with pytest.raises(KilledError):
             resumed(copy, recipe)
     assert not is_complete(copy, copy.recipe())
@@ -162,7 +163,7 @@ BAD_MANIFESTS = [b"\xff\x00", b"[]", b"", b'{"created": 5}', b'{"seconds": "x"}'
 def test_a_damaged_manifest_is_named_kept_and_hides_no_other_run(content, copy, other, tmp_path):
     path = copy.path / "manifest.json"
     path.write_bytes(content)
-    assert runs.find("last", tmp_path / "outputs").path == other.path
+    assert catalogue.find("last", tmp_path / "outputs").path == other.path
     with pytest.raises(UserError, match=r"manifest\.json.*put back a copy of it, or remove it"):
         resumed(copy)
     with pytest.raises(UserError, match=r"manifest\.json"):
@@ -229,7 +230,7 @@ def test_a_recipe_that_is_none_is_one_line(words, copy):
 
 
 def test_what_a_recipe_holds_twice_is_written_twice(tmp_path):
-    run, twice = runs.Run(tmp_path), [0.9, 0.99]
+    run, twice = catalogue.Run(tmp_path), [0.9, 0.99]
     recipe = {key: {"_target_": "some.Class", "betas": twice} for key in ("model", "dataset")}
     recipe["seed"] = 0
     run.write_recipe(recipe, [])
@@ -239,7 +240,7 @@ def test_what_a_recipe_holds_twice_is_written_twice(tmp_path):
 # Checkpoints -------------------------------------------------------------------------------------
 
 
-def crafted(run: runs.Run, change) -> None:
+def crafted(run: catalogue.Run, change) -> None:
     """Change what the last checkpoint holds, with the digest that this has."""
     path = run.checkpoints / checkpoints.LAST
     checkpoint = checkpoints.read(path)
@@ -268,7 +269,7 @@ CRAFTED = {
 @pytest.mark.parametrize("words", CRAFTED)
 def test_a_crafted_checkpoint_is_one_line(words, copy, caplog):
     crafted(copy, CRAFTED[words])
-    for refused in (lambda: runs.load(copy), lambda: resumed(copy)):
+    for refused in (lambda: catalogue.load(copy), lambda: resumed(copy)):
         with pytest.raises(UserError) as error:
             refused()
         assert words in str(error.value) + caplog.text
@@ -288,7 +289,7 @@ def test_the_best_checkpoint_is_gone_on_from_where_no_other_is_whole(short_vae, 
     copy.describe_best(copy.best() | {"images": 450})
     for name in (checkpoints.LAST, checkpoints.PREVIOUS):
         flip_a_bit(copy.checkpoints / name)
-    assert runs.checkpoint_path(copy).stem == "best"
+    assert catalogue.checkpoint_path(copy).stem == "best"
     assert caplog.text.count("is damaged") == 2
     resumed(copy)
     ours = checkpoints.read(copy.checkpoints / checkpoints.LAST)["state_dict"]
@@ -323,17 +324,17 @@ def test_what_killed_saves_left_is_swept_away_and_nothing_else(copy):
 def test_a_new_run_that_cannot_be_written_is_one_line(tmp_path, monkeypatch):
     recipe = composed() | {"outputs": str(tmp_path), "name": "new"}
     with pytest.raises(UserError, match="no folder can be made there"):
-        runs.create(recipe | {"name": "a\0b"})
-    monkeypatch.setattr(run_directory, "write_text", full_disk)
+        catalogue.create(recipe | {"name": "a\0b"})
+    monkeypatch.setattr("gdm.runs.run.write_text", full_disk)
     with pytest.raises(UserError, match="No space left"):
-        runs.create(dict(recipe))
-    monkeypatch.setattr(runs, "_own_folder", full_disk)
+        catalogue.create(dict(recipe))
+    monkeypatch.setattr(catalogue, "_own_folder", full_disk)
     with pytest.raises(UserError, match="No space left"):
-        runs.create(dict(recipe))
+        catalogue.create(dict(recipe))
 
 
 def test_a_run_that_cannot_be_written_is_not_gone_on_with(copy, monkeypatch):
-    monkeypatch.setattr(run_directory, "write_text", full_disk)
+    monkeypatch.setattr("gdm.runs.run.write_text", full_disk)
     with pytest.raises(UserError, match=r"cannot be written .*No space left"):
         resumed(copy)
     assert copy.manifest()["status"] == "finished"
@@ -341,11 +342,11 @@ def test_a_run_that_cannot_be_written_is_not_gone_on_with(copy, monkeypatch):
 
 @pytest.mark.parametrize("kind", ["npz", "grid", "png"])
 def test_a_disk_that_fills_while_samples_are_written_is_one_line(kind, tmp_path, monkeypatch):
-    monkeypatch.setattr(sampling.pictures, "save", full_disk)
-    monkeypatch.setattr(sampling, "write_npz", full_disk)
+    monkeypatch.setattr(samples.pictures, "save", full_disk)
+    monkeypatch.setattr(samples, "write_npz", full_disk)
     batches = iter([torch.zeros(2, 1, 4, 4, dtype=torch.uint8)])
     with pytest.raises(UserError, match=r"could not write .*No space left"):
-        sampling.write(batches, 2, kind, tmp_path / "samples")
+        samples.write(batches, 2, kind, tmp_path / "samples")
 
 
 def test_a_device_or_a_pipe_is_neither_replaced_nor_read(tmp_path):
@@ -357,7 +358,7 @@ def test_a_device_or_a_pipe_is_neither_replaced_nor_read(tmp_path):
     with pytest.raises(OSError, match="no regular file"), durable_replacement(pipe) as temporary:
         temporary.write_text("x")
     with pytest.raises(UserError, match="is no file"):
-        sampling.SampleFile(pipe, data=None)
+        samples.SampleFile(pipe, data=None)
     assert pipe.is_fifo()
 
 
@@ -374,7 +375,7 @@ def test_measuring_a_budget_in_minutes_has_an_end(monkeypatch, tmp_path):
         asked.append(seconds)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("gdm.training.Stopwatch", stopwatch)
+    monkeypatch.setattr("gdm.training.training.Stopwatch", stopwatch)
     recipe = composed("budget.minutes=1e6", "trainer=cpu") | {"outputs": str(tmp_path)}
     with pytest.raises(KeyboardInterrupt):
         Training(recipe).settle_budget()

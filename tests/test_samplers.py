@@ -6,7 +6,7 @@ import pytest
 import torch
 from test_schedules import ALL, T, times
 
-from gdm.samplers import DDIM, DDPM, DPMSolver, Euler, Heun
+from gdm.theory.samplers import DDIM, DDPM, DPMSolver, Euler, Heun
 
 MEAN, DEVIATION = 0.3, 0.25
 SAMPLERS = {

@@ -10,10 +10,10 @@ import torch
 from conftest import composed
 from PIL import Image
 
-from gdm import sampling
 from gdm.errors import UserError
-from gdm.recipes import build
-from gdm.runs import Run
+from gdm.evaluation import samples
+from gdm.recipes.build import build
+from gdm.runs.run import Run
 
 
 @pytest.fixture(scope="module")
@@ -33,18 +33,18 @@ def saved(path, array):
 
 def test_an_npz_is_in_the_fields_layout_and_reads_back_as_it_was(images, data, tmp_path):
     path = tmp_path / "samples.npz"
-    sampling.write(iter(images.split(7)), len(images), "npz", path)
+    samples.write(iter(images.split(7)), len(images), "npz", path)
     with np.load(path) as arrays:
         assert arrays["arr_0"].dtype == np.uint8
         assert arrays["arr_0"].shape == (20, 28, 28, 1)
         np.testing.assert_array_equal(arrays["arr_0"], images.permute(0, 2, 3, 1).numpy())
-    file = sampling.SampleFile(path, data)
+    file = samples.SampleFile(path, data)
     assert len(file) == 20
     assert torch.equal(torch.cat(list(file.batches(6))), images)
 
 
 def test_pictures_hold_the_same_pixels(images, tmp_path):
-    sampling.write(iter(images.split(7)), len(images), "png", tmp_path / "folder")
+    samples.write(iter(images.split(7)), len(images), "png", tmp_path / "folder")
     for number, image in enumerate(images):
         read = np.array(Image.open(tmp_path / "folder" / f"{number:06d}.png"))
         np.testing.assert_array_equal(read, image[0].numpy())
@@ -53,7 +53,7 @@ def test_pictures_hold_the_same_pixels(images, tmp_path):
 def test_padded_and_compressed_samples_of_others_are_read_too(images, data, tmp_path):
     padded = torch.nn.functional.pad(images, (2, 2, 2, 2)).permute(0, 2, 3, 1).numpy()
     np.savez_compressed(tmp_path / "theirs.npz", arr_0=padded)
-    file = sampling.SampleFile(tmp_path / "theirs.npz", data)
+    file = samples.SampleFile(tmp_path / "theirs.npz", data)
     assert torch.equal(torch.cat(list(file.batches())), images)
 
 
@@ -61,13 +61,13 @@ def test_padded_and_compressed_samples_of_others_are_read_too(images, data, tmp_
 def test_grey_samples_need_no_axis_for_their_one_channel(border, images, data, tmp_path):
     padded = np.pad(images[:, 0].numpy(), ((0, 0), (border, border), (border, border)))
     path = saved(tmp_path / "grey.npz", padded)
-    file = sampling.SampleFile(path, data)
+    file = samples.SampleFile(path, data)
     assert file.shape == (20, 28 + 2 * border, 28 + 2 * border, 1)
     assert torch.equal(torch.cat(list(file.batches(6))), images)
     data.channels = 3
     try:
         with pytest.raises(UserError, match=f"holds 20 x {28 + 2 * border} x"):
-            sampling.SampleFile(path, data)
+            samples.SampleFile(path, data)
     finally:
         data.channels = 1
 
@@ -75,7 +75,7 @@ def test_grey_samples_need_no_axis_for_their_one_channel(border, images, data, t
 def test_a_pipe_is_not_waited_for(data, tmp_path):
     os.mkfifo(tmp_path / "pipe.npz")
     with pytest.raises(UserError, match=r"pipe\.npz: is no file; name an \.npz"):
-        sampling.SampleFile(tmp_path / "pipe.npz", data)
+        samples.SampleFile(tmp_path / "pipe.npz", data)
 
 
 @pytest.mark.parametrize(
@@ -95,23 +95,23 @@ def test_a_pipe_is_not_waited_for(data, tmp_path):
 def test_samples_of_another_kind_are_refused(array, message, data, tmp_path):
     path = saved(tmp_path / "samples.npz", array)
     with pytest.raises(UserError, match=r"^samples=.*samples\.npz: " + message):
-        sampling.SampleFile(path, data)
+        samples.SampleFile(path, data)
 
 
 def test_files_that_are_no_samples_are_refused(data, images, tmp_path):
     with pytest.raises(UserError, match=r"none\.npz: is no readable \.npz"):
-        sampling.SampleFile(tmp_path / "none.npz", data)
+        samples.SampleFile(tmp_path / "none.npz", data)
     text = tmp_path / "text.npz"
     text.write_text("nothing")
     with pytest.raises(UserError, match=r"text\.npz: is no readable \.npz"):
-        sampling.SampleFile(text, data)
+        samples.SampleFile(text, data)
     np.savez(tmp_path / "other.npz", x=images.numpy())
     with pytest.raises(UserError, match=r"other\.npz: is no readable \.npz with an array arr_0"):
-        sampling.SampleFile(tmp_path / "other.npz", data)
+        samples.SampleFile(tmp_path / "other.npz", data)
     path = saved(tmp_path / "short.npz", images.permute(0, 2, 3, 1).numpy())
     path.write_bytes(path.read_bytes()[:4000])
     with pytest.raises(UserError, match=r"short\.npz"):
-        sampling.SampleFile(path, data)
+        samples.SampleFile(path, data)
 
 
 def test_a_malformed_header_is_no_traceback(data, images, tmp_path):
@@ -123,7 +123,7 @@ def test_a_malformed_header_is_no_traceback(data, images, tmp_path):
             array = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
             changed.writestr("arr_0.npy", array + file.read("arr_0.npy")[128:])
         with pytest.raises(UserError, match=rf"{number}\.npz: (holds|arr_0 is no array)"):
-            sampling.SampleFile(path, data)
+            samples.SampleFile(path, data)
 
 
 @pytest.mark.parametrize(("kind", "example"), [("npz", "samples.npz"), ("grid", "samples.png")])
@@ -131,23 +131,23 @@ def test_what_cannot_be_written_is_said_before_anything_is_drawn(kind, example, 
     (tmp_path / "file").write_text("")
     options = {"format": kind, "to": str(tmp_path)}
     with pytest.raises(UserError, match=f"is a folder; name a file in it, such as {example}"):
-        sampling.destination(options, Run(tmp_path), {})
+        samples.destination(options, Run(tmp_path), {})
     for to in (tmp_path / "file" / example, Path("/proc/nowhere") / example):
         with pytest.raises(UserError, match="cannot be written"):
-            sampling.destination(options | {"to": str(to)}, Run(tmp_path), {})
+            samples.destination(options | {"to": str(to)}, Run(tmp_path), {})
     with pytest.raises(UserError, match="cannot be written"):
-        sampling.destination({"format": "png", "to": str(tmp_path / "file")}, Run(tmp_path), {})
+        samples.destination({"format": "png", "to": str(tmp_path / "file")}, Run(tmp_path), {})
 
 
 def test_a_grid_of_pixels_is_no_drawing(tmp_path):
     for name in ("samples.pdf", "samples.svg", "samples"):
         with pytest.raises(UserError, match=rf"to=.*{name}: a picture of this kind is written as"):
-            sampling.destination({"format": "grid", "to": str(tmp_path / name)}, Run(tmp_path), {})
+            samples.destination({"format": "grid", "to": str(tmp_path / name)}, Run(tmp_path), {})
     options = {"format": "grid", "to": str(tmp_path / "samples.PNG")}
-    assert sampling.destination(options, Run(tmp_path), {}) == tmp_path / "samples.PNG"
+    assert samples.destination(options, Run(tmp_path), {}) == tmp_path / "samples.PNG"
 
 
 def test_a_model_that_makes_no_images_is_not_sampled(tmp_path):
     model = build(composed("model=classifier", "model.width=8")["model"], "model")
     with pytest.raises(UserError, match="is a Classifier, which makes no images to sample"):
-        sampling.refuse_without_images(model, Run(tmp_path))
+        samples.refuse_without_images(model, Run(tmp_path))

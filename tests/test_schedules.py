@@ -5,7 +5,15 @@ import math
 import pytest
 import torch
 
-from gdm.schedules import Cosine, Karras, Linear, Quadratic, Sigmoid, Straight, TrainingTimes
+from gdm.theory.schedules import (
+    Cosine,
+    Karras,
+    Linear,
+    Quadratic,
+    Sigmoid,
+    Straight,
+    TrainingTimes,
+)
 
 T = 1000
 DISCRETE = {

@@ -9,9 +9,10 @@ import time
 import pytest
 from conftest import ROOT
 
-from gdm import console
+from gdm.cli import console
 from gdm.data.sources import FashionMNISTMini
-from gdm.terminal import command, override, printable, say
+from gdm.recipes.terminal import command, override, printable, say
+from gdm.training import log
 
 ESCAPE = "\x1b[2J\x9b5m\x07"  # clears the screen, changes colours, rings
 
@@ -36,7 +37,7 @@ def test_printed_lines_and_the_log_are_clean(capsys, monkeypatch):
 
 
 def test_the_files_log_is_clean(tmp_path):
-    with console.logging_to(tmp_path / "train.log"):
+    with log.logging_to(tmp_path / "train.log"):
         logging.getLogger("gdm").warning("x%s", ESCAPE)
     assert "\x1b" not in (tmp_path / "train.log").read_text()
 

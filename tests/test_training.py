@@ -23,20 +23,21 @@ from pytorch_lightning import Callback
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
-from gdm import checkpoints, console, runs
-from gdm.callbacks.metrics import Diverged
-from gdm.callbacks.signals import Interrupted, Signals
-from gdm.callbacks.tensorboard import TensorBoard, varied
+from gdm.cli import console
 from gdm.errors import UserError
 from gdm.files import locked
-from gdm.training import Training, affordable_looks, peak_memory_mib
+from gdm.runs import catalogue, checkpoints
+from gdm.training.metrics import Diverged
+from gdm.training.signals import Interrupted, Signals
+from gdm.training.tensorboard import TensorBoard, varied
+from gdm.training.training import Training, affordable_looks, peak_memory_mib
 
 
-def started(recipe: dict, folder) -> tuple[Training, runs.Run]:
+def started(recipe: dict, folder) -> tuple[Training, catalogue.Run]:
     """Return a training and its run directory, before the first step."""
     recipe = recipe | {"outputs": str(folder)}
     training = Training(recipe)
-    run = runs.create(recipe)
+    run = catalogue.create(recipe)
     run.write_recipe(recipe, [])
     return training, run
 
@@ -135,8 +136,8 @@ def test_training_lowers_the_bound(short_vae):
 
 
 def test_a_notebook_gets_the_model_with_its_averaged_weights(short_vae):
-    model = runs.load(short_vae)
-    raw = runs.load(short_vae.path, averaged=False)
+    model = catalogue.load(short_vae)
+    raw = catalogue.load(short_vae.path, averaged=False)
     samples = model.sample(range(4))
     assert samples.shape == (4, 1, 28, 28)
     assert samples.abs().max() <= 1
@@ -152,7 +153,7 @@ def test_two_latent_dimensions_are_drawn_as_maps(tmp_path):
 
 def test_an_autoencoder_samples_from_the_density_of_its_training_codes(tmp_path):
     run = trained(composed("model=autoencoder", *SHORT), tmp_path)
-    model = runs.load(run)
+    model = catalogue.load(run)
     training = Training(run.recipe())
     codes = torch.cat([model.encode(batch.x) for batch in training.data.batches("train")])
     sampled = model.sample_codes(range(2000))
@@ -199,7 +200,7 @@ def test_a_terminal_that_is_closed_does_not_keep_the_run_from_saving(tmp_path, s
     wait_for(lambda: on_record(1, tmp_path), process)
     os.close(ours)
     assert process.wait(timeout=120) == 129
-    run = runs.find("last", tmp_path)
+    run = catalogue.find("last", tmp_path)
     assert run.manifest()["status"] == "interrupted"
     assert (run.checkpoints / checkpoints.LAST).exists()
 
@@ -327,7 +328,7 @@ def test_a_refused_resume_leaves_the_recipe_as_it_was(short_vae):
 
 def test_an_autoencoder_without_validation_still_fits_its_density(tmp_path):
     run = trained(composed("model=autoencoder", *SHORT, "~callbacks.validation"), tmp_path)
-    assert runs.load(run).density.mean.abs().sum() > 0
+    assert catalogue.load(run).density.mean.abs().sum() > 0
 
 
 @pytest.mark.parametrize("place", [0.2, 0.5, 0.8, 0.999])
@@ -366,7 +367,7 @@ def test_what_is_printed_at_the_end_exists_and_can_be_typed(short_vae, tmp_path,
 
 
 def test_a_resumed_run_remembers_where_it_was_resumed_and_warns(short_vae, tmp_path, caplog):
-    run = runs.Run(tmp_path / "copy")
+    run = catalogue.Run(tmp_path / "copy")
     shutil.copytree(short_vae.path, run.path)
     run.describe(threads=99)
     resumed(run)
@@ -375,7 +376,7 @@ def test_a_resumed_run_remembers_where_it_was_resumed_and_warns(short_vae, tmp_p
 
 
 def test_a_log_disk_that_fills_does_not_stop_training(tmp_path, monkeypatch, caplog):
-    from gdm import pictures
+    from gdm.pictures import figures
 
     training, run = started(composed(*SHORT), tmp_path)
 
@@ -384,7 +385,7 @@ def test_a_log_disk_that_fills_does_not_stop_training(tmp_path, monkeypatch, cap
 
     monkeypatch.setattr("torch.utils.tensorboard.SummaryWriter.add_scalar", full)
     monkeypatch.setattr("torch.utils.tensorboard.SummaryWriter.add_image", full)
-    monkeypatch.setattr(pictures, "save", full)
+    monkeypatch.setattr(figures, "save", full)
     run.metrics.mkdir()  # cannot be appended to
     training.run(run)
     assert run.manifest()["status"] == "finished"
@@ -399,7 +400,7 @@ def test_a_budget_in_minutes_becomes_images_in_the_recipe(tmp_path):
     images = training.recipe["budget"]["images"]
     assert images % 50 == 0
     assert training.recipe["budget"]["minutes"] is None
-    run = runs.create(training.recipe)
+    run = catalogue.create(training.recipe)
     run.write_recipe(training.recipe, [])
     training.run(run)
     manifest = run.manifest()
@@ -430,48 +431,50 @@ def test_names_that_leave_the_outputs_folder_are_refused(tmp_path):
     for name in ("../elsewhere", "/tmp/elsewhere", "a/../../b", " "):
         recipe = {"outputs": str(tmp_path / "outputs"), "name": name}
         with pytest.raises(UserError, match="inside the outputs folder"):
-            runs.create(recipe)
+            catalogue.create(recipe)
     assert not (tmp_path / "elsewhere").exists()
 
 
 def test_a_hundred_runs_started_at_once_do_not_collide(tmp_path):
     recipe = {"outputs": str(tmp_path), "name": "crowd"}
-    paths = {runs.create(dict(recipe)).path for _ in range(100)}
+    paths = {catalogue.create(dict(recipe)).path for _ in range(100)}
     assert len(paths) == 100
-    in_sweep = {runs.create(dict(recipe), sweep="sweeps/s", job="seed=0").path for _ in range(3)}
+    in_sweep = {
+        catalogue.create(dict(recipe), sweep="sweeps/s", job="seed=0").path for _ in range(3)
+    }
     assert len(in_sweep) == 3
 
 
 def test_a_run_is_found_by_path_ending_or_last(tmp_path):
     made = []
     for number in range(3):
-        run = runs.create({"outputs": str(tmp_path), "name": f"model{number}"})
+        run = catalogue.create({"outputs": str(tmp_path), "name": f"model{number}"})
         run.write_recipe({}, [])
         made.append(run.path)
         time.sleep(0.001)
-    assert runs.find(str(made[0]), tmp_path).path == made[0]
-    assert runs.find(made[1].name[-20:], tmp_path).path == made[1]
-    assert runs.find("last", tmp_path).path == made[2]
+    assert catalogue.find(str(made[0]), tmp_path).path == made[0]
+    assert catalogue.find(made[1].name[-20:], tmp_path).path == made[1]
+    assert catalogue.find("last", tmp_path).path == made[2]
     with pytest.raises(UserError, match="no run 'nothing'"):
-        runs.find("nothing", tmp_path)
+        catalogue.find("nothing", tmp_path)
 
 
 def test_a_run_without_a_checkpoint_says_how_to_get_one(tmp_path):
-    run = runs.create({"outputs": str(tmp_path), "name": "empty"})
+    run = catalogue.create({"outputs": str(tmp_path), "name": "empty"})
     run.write_recipe(composed(), [])
     with pytest.raises(UserError, match="resume="):
-        runs.load(run)
+        catalogue.load(run)
 
 
 def test_a_recipe_that_comes_with_a_run_cannot_name_a_foreign_target(short_vae, tmp_path):
     recipe = short_vae.recipe()
     recipe["model"]["likelihood"] = {"_target_": "os.system", "command": "touch pwned"}
-    run = runs.create({"outputs": str(tmp_path), "name": "foreign"})
+    run = catalogue.create({"outputs": str(tmp_path), "name": "foreign"})
     run.write_recipe(recipe, [])
     run.checkpoints.mkdir()
     (run.checkpoints / "last.ckpt").write_bytes((short_vae.checkpoints / "last.ckpt").read_bytes())
     with pytest.raises(UserError, match=r"model\.likelihood.*os\.system"):
-        runs.load(run)
+        catalogue.load(run)
 
 
 def test_a_checkpoint_that_holds_foreign_objects_is_refused(tmp_path):
@@ -528,13 +531,13 @@ def on_record(images: int, folder) -> bool:
     return any(line["images"] >= images for line in lines)
 
 
-def killed_at(images: int, folder, number: int, *overrides: str) -> tuple[runs.Run, int]:
+def killed_at(images: int, folder, number: int, *overrides: str) -> tuple[catalogue.Run, int]:
     """Start the command, and send a signal once so many images are on record."""
     process = command(*SHORT, *overrides, f"outputs={folder}")
     wait_for(lambda: on_record(images, folder), process)
     process.send_signal(number)
     process.communicate(timeout=120)
-    return runs.find("last", folder), process.returncode
+    return catalogue.find("last", folder), process.returncode
 
 
 def test_the_command_resumes_after_kill_9_to_the_same_bits(tmp_path, short_vae):

@@ -13,12 +13,12 @@ from torch.distributions import (
     Normal,
 )
 
-from gdm import losses
-from gdm.images import ImageFacts
-from gdm.learning_rates import Constant
 from gdm.models.vae import VAE
-from gdm.moments import Moments
-from gdm.priors import Mixture, StandardNormal
+from gdm.theory import likelihoods
+from gdm.theory.images import ImageFacts
+from gdm.theory.learning_rates import Constant
+from gdm.theory.moments import Moments
+from gdm.theory.priors import Mixture, StandardNormal
 
 LATENT_DIM, PIXELS, SIGMA = 2, 16 * 16, 0.3
 
@@ -27,14 +27,14 @@ def vae(**changes) -> VAE:
     arguments = {
         "facts": ImageFacts(channels=1, resolution=16, native_resolution=16, num_classes=10),
         "latent_dim": LATENT_DIM, "width": 8, "beta": 1.0, "conditional": False,
-        "likelihood": losses.Gaussian(-2.0, True), "prior": StandardNormal,
+        "likelihood": likelihoods.Gaussian(-2.0, True), "prior": StandardNormal,
         "optimizer": partial(torch.optim.Adam, lr=1e-3), "learning_rate": Constant(0.0),
         "ema": None, "max_gradient_norm": None,
     }  # fmt: skip
     return VAE(**arguments | changes)
 
 
-class LinearGaussian(losses.Gaussian):
+class LinearGaussian(likelihoods.Gaussian):
     """A Gaussian likelihood of real-valued data, without bins."""
 
     def observed(self, x: Tensor, within_bin: Tensor) -> Tensor:
@@ -87,7 +87,7 @@ def exact_and_bound(ppca, num_importance_samples: int = 1) -> tuple[Tensor, Tens
         bound = model.log_likelihood(
             repeated, torch.zeros(draws).long(), range(draws), num_importance_samples
         )
-    return exact.log_prob(x)[0] + losses.log_bin_volume(PIXELS), bound
+    return exact.log_prob(x)[0] + likelihoods.log_bin_volume(PIXELS), bound
 
 
 def test_the_elbo_of_a_linear_vae_with_the_true_posterior_is_the_likelihood_of_ppca(ppca):
@@ -204,7 +204,7 @@ def test_kl_per_unit_of_the_standard_normal_sums_to_the_kl():
     per_unit = StandardNormal(4, 1).divergence_per_unit(
         moments_of(mean), log_variance.exp().mean(0), log_variance.mean(0)
     )
-    expected = losses.gaussian_kl_per_unit(mean, log_variance).mean(0)
+    expected = likelihoods.gaussian_kl_per_unit(mean, log_variance).mean(0)
     torch.testing.assert_close(per_unit, expected)
 
 
@@ -230,7 +230,7 @@ def test_a_collapsed_unit_is_not_active_and_tells_nothing(prior):
 
 
 def test_a_bernoulli_reports_no_elbo_of_grey_images():
-    model = vae(likelihood=losses.Bernoulli()).eval()
+    model = vae(likelihood=likelihoods.Bernoulli()).eval()
     grey = torch.rand(4, 1, 16, 16) * 2 - 1
     label = torch.zeros(4).long()
     for x, reported in ((grey, False), (grey.sign(), True)):

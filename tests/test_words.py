@@ -8,9 +8,10 @@ import sys
 import pytest
 from conftest import ROOT, composed
 
-from gdm import signatures, training
-from gdm.config import compose_config
-from gdm.latent_tools import tool
+from gdm.cli.compose import compose_config
+from gdm.recipes import check
+from gdm.tools.latent import tool
+from gdm.training import training
 
 README = (ROOT / "README.md").read_text()
 COMMANDS = re.findall(r"^python scripts/train\.py[^\n#]*", README, flags=re.MULTILINE)
@@ -26,13 +27,13 @@ def test_ci_runs_the_readmes_second_command():
 @pytest.mark.parametrize("command", NEW_RUNS)
 def test_the_tours_commands_are_valid(command):
     recipe = composed(*shlex.split(command)[2:])
-    signatures.check(recipe, root=training.layout)
+    check.check(recipe, root=training.layout)
 
 
 @pytest.mark.parametrize("command", OF_LATENTS)
 def test_the_commands_for_latent_spaces_are_valid(command):
     options = compose_config(ROOT / "configs", "latent", shlex.split(command)[2:])
-    signatures.check(options, root=tool.layout)
+    check.check(options, root=tool.layout)
 
 
 def test_the_readmes_pictures_exist():

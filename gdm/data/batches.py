@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from gdm.data.sources import Images
-from gdm.randomness import generator
+from gdm.theory.randomness import generator
 
 
 class Batch(NamedTuple):
@@ -20,11 +20,6 @@ class Batch(NamedTuple):
     x: Tensor
     label: Tensor
     index: Tensor
-
-
-def to_float(x: Tensor) -> Tensor:
-    """Turn 8-bit values into floats: 0 -> -1, 255 -> 1."""
-    return x.to(torch.float32).div_(127.5).sub_(1)
 
 
 class TrainBatches:

@@ -8,11 +8,11 @@ import torch
 from pytorch_lightning import LightningDataModule
 from torch import Tensor
 
-from gdm.data.batches import Batch, TrainBatches, to_float
+from gdm.data.batches import Batch, TrainBatches
 from gdm.data.sources import Images, Source
 from gdm.errors import UserError
-from gdm.images import ImageFacts
-from gdm.ranges import Count
+from gdm.recipes.ranges import Count
+from gdm.theory.images import ImageFacts, to_float
 
 EVALUATION_BATCH = 500
 

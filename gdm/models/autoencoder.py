@@ -6,12 +6,12 @@ from typing import Unpack
 import torch
 from torch import Tensor
 
-from gdm.latent import GaussianMixture
-from gdm.losses import squared_error
 from gdm.models.base import GenerativeModel, Shared
-from gdm.networks.autoencoder import Decoder, Encoder
-from gdm.randomness import normal, uniform
-from gdm.ranges import Count, NonNegative
+from gdm.networks.convolutional import Decoder, Encoder
+from gdm.recipes.ranges import Count, NonNegative
+from gdm.theory.densities import GaussianMixture
+from gdm.theory.likelihoods import squared_error
+from gdm.theory.randomness import normal, uniform
 
 
 class Autoencoder(GenerativeModel):

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot, pad
 from torch.optim import Adam
 
-from gdm.ema import EMA
-from gdm.images import ImageFacts
-from gdm.learning_rates import Constant, LearningRate
-from gdm.moments import Moments
-from gdm.randomness import refuse_number, seed_default_generators
-from gdm.ranges import Positive
+from gdm.networks.ema import EMA
+from gdm.recipes.ranges import Positive
+from gdm.theory.images import ImageFacts
+from gdm.theory.learning_rates import Constant, LearningRate
+from gdm.theory.moments import Moments
+from gdm.theory.randomness import refuse_number, seed_default_generators
 
 CONSTANT = Constant(warmup_share=0.0)
 

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, one_hot, softmax
 
-from gdm.augmentation import mirrored, moved
 from gdm.models.base import GenerativeModel, Shared
-from gdm.moments import Moments
 from gdm.networks.classifier import ConvolutionalClassifier
-from gdm.ranges import Count, Natural, Share
+from gdm.recipes.ranges import Count, Natural, Share
+from gdm.theory.augmentation import mirrored, moved
+from gdm.theory.moments import Moments
 
 NUM_BINS = 15  # of confidence (Guo et al. 2017, section 3)
 IMAGES_IN_CACHE = 64  # a CPU is slower by a third where the maps of a batch leave its cache

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from gdm.losses import discretised_gaussian_log_prob
 from gdm.models.diffusion import Diffusion
-from gdm.moments import Moments
-from gdm.randomness import normal, uniform
-from gdm.schedules import Discrete, alpha_sigma
+from gdm.theory.likelihoods import discretised_gaussian_log_prob
+from gdm.theory.moments import Moments
+from gdm.theory.randomness import normal, uniform
+from gdm.theory.schedules import Discrete, alpha_sigma
 
 TYPICAL_VARIANCE = 0.25  # of pixels, by which steps of the bound are drawn
 NUM_PARTS = 10  # of the times, whose terms of the bound are reported

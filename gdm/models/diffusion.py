@@ -8,14 +8,14 @@ from typing import Unpack
 import torch
 from torch import Tensor, nn
 
-from gdm.augmentation import mirrored
-from gdm.guidance import guided
 from gdm.models.base import GenerativeModel, SharedByConditional
-from gdm.predictions import Prediction
-from gdm.randomness import normal, uniform
-from gdm.ranges import Count, NonNegative, Positive, PositiveShare, Share
-from gdm.samplers import LARGE, Denoiser, Heun, Sampler, end_of
-from gdm.schedules import Schedule, TrainingTimes, alpha_sigma
+from gdm.recipes.ranges import Count, NonNegative, Positive, PositiveShare, Share
+from gdm.theory.augmentation import mirrored
+from gdm.theory.guidance import guided
+from gdm.theory.predictions import Prediction
+from gdm.theory.randomness import normal, uniform
+from gdm.theory.samplers import LARGE, Denoiser, Heun, Sampler, end_of
+from gdm.theory.schedules import Schedule, TrainingTimes, alpha_sigma
 
 SHOWN = 10  # moments of a process in a picture
 

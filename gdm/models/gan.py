@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam
 
-from gdm.adversarial import Objective, Penalty, Targets
-from gdm.augmentation import Augmentation
 from gdm.errors import UserError
 from gdm.models.base import GenerativeModel, SharedByConditional
-from gdm.randomness import normal, seed_default_generators
-from gdm.ranges import Count, NonNegative, Positive
+from gdm.recipes.ranges import Count, NonNegative, Positive
+from gdm.theory.adversarial import Objective, Penalty, Targets
+from gdm.theory.augmentation import Augmentation
+from gdm.theory.randomness import normal, seed_default_generators
 
 TRUE_TARGETS = Targets(smoothing=0.0, flipped=0.0, noise=0.0)
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)

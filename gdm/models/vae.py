@@ -7,13 +7,13 @@ from typing import Unpack
 import torch
 from torch import Tensor
 
-from gdm.losses import Likelihood, bits_per_dimension, gaussian_log_density
 from gdm.models.base import GenerativeModel, SharedByConditional
-from gdm.moments import Moments
-from gdm.networks.autoencoder import Decoder, Encoder
-from gdm.priors import Prior
-from gdm.randomness import normal, uniform
-from gdm.ranges import Count, NonNegative
+from gdm.networks.convolutional import Decoder, Encoder
+from gdm.recipes.ranges import Count, NonNegative
+from gdm.theory.likelihoods import Likelihood, bits_per_dimension, gaussian_log_density
+from gdm.theory.moments import Moments
+from gdm.theory.priors import Prior
+from gdm.theory.randomness import normal, uniform
 
 ACTIVE = 0.01  # variance of a code's mean over the data above which a unit carries something
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pixel_unshuffle
 
-from gdm.networks.autoencoder import SMALLEST, stage_channels
+from gdm.networks.convolutional import SMALLEST, stage_channels
 
 
 class ConvolutionalClassifier(nn.Module):

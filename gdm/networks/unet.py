@@ -18,7 +18,7 @@ from torch.nn.functional import (
     silu,
 )
 
-from gdm.ranges import Count, Natural, Share
+from gdm.recipes.ranges import Count, Natural, Share
 
 CHANNELS_PER_GROUP = 16  # of group normalisation in the small network
 NUM_GROUPS = 32  # of group normalisation in the paper

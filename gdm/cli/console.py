@@ -1,0 +1,199 @@
+"""What a run says to its user: the log, the final table, and what to type next."""
+
+import logging
+import shlex
+import threading
+import warnings
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from gdm.evaluation import metrics
+from gdm.recipes.terminal import printable, say
+from gdm.runs.run import Run
+from gdm.tools import quality_cost
+from gdm.training.log import Printable
+
+log = logging.getLogger(__name__)
+
+
+class PlainConsole(Console):
+    """Shows text that steers nothing, whatever the names in it hold."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(printable(text), **options)
+
+
+def log_to_console() -> None:
+    """Show what a run has to say, and of Lightning only its warnings."""
+    logging.basicConfig(level=logging.INFO, force=True)
+    logging.getLogger().handlers[0].setFormatter(Printable("%(message)s"))
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    # what the trainer recommends for other loaders and for its own logging
+    warnings.filterwarnings("ignore", module="pytorch_lightning")
+    threading.excepthook = _say_of_thread
+
+
+def _say_of_thread(arguments: threading.ExceptHookArgs) -> None:
+    """Leave a full disk, under a thread that writes curves, to whoever waits for the thread."""
+    if not isinstance(arguments.exc_value, OSError):
+        threading.__excepthook__(arguments)
+
+
+def report(
+    run: Run, record: dict[str, Any], plugins: Sequence[str] = (), makes_images: bool = True
+) -> None:
+    """Print the final figures of a run, and what its user may type next."""
+    title = f"on {record['num_images']:,} {record['split']} images"
+    _show(_metrics_table(title, record))
+    manifest = run.manifest()
+    minutes = manifest["seconds"] / 60
+    wish = manifest.get("minutes_wished")
+    asked = f" of {wish:g} asked for" if wish else ""
+    final = run.samples / "final.png"
+    say(f"{minutes:.1f} minutes{asked}; {final if final.exists() else run.path}. Next:")
+    if run.tensorboard.exists():
+        say(f"  tensorboard --logdir {shlex.quote(str(run.path))}")
+    if makes_images:
+        say(f"  {run.command('sample', plugins, 'num_samples=100')}")
+    say(f"  {run.command('evaluate', plugins)}")
+    longer = f"budget.images={2 * manifest['images_seen']}"
+    say(f"  {run.command('train', plugins, longer)}")
+
+
+def report_judgement(record: dict[str, Any], class_names: Sequence[str]) -> None:
+    """Print the figures of a judgement beside those of as many real images."""
+    real = record.get("real", {})
+    table = _metrics_table(_title(record), record)
+    for number, share in enumerate(record.get("class_histogram", [])):
+        of_real = f"{real['class_histogram'][number]:.3f}"
+        table.add_row(f"share of {class_names[number]}", f"{share:.3f}", of_real, "", "as real")
+    _show(table)
+
+
+def _metrics_table(title: str, record: dict[str, Any]) -> Table:
+    """Return the metrics of a record, a row each, with those of real images where there are any,
+    their units, and which way is better."""
+    real = record.get("real", {})
+    table = Table(title=title, title_justify="left")
+    table.add_column("metric", no_wrap=True)
+    table.add_column("value", justify="right", no_wrap=True)
+    if real:
+        table.add_column(f"{real['n']:,} real images", justify="right")
+    table.add_column("unit")
+    table.add_column("better")
+    for name, value in metrics.numbers(record).items():
+        cells = [_number(value)]
+        cells += [_number(real[name]) if name in real else ""] if real else []
+        table.add_row(name, *cells, metrics.unit(name, record), metrics.better(name))
+    return table
+
+
+def _number(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.4f}"
+
+
+def report_quality_cost(record: dict[str, Any]) -> None:
+    """Print what samples are worth and what they cost, a row a point."""
+    table = Table(title=quality_cost.title(record), title_justify="left")
+    for name in quality_cost.COLUMNS:
+        table.add_column(name, justify="left" if name in quality_cost.WORDS else "right")
+    for row in quality_cost.rows(record):
+        table.add_row(*row)
+    _show(table)
+
+
+def report_found(record: dict[str, Any]) -> None:
+    """Print what a tool of the latent space has found: its single numbers, tables and remark.
+
+    A group of groups of numbers is a table with a column a group, a list of groups one with a row
+    a group.
+    """
+    on = f", {record['num_images']:,} {record['split']} images" if "num_images" in record else ""
+    say(f"{record['tool']} of {record['name']}, {record['dataset']}{on}")
+    numbers = {name: value for name, value in record.items() if isinstance(value, float)}
+    if numbers:
+        _print_table([{"": _in_words(name), "value": numbers[name]} for name in numbers])
+    for name, value in record.items():
+        if _is_table(value):
+            say(_in_words(name))
+            _print_table(_transposed(value) if isinstance(value, dict) else map(_worded, value))
+    if "remark" in record:
+        say(record["remark"])
+
+
+def _print_table(rows: Iterable[dict[str, Any]]) -> None:
+    rows = list(rows)
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    table = Table()
+    for column in columns:
+        justify = "left" if isinstance(rows[0].get(column), str) else "right"
+        table.add_column(column, justify=justify, no_wrap=column == columns[0])
+    for row in rows:
+        table.add_row(*(_cell(row.get(column)) for column in columns))
+    _show(table)
+
+
+def _show(table: Table) -> None:
+    PlainConsole(markup=False, emoji=False).print(table)  # brackets in names are no markup
+
+
+def _is_table(value: Any) -> bool:
+    groups = list(value.values()) if isinstance(value, dict) else value
+    if not isinstance(groups, list) or not all(isinstance(group, dict) for group in groups):
+        return False
+    return any(isinstance(each, float) for group in groups for each in group.values())
+
+
+def _transposed(groups: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Turn a group of groups, the later columns, into rows; these keep their names."""
+    names = dict.fromkeys(name for group in groups.values() for name in group)
+    return [
+        {"": _in_words(name)} | {group: groups[group].get(name) for group in groups}
+        for name in names
+    ]
+
+
+def _worded(group: dict[str, Any]) -> dict[str, Any]:
+    return {_in_words(name): value for name, value in group.items()}
+
+
+def _in_words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:,.3f}" if abs(value) < 100 else f"{value:,.1f}"
+
+
+def _title(record: dict[str, Any]) -> str:
+    if "n" not in record:
+        return f"on {record['num_images']:,} {record['split']} images"
+    return (
+        f"{record['n']:,} samples, {record['num_reference']:,} {record['split']} images,\n"
+        f"{record['extractor']} {record['extractor_checksum']}{_trust(record)}"
+    )
+
+
+def _trust(record: dict[str, Any]) -> str:
+    """Say how good the classifier is that samples were judged by, where it knows their classes."""
+    classifier = record.get("classifier")
+    if classifier is None:
+        return ""
+    right, split = classifier["accuracy"], classifier["split"]
+    return (
+        f",\na classifier of {classifier['dataset']}, right on {right:.1%} of the {split} images"
+    )
+
+
+def report_interruption(run: Run, plugins: Sequence[str] = ()) -> None:
+    """Say how far a run that was asked to stop is saved, and how it goes on."""
+    saved = "saved" if run.checkpoints.exists() else "stopped before anything was to be saved"
+    log.info("%s; go on with: %s", saved, run.command("train", plugins))

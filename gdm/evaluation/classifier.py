@@ -1,0 +1,202 @@
+"""Images -> features: the extractors that distances stand on."""
+
+import json
+import logging
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from gdm.data.datamodule import ImageDataModule
+from gdm.errors import UserError
+from gdm.evaluation.extractors import Extractor, Features, read_checked
+from gdm.models.classifier import Classifier
+from gdm.recipes.build import build
+from gdm.recipes.moved import upgraded
+from gdm.recipes.terminal import command, override
+from gdm.runs import catalogue, checkpoints
+
+log = logging.getLogger(__name__)
+
+UNREADABLE = (
+    UserError, OSError, SafetensorError,
+    KeyError, TypeError, ValueError, RuntimeError, AttributeError,  # facts of another kind
+)  # fmt: skip
+SHIPPED = Path(__file__).with_name("fashion_mnist_classifier.safetensors")
+
+
+class NoClassifier(UserError):
+    """There is no classifier that could judge the images."""
+
+
+class ClassifierFeatures(Extractor):
+    """The last hidden layer of a classifier of the same data set.
+
+    Small grey images are judged by what tells their own classes apart, where a network trained on
+    photographs sees little.
+
+    Args:
+        weights: the classifier: a run of `model=classifier` or a file that
+            scripts/export_classifier.py wrote. None for the one that comes with gdm, or else the
+            newest finished run trained on the same images.
+        data: the images that are judged.
+        outputs: the folder of all runs.
+        plugins: packages that a recipe may name besides gdm.
+
+    Raises:
+        NoClassifier: if there is none for these images, with the command that trains one.
+        UserError: if `weights` is none, or was trained on other images, or on some of those
+            that are held out.
+    """
+
+    name = "classifier"
+
+    def __init__(
+        self,
+        weights: str | None,
+        data: ImageDataModule,
+        outputs: Path,
+        plugins: Sequence[str] = (),
+    ) -> None:
+        command = _command(data, outputs, plugins)
+        if weights:
+            model = _opened(weights, data, outputs, plugins, command)
+        else:
+            model = _found(data, outputs, plugins, command)
+        self.model = model.eval()
+        self.checksum = checkpoints.digest(model.network.state_dict())[:16]
+        self.class_names = data.class_names
+        self.dimension = model.network.head.in_features
+
+    @torch.no_grad()
+    def __call__(self, x: Tensor) -> Features:
+        return Features(*self.model.features_and_probabilities(x.to(self.model.device)))
+
+    def to(self, device: torch.device | str) -> "ClassifierFeatures":
+        self.model.to(device)
+        return self
+
+
+def read_classifier(path: Path) -> tuple[Classifier, dict[str, int]]:
+    """Return the classifier in a file, and of which images it has seen none.
+
+    The latter are, for each data set by its identity, so many of its first images in
+    `order_of_holding_out`.
+
+    Raises:
+        UserError: if the file is not one that scripts/export_classifier.py writes, or damaged.
+    """
+    try:
+        weights, facts = read_checked(path)
+        model = build(upgraded(json.loads(facts["model"])), "model")
+        held_out = json.loads(facts["held_out"])
+        if not isinstance(model, Classifier):
+            raise TypeError(f"its model is a {type(model).__name__}")
+        if not all(isinstance(count, int) for count in held_out.values()):
+            raise TypeError("what it has left out is no number of images")
+        if not all(bool(weight.isfinite().all()) for weight in weights.values()):
+            raise ValueError("some of its weights are not finite")
+        model.network.load_state_dict(weights)
+        return model, held_out
+    except UNREADABLE as error:
+        if path == SHIPPED:
+            raise UserError(
+                f"{path} is missing or damaged ({error}). Install gdm again"
+            ) from error
+        raise UserError(
+            f"extractor.weights={path}: is no classifier that scripts/export_classifier.py "
+            f"wrote ({error})"
+        ) from error
+
+
+def load_classifier(
+    run: catalogue.Run, checkpoint: str = "last", plugins: Sequence[str] = ()
+) -> Classifier:
+    """Return the classifier of a run.
+
+    Raises:
+        UserError: if the run is of another model.
+    """
+    model = catalogue.load(run, checkpoint, plugins=plugins)
+    if not isinstance(model, Classifier):
+        raise UserError(f"{run}: is no run of model=classifier")
+    return model
+
+
+def _opened(
+    weights: str, data: ImageDataModule, outputs: Path, plugins: Sequence[str], command: str
+) -> Classifier:
+    """Return the classifier that the user names."""
+    path = Path(weights).expanduser()
+    if path.is_file():
+        model, held_out = read_classifier(path)
+    else:
+        try:
+            run = catalogue.find(str(path), outputs)
+        except UserError as error:
+            raise UserError(
+                f"extractor.weights={weights}: there is no such file, and {error}"
+            ) from error
+        model, held_out = load_classifier(run, plugins=plugins), _held_out_by(run, plugins)
+    if data.identity not in held_out:
+        raise UserError(
+            f"extractor.weights={weights}: this classifier was trained on other images than "
+            f"dataset={data.source.name}; leave extractor.weights out, or train one: {command}"
+        )
+    if held_out[data.identity] < data.validation_size:
+        raise UserError(
+            f"extractor.weights={weights}: this classifier was trained on some of the images that "
+            f"dataset.validation_size={data.validation_size} holds out: it has left out "
+            f"{held_out[data.identity]:,}; train one that leaves out as many: {command}"
+        )
+    return model
+
+
+def _found(
+    data: ImageDataModule, outputs: Path, plugins: Sequence[str], command: str
+) -> Classifier:
+    """Return the first classifier that knows these images and none that are held out: the one
+    that comes with gdm, or that of the newest finished run.
+    """
+    model, held_out = read_classifier(SHIPPED)
+    if held_out.get(data.identity, -1) >= data.validation_size:
+        return model
+    for run in reversed(catalogue.listed(outputs)):
+        try:
+            if _is_finished_classifier(run):
+                held_out = _held_out_by(run, plugins)
+                if held_out.get(data.identity, -1) >= data.validation_size:
+                    return load_classifier(run, plugins=plugins)
+        except UserError as error:  # it has lost a file, or needs a package that is not allowed
+            log.info("passing over the classifier of %s: %s", run, error)
+    raise NoClassifier(
+        f"there is no classifier of dataset={data.source.name}, with "
+        f"dataset.validation_size={data.validation_size}, to judge images by; train one: {command}"
+    )
+
+
+def _is_finished_classifier(run: catalogue.Run) -> bool:
+    if run.manifest().get("status") != "finished":
+        return False
+    model = run.recipe().get("model")
+    name = f"{Classifier.__module__}.{Classifier.__qualname__}"
+    return isinstance(model, dict) and model.get("_target_") == name
+
+
+def _held_out_by(run: catalogue.Run, plugins: Iterable[str]) -> dict[str, int]:
+    """Return how many images of which data set a run has held out."""
+    data = build(run.recipe()["dataset"], "dataset", plugins)
+    return {data.identity: data.validation_size}
+
+
+def _command(data: ImageDataModule, outputs: Path, plugins: Sequence[str]) -> str:
+    """Return what to type to train a classifier of a data set."""
+    words = ["model=classifier", override("dataset", data.source.name)]
+    words += ["dataset.binarize=true"] if data.binarize else []
+    words += [f"dataset.validation_size={data.validation_size}"]
+    words += [] if data.source.mirrored_alike else ["model.flip=false"]
+    words += [override("outputs", outputs)] if outputs != Path("outputs") else []
+    words += [override("plugins", plugins)] if plugins else []
+    return command("train", *words)

@@ -1,0 +1,142 @@
+"""The one protocol, in its parts: what is measured of samples and of a model, for callbacks and
+scripts alike.
+
+Samples are 8-bit images in their native resolution, as a file would hold them; a set of them is
+compared with all images of a split in the features of an extractor.
+"""
+
+import logging
+from collections import defaultdict
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics.functional.image import structural_similarity_index_measure
+
+from gdm.data.datamodule import EVALUATION_BATCH, ImageDataModule
+from gdm.evaluation import distances
+from gdm.models.base import GenerativeModel
+from gdm.theory.images import to_bytes, to_float
+from gdm.theory.moments import Moments
+
+log = logging.getLogger(__name__)
+
+DENSITY_IMAGES = 20_000  # codes of that many training images settle a density of few dimensions
+
+
+# The model's own figures -------------------------------------------------------------------------
+
+
+def evaluate(
+    model: GenerativeModel, data: ImageDataModule, split: str, limit: int | None = None
+) -> dict[str, Any]:
+    """Return the model's own figures, averaged over the images of a split.
+
+    Call it inside `model.evaluating()`, which also settles which weights are judged.
+
+    Args:
+        model: the model.
+        data: the data set.
+        split: `train`, `validation` or `test`.
+        limit: number of images, the first of the split; None for all.
+    """
+    moments = defaultdict(Moments)
+    num_images = 0
+    for batch in data.batches(split, device=model.device, limit=limit):
+        num_images += len(batch.x)
+        for name, values in model.figures(batch.x, batch.label, batch.index.tolist()).items():
+            moments[name].update(values)
+    return {"split": split, "num_images": num_images} | model.report(dict(moments))
+
+
+def reconstruction(
+    model: GenerativeModel, data: ImageDataModule, split: str, limit: int
+) -> dict[str, float]:
+    """Return how well 8-bit images come back from their codes: PSNR in dB and SSIM.
+
+    Args:
+        model: a model with codes.
+        data: the data set.
+        split: the split.
+        limit: number of images, the first of the split.
+    """
+    likeness = Likeness()
+    for batch in data.batches(split, device=model.device, limit=limit):
+        likeness.update(images_back(model, batch.x, batch.label), batch.x)
+    return likeness.figures() | {"num_reconstructions": likeness.count}
+
+
+def images_back(model: GenerativeModel, x: Tensor, label: Tensor) -> Tensor:
+    """Return images encoded and decoded: (N, C, H, W), (N,) -> (N, C, H, W) in [-1, 1]."""
+    return model.decode(model.encode(x, label), label)
+
+
+class Likeness:
+    """How alike 8-bit images of a stream are to what they should be: mean PSNR and SSIM."""
+
+    def __init__(self) -> None:
+        self._psnr, self._ssim = Moments(), Moments()  # of each image
+
+    @property
+    def count(self) -> int:
+        """Number of images."""
+        return self._psnr.count
+
+    def update(self, found: Tensor, x: Tensor) -> None:
+        """Take in images, which are rounded to 8 bits, and originals: both (N, C, H, W)."""
+        found = to_float(to_bytes(found).to(x.device))
+        self._psnr.update(peak_signal_to_noise_ratio(found, x))
+        self._ssim.update(
+            structural_similarity_index_measure(found, x, data_range=(-1.0, 1.0), reduction="none")
+        )
+
+    def figures(self) -> dict[str, float]:
+        """Return `psnr` in dB and `ssim`, averaged over the images."""
+        return {"psnr": float(self._psnr.mean), "ssim": float(self._ssim.mean)}
+
+
+def peak_signal_to_noise_ratio(x: Tensor, y: Tensor) -> Tensor:
+    """Return 10 log10(range^2 / mean squared error) of images in [-1, 1] in dB: (N, ...) -> (N,).
+
+    Equal images have an error of half a grey level put in the place of none.
+    """
+    error = (x - y).square().flatten(1).mean(1).clamp_min((0.5 / 127.5) ** 2)
+    return 10 * torch.log10(4 / error)
+
+
+def importance_weighted_bound(
+    model: GenerativeModel, data: ImageDataModule, split: str, num_importance_samples: int
+) -> dict[str, float]:
+    """Return the bound on log p(x) of Burda et al. 2016 (equation 8), the mean in nats."""
+    bound = Moments()
+    for batch in data.batches(split, device=model.device):
+        index = batch.index.tolist()
+        bound.update(model.log_likelihood(batch.x, batch.label, index, num_importance_samples))
+    return {
+        "importance_weighted_bound": float(bound.mean),
+        "importance_samples": num_importance_samples,
+    }
+
+
+def prepare_sampling(model: GenerativeModel, data: ImageDataModule) -> None:
+    """Let a model whose codes have no known distribution fit one to its training codes."""
+    model.prepare_sampling(data.batches("train", device=model.device, limit=DENSITY_IMAGES))
+
+
+def nearest_training_images(
+    samples: Tensor, data: ImageDataModule, k: int
+) -> tuple[Tensor, Tensor]:
+    """Return distances, in grey levels a pixel, and positions of the nearest training images.
+
+    Args:
+        samples: (N, C, H, W) 8-bit values.
+        data: the data set.
+        k: how many.
+
+    Returns:
+        (N, k) root mean squared differences, ascending, and (N, k) positions in the split.
+    """
+    train = data.split("train").images
+    parts = (part.flatten(1).float() for part in train.split(10 * EVALUATION_BATCH))
+    found, index = distances.nearest(samples.flatten(1).float(), parts, k)
+    return found / samples[0].numel() ** 0.5, index

@@ -1,0 +1,100 @@
+"""Names that have moved: a recipe of any earlier version, in the words of this one.
+
+Old runs and weight files name their classes and arguments; they open for ever.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+# module -> where it is now
+_MODULES = {
+    "gdm.adversarial": "gdm.theory.adversarial",
+    "gdm.augmentation": "gdm.theory.augmentation",
+    "gdm.callbacks.budget": "gdm.training.budget",
+    "gdm.callbacks.checkpoints": "gdm.training.saving",
+    "gdm.callbacks.health": "gdm.training.health",
+    "gdm.callbacks.metrics": "gdm.training.metrics",
+    "gdm.callbacks.pictures": "gdm.training.pictures",
+    "gdm.callbacks.progress": "gdm.training.progress",
+    "gdm.callbacks.quality": "gdm.training.quality",
+    "gdm.callbacks.tensorboard": "gdm.training.tensorboard",
+    "gdm.callbacks.validation": "gdm.training.validation",
+    "gdm.ema": "gdm.networks.ema",
+    "gdm.features": "gdm.evaluation.classifier",
+    "gdm.inception": "gdm.evaluation.inception",
+    "gdm.latent": "gdm.theory.densities",
+    "gdm.learning_rates": "gdm.theory.learning_rates",
+    "gdm.losses": "gdm.theory.likelihoods",
+    "gdm.networks.autoencoder": "gdm.networks.convolutional",
+    "gdm.networks.gan": "gdm.networks.dcgan",
+    "gdm.priors": "gdm.theory.priors",
+    "gdm.samplers": "gdm.theory.samplers",
+    "gdm.schedules": "gdm.theory.schedules",
+}
+_PREDICTIONS = {"epsilon": "Epsilon", "x_0": "X0", "v": "V"}
+
+
+def upgraded(tree: Any) -> Any:
+    """Return a recipe, or a part of one, in today's words; one that is so already is the same."""
+    if isinstance(tree, list):
+        return [upgraded(child) for child in tree]
+    if not isinstance(tree, dict):
+        return tree
+    tree = {name: upgraded(child) for name, child in tree.items()}
+    target = tree.get("_target_")
+    if not isinstance(target, str):
+        return tree
+    module, _, name = target.rpartition(".")
+    if module in _MODULES:
+        tree["_target_"] = f"{_MODULES[module]}.{name}"
+    for begins, upgrade in _UPGRADES:
+        if target.startswith(begins):
+            tree = upgrade(tree)
+    return tree
+
+
+def _ddpm(node: dict) -> dict:
+    """`prediction` was a word."""
+    word = node.get("prediction")
+    if word not in (*_PREDICTIONS, None):
+        return node
+    made = {"_target_": f"gdm.theory.predictions.{_PREDICTIONS[word or 'epsilon']}"}
+    return node | {"prediction": made}
+
+
+def _edm(node: dict) -> dict:
+    """EDM was a class of its own."""
+    rest = {name: value for name, value in node.items() if name != "data_deviation"}
+    made = {
+        "_target_": "gdm.theory.predictions.Preconditioned",
+        "sigma_data": node["data_deviation"],
+    }
+    return rest | {"_target_": "gdm.models.diffusion.Diffusion", "prediction": made}
+
+
+def _flow_matching(node: dict) -> dict:
+    """Flow matching was a class of its own."""
+    made = {"_target_": "gdm.theory.predictions.Velocity"}
+    return node | {"_target_": "gdm.models.diffusion.Diffusion", "prediction": made}
+
+
+def _facts(node: dict) -> dict:
+    """The facts of the data were single arguments; of diffusion models without `resolution`."""
+    if "native_resolution" not in node:
+        return node
+    names = ("channels", "resolution", "native_resolution", "num_classes")
+    facts = {"resolution": node["native_resolution"]} | {
+        name: value for name, value in node.items() if name in names
+    }
+    rest = {name: value for name, value in node.items() if name not in names}
+    return rest | {"facts": {"_target_": "gdm.theory.images.ImageFacts"} | facts}
+
+
+# what a target begins with -> what is done to its node, in this order
+_UPGRADES: tuple[tuple[str, Callable[[dict], dict]], ...] = (
+    ("gdm.models.ddpm.DDPM", _ddpm),
+    ("gdm.models.edm.EDM", _edm),
+    ("gdm.models.flow_matching.FlowMatching", _flow_matching),
+    ("gdm.models.", _facts),
+    ("gdm.data.datamodule.ImageDataModule", _facts),
+)

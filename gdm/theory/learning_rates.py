@@ -1,0 +1,82 @@
+"""Learning rates: progress in [0, 1] -> the factor that the optimizer's own rate is multiplied by.
+
+Progress is the share of the run's images that have been seen, so warm-up and decay follow the
+budget, whatever its unit, and nothing has to be saved to go on with a run.
+"""
+
+import math
+from abc import ABC, abstractmethod
+
+from gdm.recipes.ranges import Share
+
+
+class LearningRate(ABC):
+    """A rise over the first `warmup_share` of the run, then a decay over the rest of it.
+
+    Args:
+        warmup_share: share of the run over which the factor rises linearly to 1; 0 for none.
+    """
+
+    def __init__(self, warmup_share: Share) -> None:
+        self.warmup_share = warmup_share
+
+    def __call__(self, progress: float) -> float:
+        """Return the factor at `progress`, the share of the run's images seen, in [0, 1]."""
+        if progress < self.warmup_share:
+            return progress / self.warmup_share
+        return self.decay((progress - self.warmup_share) / max(1 - self.warmup_share, 1e-12))
+
+    @property
+    @abstractmethod
+    def decays(self) -> bool:
+        """Whether the factor depends on the run's length, so that an extended run is another."""
+
+    @abstractmethod
+    def decay(self, progress: float) -> float:
+        """Return the factor at `progress` in [0, 1] of what follows the warm-up."""
+
+
+class Constant(LearningRate):
+    """The optimizer's own rate after the warm-up."""
+
+    decays = False
+
+    def decay(self, progress: float) -> float:
+        return 1.0
+
+
+class Linear(LearningRate):
+    """A straight line from 1 to `final_factor`.
+
+    Args:
+        warmup_share: as in `LearningRate`.
+        final_factor: where it ends.
+        constant_share: share of what follows the warm-up before the line begins to fall.
+    """
+
+    decays = True
+
+    def __init__(
+        self, warmup_share: Share, final_factor: Share, constant_share: Share = 0.0
+    ) -> None:
+        super().__init__(warmup_share)
+        self.constant_share = constant_share
+        self.final_factor = final_factor
+
+    def decay(self, progress: float) -> float:
+        left = min(1.0, (1 - progress) / max(1 - self.constant_share, 1e-12))
+        return self.final_factor + (1 - self.final_factor) * left
+
+
+class Cosine(LearningRate):
+    """Half a cosine from 1 to `final_factor` (Loshchilov and Hutter 2017, equation 5)."""
+
+    decays = True
+
+    def __init__(self, warmup_share: Share, final_factor: Share) -> None:
+        super().__init__(warmup_share)
+        self.final_factor = final_factor
+
+    def decay(self, progress: float) -> float:
+        cosine = (1 + math.cos(math.pi * progress)) / 2
+        return self.final_factor + (1 - self.final_factor) * cosine

@@ -1,0 +1,62 @@
+"""Export a run's classifier as a file that others can judge by."""
+
+import json
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+import yaml
+
+from gdm.data.datamodule import ImageDataModule, identity, order_of_holding_out
+from gdm.data.sources import FashionMNIST, FashionMNISTMini
+from gdm.evaluation.classifier import load_classifier
+from gdm.evaluation.extractors import write_checked
+from gdm.recipes.build import build
+from gdm.runs import catalogue
+
+
+def layout(run: str | None, outputs: str, checkpoint: str, to: str | None) -> None:
+    """The keys of configs/export_classifier.yaml, and what each holds."""
+
+
+def export(
+    run: catalogue.Run, checkpoint: str, path: Path, plugins: Sequence[str] = ()
+) -> dict[str, str]:
+    """Write the classifier of a run as a file, and return the facts that the file states.
+
+    Raises:
+        UserError: if the run is of another model.
+    """
+    recipe = run.recipe()
+    model = load_classifier(run, checkpoint, plugins)
+    data = build(recipe["dataset"], "dataset", plugins)
+    with model.evaluating(averaged=False):
+        right = [
+            (model.features_and_probabilities(batch.x)[1].argmax(1) == batch.label).float()
+            for batch in data.batches("test")
+        ]
+    overrides = yaml.safe_load((run.path / ".hydra" / "overrides.yaml").read_text())
+    overrides = [text for text in overrides if not text.startswith(("outputs=", "name="))]
+    facts = {
+        "model": json.dumps(recipe["model"]),
+        "class_names": json.dumps(data.class_names),
+        "held_out": json.dumps(_held_out(data)),
+        "command": f"python scripts/train.py {shlex.join(overrides)}",
+        "test_accuracy": f"{float(torch.cat(right).mean()):.4f}",
+    }
+    write_checked(model.network.state_dict(), facts, path)
+    return facts
+
+
+def _held_out(data: ImageDataModule) -> dict[str, int]:
+    """Return how many images of a data set were held out, and of the bundled part of it."""
+    held_out = {data.identity: data.validation_size}
+    if isinstance(data.source, FashionMNIST) and not data.binarize:
+        seen = set(map(bytes, data.split("train").images.numpy()))
+        part = FashionMNISTMini()
+        images = part.load("train")
+        ordered = images.select(order_of_holding_out(images)).images.numpy()
+        unseen = next(place for place, image in enumerate(ordered) if bytes(image) in seen)
+        held_out[identity(part, data.binarize)] = unseen
+    return held_out

@@ -1,0 +1,164 @@
+"""Noise that codes do not carry: noisy images, encoded and decoded."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from gdm.data.datamodule import ImageDataModule
+from gdm.evaluation import model_metrics
+from gdm.evaluation.model_metrics import Likeness
+from gdm.pictures.figures import curves, image_table
+from gdm.recipes.ranges import Count, Positive
+from gdm.tools.latent.held_out import (
+    Split,
+    places,
+    refuse_empty,
+    refuse_without_code_vectors,
+    told_the_class,
+)
+from gdm.tools.latent.noise import NOISES, SHARES
+from gdm.tools.latent.tool import Found, Tool
+from gdm.tools.open_run import Subject
+
+NOISY = "noisy image"
+STRENGTHS = {
+    "gaussian": "standard deviation of the noise, of a range from -1 to 1",
+    "salt_and_pepper": "share of the pixels that are made black or white",
+    "masking": "share of the pixels that are made black",
+    "cutout": "share of the area that is made black",
+}
+
+
+class Denoise(Tool):
+    """Encodes and decodes noisy held-out images, and measures how near the clean ones that comes.
+
+    Models get the noisy values as they are, beyond the range too, as in training; pictures and
+    figures are of 8-bit images.
+
+    - `denoised`: clean images, the same with noise, and what each run makes of them;
+    - `strengths`: PSNR and SSIM over the strength of the noise, before and after. No model comes
+      above the line of its clean images: what their own codes give back.
+
+    Args:
+        noise: `gaussian`, `salt_and_pepper`, `masking` (single pixels) or `cutout` (a square).
+        strength: of the picture: the standard deviation, in units of the images' range [-1, 1],
+            of the first, and the share of the pixels of the others.
+        strengths: of the curves.
+        split: whose images: `validation` or `test`.
+        num_images: images that are measured, the first of the split.
+        num_shown: images in the picture.
+    """
+
+    compares = True
+
+    def __init__(
+        self,
+        noise: Literal["gaussian", "salt_and_pepper", "masking", "cutout"],
+        strength: Positive,
+        strengths: list[Positive],
+        split: Split,
+        num_images: Count,
+        num_shown: Count,
+    ) -> None:
+        for each in (strength, *strengths):
+            if noise in SHARES and each > 1:
+                raise ValueError(
+                    f"strength={each}: is a share of the pixels with noise={noise}, at most 1"
+                )
+        self.noise = noise
+        self.strength = strength
+        self.strengths = strengths
+        self.split = split
+        self.num_images = num_images
+        self.num_shown = num_shown
+
+    def refuse(self, subject: Subject, others: Sequence[Subject], data: ImageDataModule) -> None:
+        refuse_empty("tool.strengths", self.strengths, "[0.2,0.4]")
+        refuse_without_code_vectors((subject, *others))
+
+    def use(
+        self, subject: Subject, others: Sequence[Subject], data: ImageDataModule, seed: int
+    ) -> Found:
+        subjects = (subject, *others)
+        strengths = sorted({self.strength, *self.strengths})
+        measured = {s: self._measured(subjects, data, s, seed) for s in strengths}
+        clean = {
+            each.name: model_metrics.reconstruction(each.model, data, self.split, self.num_images)
+            for each in subjects
+        }
+        at_strength = {name: dict(found) for name, found in measured[self.strength].items()}
+        for name, found in clean.items():
+            at_strength[name] |= {
+                "psnr_gained": at_strength[name]["psnr"] - at_strength[NOISY]["psnr"],
+                "psnr_of_clean_images": found["psnr"],
+                "ssim_of_clean_images": found["ssim"],
+            }
+        record: dict[str, Any] = {
+            "split": self.split,
+            "num_images": min(self.num_images, len(data.split(self.split))),
+            f"{self.noise}_{self.strength:g}": at_strength,
+            "by_strength": [
+                {"strength": float(s), "of": name} | found
+                for s in strengths
+                for name, found in measured[s].items()
+            ],
+        }
+        pictured = {
+            "denoised": self._picture(subjects, data, seed, at_strength),
+            "strengths": self._curves(measured, clean),
+        }
+        return Found(record, pictured, remark=told_the_class(subjects))
+
+    def _measured(
+        self, subjects: Sequence[Subject], data: ImageDataModule, strength: float, seed: int
+    ) -> dict[str, dict[str, float]]:
+        """Return how like the clean images the noisy ones and each run's answers are."""
+        found: dict[str, Likeness] = defaultdict(Likeness)
+        for batch in data.batches(self.split, limit=self.num_images):
+            noisy = NOISES[self.noise](batch.x, batch.index.tolist(), strength, seed)
+            found[NOISY].update(noisy, batch.x)
+            for each in subjects:
+                found[each.name].update(_restored(each, noisy, batch.label), batch.x)
+        return {name: likeness.figures() for name, likeness in found.items()}
+
+    def _picture(
+        self,
+        subjects: Sequence[Subject],
+        data: ImageDataModule,
+        seed: int,
+        figures: dict[str, dict[str, float]],
+    ) -> Tensor:
+        shown = next(data.batches(self.split, self.num_shown))
+        index = shown.index.tolist()
+        noisy = NOISES[self.noise](shown.x, index, self.strength, seed)
+        rows = [shown.x, noisy, *(_restored(each, noisy, shown.label) for each in subjects)]
+        names = ["clean", f"noisy: {figures[NOISY]['psnr']:.1f} dB"]
+        names += [f"{each.name}: {figures[each.name]['psnr']:.1f} dB" for each in subjects]
+        return image_table(torch.stack(rows), names, places(shown))
+
+    def _curves(
+        self,
+        measured: dict[float, dict[str, dict[str, float]]],
+        clean: dict[str, dict[str, float]],
+    ) -> Tensor:
+        panels, levels = {}, {}
+        for figure, label in (("psnr", "PSNR (dB)"), ("ssim", "SSIM")):
+            panels[label] = {
+                name if name == NOISY else f"{name}, from the noisy image": (
+                    list(measured), [found[name][figure] for found in measured.values()]
+                )
+                for name in (NOISY, *clean)
+            }  # fmt: skip
+            levels[label] = {
+                f"{name}, from the clean image": found[figure] for name, found in clean.items()
+            }
+        return curves(panels, STRENGTHS[self.noise], levels)
+
+
+def _restored(subject: Subject, noisy: Tensor, label: Tensor) -> Tensor:
+    """Return what the codes of noisy images give back: (N, C, H, W), (N,) -> (N, C, H, W)."""
+    model = subject.model
+    return model_metrics.images_back(model, noisy.to(model.device), label.to(model.device)).cpu()

@@ -1,0 +1,319 @@
+"""Editing an attribute: a direction in the latent space that adds it to an image."""
+
+import csv
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gdm.data.datamodule import EVALUATION_BATCH, ImageDataModule
+from gdm.data.sources import Images
+from gdm.errors import UserError
+from gdm.evaluation import model_metrics
+from gdm.evaluation.extractors import Extractor
+from gdm.evaluation.samples import class_called
+from gdm.pictures.figures import image_table
+from gdm.recipes.build import nearest
+from gdm.recipes.ranges import Count
+from gdm.theory import walks
+from gdm.theory.images import to_bytes, to_float
+from gdm.tools.latent.tool import (
+    SPLIT,
+    Coded,
+    Found,
+    Tool,
+    classifier_of,
+    coded,
+    decoded,
+    probabilities,
+    refuse_without_codes,
+)
+from gdm.tools.open_run import Subject
+
+ARROW = "->"
+LEGEND = (
+    "p with, p without: the classifier's mean probability of the attribute, of the class without "
+    "it. named other: taken for another class. psnr: to the image at alpha 0, in dB. "
+    "individuality: correlation, before and after, of what tells one image from the others."
+)
+Judge = Callable[[Tensor], dict[str, float]]  # images in [-1, 1] -> figures
+
+
+@dataclass
+class Attribute:
+    """Images with and without an attribute.
+
+    Args:
+        name: what it is called.
+        train, has: images that the direction is found from, and whether each has it, (N,).
+        held_out, held_out_has: further images, which it is judged by.
+        source, target: the classes without and with it; None for what is no class.
+    """
+
+    name: str
+    train: Images
+    has: Tensor
+    held_out: Images
+    held_out_has: Tensor
+    source: int | None = None
+    target: int | None = None
+
+
+class Edit(Tool):
+    """Adds an attribute to images: z_new = z + alpha * direction.
+
+    The direction is the mean code of images with the attribute less that of images without, both
+    from the training split. It is judged by validation images that lack the attribute.
+
+    Args:
+        attribute: the classes without and with it, [Pullover,Dress] or "Pullover->Dress"; None
+            where a CSV tells.
+        csv: a file with a row of names, then a row for each of the data set's training images,
+            those that are held out for validation too, in the data set's own order.
+        column: of the CSV, whose values are 0 and 1.
+        alphas: the steps; 0 is the image as its code gives it back, 1 the whole direction.
+        num_shown: images in the picture.
+        num_train: images the direction is found from, the first of the split.
+        num_held_out: validation images it is judged by, the first without the attribute, and as
+            many with it.
+    """
+
+    def __init__(
+        self,
+        attribute: list[str | int] | str | None,
+        csv: str | None,
+        column: str | None,
+        alphas: list[float],
+        num_shown: Count,
+        num_train: Count,
+        num_held_out: Count,
+    ) -> None:
+        self.attribute = attribute
+        self.csv = csv
+        self.column = column
+        self.alphas = alphas
+        self.num_shown = num_shown
+        self.num_train = num_train
+        self.num_held_out = num_held_out
+
+    def refuse(self, subject: Subject, others: Sequence[Subject], data: ImageDataModule) -> None:
+        refuse_without_codes(subject)
+        if not self.alphas:
+            raise UserError("tool.alphas=[]: name one step at least, such as [0,1]")
+        attribute = self._asked(data)
+        if attribute.target is not None and subject.model.conditional:
+            raise UserError(
+                f"{subject.run} is told the class beside the code, so that no direction in the "
+                "codes leads from class to class; tool.csv and tool.column name other attributes"
+            )
+
+    def use(
+        self, subject: Subject, others: Sequence[Subject], data: ImageDataModule, seed: int
+    ) -> Found:
+        model, attribute = subject.model, self._asked(data)
+        judge = _judge(classifier_of(subject, data), attribute)
+        train = coded(model, attribute.train)
+        direction = walks.attribute_direction(train.z, attribute.has)
+        lacking, with_it = (
+            coded(model, _first(attribute.held_out, chosen, self.num_held_out))
+            for chosen in (~attribute.held_out_has, attribute.held_out_has)
+        )
+        alphas = [0.0, *(float(alpha) for alpha in self.alphas if alpha != 0)]
+        by_alpha: dict[float, dict[str, float]] = {}
+        plain = None
+        for alpha in alphas:
+            (edited,) = walks.moved(lacking.z, direction, torch.tensor([alpha])).unbind(1)
+            images = decoded(model, edited, lacking.label)
+            plain = images if plain is None else plain
+            by_alpha[alpha] = {"alpha": alpha, **judge(images), **_kept(plain, images, alpha)}
+        back = decoded(model, with_it.z, with_it.label)
+        record: dict[str, Any] = {
+            "attribute": attribute.name,
+            "num_train": len(train.z),
+            "num_train_with": int(attribute.has.sum()),
+            "num_held_out": len(lacking.z),
+            "num_held_out_with": len(with_it.z),
+            "direction_over_spread": float(direction.norm() / train.z.std(0).norm()),
+            "told_apart_along_direction": _told_apart(
+                train, attribute.has, lacking, with_it, direction
+            ),
+            "by_alpha": [by_alpha[alpha] for alpha in sorted(by_alpha)],
+            "with_the_attribute": judge(back),
+        }
+        return Found(record, {"edit": self._drawn(subject, lacking, direction)}, remark=LEGEND)
+
+    def _asked(self, data: ImageDataModule) -> Attribute:
+        """Return the attribute that is asked for."""
+        if self.column is not None and self.csv is None:
+            raise UserError(f"tool.column={self.column}: is of a file; name it in tool.csv")
+        if (self.attribute is None) == (self.csv is None):
+            both = "" if self.csv is None else ", not both"
+            raise UserError(
+                f"name one attribute{both}: tool.attribute=[Pullover,Dress], from the class "
+                "without it to the class with it, or tool.csv=FILE tool.column=NAME"
+            )
+        return self._of_classes(data) if self.csv is None else self._of_column(data)
+
+    def _of_classes(self, data: ImageDataModule) -> Attribute:
+        asked = self.attribute.split(ARROW) if isinstance(self.attribute, str) else self.attribute
+        if len(asked) != 2:
+            raise UserError(
+                f"tool.attribute={self.attribute}: must be two classes, such as [Pullover,Dress]"
+            )
+        source, target = (
+            class_called(str(name).strip(), data.class_names, "tool.attribute") for name in asked
+        )
+        if source == target:
+            raise UserError(f"tool.attribute={self.attribute}: the two classes must differ")
+        train, held_out = (
+            images.select(((images.labels == source) | (images.labels == target)).nonzero()[:, 0])
+            for images in (data.split("train"), data.split(SPLIT))
+        )
+        train = train.select(torch.arange(min(len(train), self.num_train)))
+        has, held_out_has = train.labels == target, held_out.labels == target
+        name = f"{data.class_names[source]} {ARROW} {data.class_names[target]}"
+        return _complete(Attribute(name, train, has, held_out, held_out_has, source, target))
+
+    def _of_column(self, data: ImageDataModule) -> Attribute:
+        train, held_out = data.split("train"), data.split(SPLIT)
+        has = _read_column(self.csv, self.column, len(train) + len(held_out))
+        chosen = torch.arange(min(len(train), self.num_train))
+        has_of_train = has[data.positions("train")[chosen]]
+        has_of_held_out = has[data.positions(SPLIT)]
+        return _complete(
+            Attribute(self.column, train.select(chosen), has_of_train, held_out, has_of_held_out)
+        )
+
+    def _drawn(self, subject: Subject, lacking: Coded, direction: Tensor) -> Tensor:
+        """Draw some images, and what becomes of each at each alpha."""
+        z, label = lacking.z[: self.num_shown], lacking.label[: self.num_shown]
+        walked = walks.moved(z, direction, torch.tensor(self.alphas))  # (N, K, ...)
+        repeated = label.repeat_interleave(len(self.alphas))
+        images = decoded(subject.model, walked.flatten(0, 1), repeated)
+        rows = torch.cat(
+            [lacking.images[: self.num_shown, None],
+             to_bytes(images).unflatten(0, walked.shape[:2])], 1
+        )  # fmt: skip
+        columns = ["image", *(rf"$\alpha$={alpha:g}" for alpha in self.alphas)]
+        return image_table(rows, [""] * len(rows), columns)
+
+
+def _complete(attribute: Attribute) -> Attribute:
+    """Return an attribute that some images have and some have not, in both parts."""
+    key = "tool.column" if attribute.target is None else "tool.attribute"
+    for name, has in (("training", attribute.has), ("held-out", attribute.held_out_has)):
+        if has.all() or not has.any():
+            raise UserError(
+                f"{key}={attribute.name}: {int(has.sum())} of {len(has)} {name} images have this "
+                "attribute; a direction takes some with it and some without"
+            )
+    return attribute
+
+
+def _read_column(file: str, column: str | None, count: int) -> Tensor:
+    """Return a column of zeros and ones as booleans, (count,).
+
+    Raises:
+        UserError: if there is no such file or column, or it holds something else.
+    """
+    try:
+        with Path(file).open(newline="", encoding="utf-8-sig") as text:  # as spreadsheets write
+            table = csv.DictReader(text)
+            names = table.fieldnames or []
+            if not names:
+                raise UserError(f"tool.csv={file}: is empty; it must begin with a row of names")
+            if column is None:
+                raise UserError(f"tool.column: name one of {', '.join(names)}")
+            if column not in names:
+                raise UserError(
+                    f"tool.column={column}: {file} has no such column"
+                    f"{nearest(str(column), names)}; it has {', '.join(names)}"
+                )
+            values = [(row[column] or "").strip() for row in table]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"tool.csv={file}: cannot be read ({error})") from error
+    if len(values) != count:
+        raise UserError(
+            f"tool.csv={file}: has {len(values):,} rows; must be {count:,}, one for each of the "
+            "data set's training images, those held out for validation too, in its own order"
+        )
+    wrong = next((i for i, value in enumerate(values) if value not in ("0", "1")), None)
+    if wrong is not None:
+        raise UserError(
+            f"tool.column={column}: row {wrong + 1} holds '{values[wrong]}'; must be 0 or 1"
+        )
+    return torch.tensor([value == "1" for value in values])
+
+
+def _first(images: Images, chosen: Tensor, limit: int) -> Images:
+    return images.select(chosen.nonzero()[:limit, 0])
+
+
+def _judge(extractor: Extractor | None, attribute: Attribute) -> Judge:
+    """Return images -> figures of what they are taken for: of classes their probabilities, of
+    another attribute that of a logistic regression in the classifier's features.
+    """
+    if extractor is None:
+        return lambda x: {}
+    if attribute.target is None:
+        return _regression(extractor, attribute)
+
+    def figures(x: Tensor) -> dict[str, float]:
+        p = probabilities(extractor, x)
+        named = p.argmax(1)
+        other = (named != attribute.source) & (named != attribute.target)
+        return {
+            "p_with": float(p[:, attribute.target].mean()),
+            "p_without": float(p[:, attribute.source].mean()),
+            "named_other": float(other.float().mean()),
+        }
+
+    return figures
+
+
+def _regression(extractor: Extractor, attribute: Attribute) -> Judge:
+    """Return images -> the probability that they have an attribute."""
+    from sklearn.linear_model import LogisticRegression
+
+    def features(x: Tensor):
+        parts = (extractor(part).features.cpu() for part in x.split(EVALUATION_BATCH))
+        return torch.cat(list(parts)).numpy()
+
+    judge = LogisticRegression(max_iter=1000)
+    judge.fit(features(to_float(attribute.train.images)), attribute.has.numpy())
+    return lambda x: {"p_with": float(judge.predict_proba(features(x))[:, 1].mean())}
+
+
+def _kept(plain: Tensor, edited: Tensor, alpha: float) -> dict[str, float]:
+    """Return how much of the images an edit leaves: PSNR to the unedited ones in dB, and how far
+    what tells an image from the others stays (the correlation of deviations from the mean image).
+    """
+    if alpha == 0:
+        return {"individuality": 1.0}  # the images themselves, at no finite PSNR
+    if len(plain) < 2:  # no others to be told from
+        return {"psnr": float(model_metrics.peak_signal_to_noise_ratio(edited, plain).mean())}
+    psnr = model_metrics.peak_signal_to_noise_ratio(edited, plain).mean()
+    before, after = (x - x.mean(0) for x in (plain, edited))
+    norms = before.norm() * after.norm()
+    return {
+        "psnr": float(psnr),
+        "individuality": float((before * after).sum() / norms.clamp_min(1e-9)),
+    }
+
+
+def _told_apart(
+    train: Coded, has: Tensor, lacking: Coded, with_it: Coded, direction: Tensor
+) -> float:
+    """Return the share of held-out images, both kinds alike, that the direction alone puts on the
+    right side of the middle between the training images' means.
+    """
+
+    def along(part: Coded) -> Tensor:
+        return (part.z.flatten(1) @ direction.flatten()).double()
+
+    middle = (along(train)[has].mean() + along(train)[~has].mean()) / 2
+    below, above = (along(lacking) <= middle).double(), (along(with_it) > middle).double()
+    return float((below.mean() + above.mean()) / 2)

@@ -1,0 +1,178 @@
+"""From one image to another, through the codes between them."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from gdm.data.datamodule import ImageDataModule
+from gdm.errors import UserError
+from gdm.evaluation.samples import class_called, class_number
+from gdm.models.base import GenerativeModel
+from gdm.pictures import figures
+from gdm.recipes.ranges import Count
+from gdm.theory import walks
+from gdm.theory.images import to_bytes
+from gdm.tools.latent.tool import (
+    SPLIT,
+    Found,
+    Tool,
+    coded,
+    decoded,
+    grey_levels_changed,
+    refuse_codes_of_images_size,
+    refuse_index,
+    refuse_single,
+)
+from gdm.tools.open_run import Subject
+
+CLASS = "class:"  # before the name of a class
+CENTRE_OF = 1000  # sampled codes whose mean is the centre of great circles
+
+
+class Morph(Tool):
+    """Walks from code a to code b along a straight line and along a great circle.
+
+    The circle's centre is the mean of the codes that samples are decoded from.
+
+    Args:
+        a, b: each the index of a validation image, or a class's name, also as `class:NAME`, where
+            names are numbers. Of a model without an encoder the index of a latent.
+        of_class: what a class's name stands for: the `first` of its validation images, or the
+            `mean` of their codes, which is none of codes that are noise.
+        label: a class's name or number that a conditional model is told all the way; None for the
+            class of a up to the middle, then that of b.
+        num_images: in each strip.
+        frames_between: of the animation, between two images of the strip.
+    """
+
+    def __init__(
+        self,
+        a: int | str,
+        b: int | str,
+        of_class: Literal["first", "mean"],
+        label: str | int | None,
+        num_images: Count,
+        frames_between: Count,
+    ) -> None:
+        self.a = a
+        self.b = b
+        self.of_class = of_class
+        self.label = label
+        self.num_images = num_images
+        self.frames_between = frames_between
+
+    def refuse(self, subject: Subject, others: Sequence[Subject], data: ImageDataModule) -> None:
+        refuse_single(self.num_images)
+        if self.a == self.b:
+            raise UserError(f"tool.a={self.a}: is tool.b too; name two ends")
+        class_number(self.label, data.class_names, subject.model, "tool.label")
+        if self.of_class == "mean" and subject.model.has_codes:
+            refuse_codes_of_images_size(subject)
+        for key, end in (("tool.a", self.a), ("tool.b", self.b)):
+            if subject.model.has_codes:
+                if isinstance(end, str):
+                    _refuse_class_without_images(end, data, key)
+                else:
+                    refuse_index(end, data, key)
+            elif isinstance(end, str) or end < 0:
+                raise UserError(
+                    f"{key}={end}: {subject.run} is a {type(subject.model).__name__}, which "
+                    "encodes no images; give the index of a latent, 0 or more"
+                )
+
+    def use(
+        self, subject: Subject, others: Sequence[Subject], data: ImageDataModule, seed: int
+    ) -> Found:
+        model = subject.model
+        (z_a, label_a), (z_b, label_b) = (
+            _end(model, data, end, self.of_class, seed) for end in (self.a, self.b)
+        )
+        steps = self.frames_between * (self.num_images - 1) + 1
+        t = torch.linspace(0, 1, steps)
+        held = class_number(self.label, data.class_names, model, "tool.label")
+        if held is not None:
+            label_a = label_b = held
+        label = torch.tensor([label_a if moment < 0.5 else label_b for moment in t.tolist()])
+        centre = _centre(model, seed)
+        paths = {
+            "straight line": walks.straight_line(z_a, z_b, t),
+            "great circle": walks.great_circle(z_a, z_b, t, centre),
+        }
+        images = {name: decoded(model, path, label) for name, path in paths.items()}
+        strip = torch.stack([each[:: self.frames_between] for each in images.values()])
+        moments = [f"{moment:.2f}" for moment in t[:: self.frames_between].tolist()]
+        names = [_named(end) for end in (self.a, self.b)]
+        moments[0], moments[-1] = names
+        return Found(
+            {
+                "split": SPLIT if model.has_codes else None,
+                "from": names[0],
+                "to": names[1],
+                "label": None if held is None else data.class_names[held],
+                "paths": {
+                    name: _facts(path, images[name], centre) for name, path in paths.items()
+                },
+            },
+            {"morph": figures.image_table(strip, list(paths), moments)},
+            {
+                name.replace(" ", "-"): _there_and_back(to_bytes(each))
+                for name, each in images.items()
+            },
+        )
+
+
+def _named(end: int | str) -> str:
+    return end.removeprefix(CLASS) if isinstance(end, str) else f"image {end}"
+
+
+def _end(
+    model: GenerativeModel, data: ImageDataModule, end: int | str, of_class: str, seed: int
+) -> tuple[Tensor, int]:
+    """Return the code that an end of the walk stands for, and its class."""
+    if not model.has_codes:
+        label = int(model.labels_of([end], None)[0])
+        return model.sample_codes([end], seed=seed).cpu()[0], label
+    split = data.split(SPLIT)
+    if isinstance(end, int):
+        chosen = torch.tensor([end])
+    else:
+        chosen = _images_of_class(end, data, "tool")
+        chosen = chosen[:1] if of_class == "first" else chosen
+    part = coded(model, split.select(chosen))
+    return part.z.mean(0), int(part.label[0])
+
+
+def _images_of_class(name: str, data: ImageDataModule, key: str) -> Tensor:
+    """Return the places of a class's validation images, (N,)."""
+    label = class_called(name.removeprefix(CLASS), data.class_names, key)
+    return (data.split(SPLIT).labels == label).nonzero().flatten()
+
+
+def _refuse_class_without_images(name: str, data: ImageDataModule, key: str) -> None:
+    if not len(_images_of_class(name, data, key)):
+        raise UserError(f"{key}={name}: none of the validation images is of this class")
+
+
+def _centre(model: GenerativeModel, seed: int) -> Tensor | float:
+    """Return the mean of the codes that are sampled; of pure noise it is 0."""
+    if hasattr(model, "code_log_prob"):
+        return model.sample_codes(range(CENTRE_OF), seed=seed).cpu().mean(0)
+    return 0.0
+
+
+def _facts(path: Tensor, images: Tensor, centre: Tensor | float) -> dict[str, float]:
+    """Return how far a path stays from the centre, and how evenly the image changes along it."""
+    distance = (path - centre).flatten(1).norm(dim=1)
+    change = grey_levels_changed(images)
+    return {
+        "distance_from_centre_at_ends": float(distance[[0, -1]].mean()),
+        "distance_from_centre_least": float(distance.min()),
+        "grey_levels_changed_in_all": float(change.sum()),
+        "largest_step_over_mean": float(change.max() / change.mean().clamp_min(1e-6)),
+    }
+
+
+def _there_and_back(frames: Tensor) -> Tensor:
+    return torch.cat([frames, frames.flip(0)[1:-1]])

@@ -1,0 +1,74 @@
+"""The codes for TensorBoard's embedding projector."""
+
+import contextlib
+import shutil
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+
+from gdm.data.datamodule import ImageDataModule
+from gdm.errors import UserError
+from gdm.pictures import grids
+from gdm.recipes.ranges import Count
+from gdm.tools.latent.tool import SPLIT, Found, Tool, coded, refuse_without_codes
+from gdm.tools.open_run import Subject
+
+TAG = "codes"
+EMPTY = ".no-scalars"  # ends the name of a file of events that the writer makes and leaves empty
+LARGEST_SPRITE = 8192  # pixels a side of the picture of all thumbnails, as TensorBoard takes it
+
+
+class Projector(Tool):
+    """Writes codes with their classes and thumbnails for TensorBoard, into the run's own
+    `tensorboard` folder, or into the one that `to` names.
+
+    Args:
+        num_images: of the validation split, the first of it.
+    """
+
+    def __init__(self, num_images: Count) -> None:
+        self.num_images = num_images
+
+    def refuse(self, subject: Subject, others: Sequence[Subject], data: ImageDataModule) -> None:
+        refuse_without_codes(subject)
+        most = (LARGEST_SPRITE // data.native_resolution) ** 2
+        if self.num_images > most:
+            raise UserError(
+                f"tool.num_images={self.num_images}: must be at most {most}; TensorBoard takes no "
+                "larger picture of thumbnails"
+            )
+
+    def use(
+        self, subject: Subject, others: Sequence[Subject], data: ImageDataModule, seed: int
+    ) -> Found:
+        part = coded(subject.model, data.split(SPLIT), self.num_images)
+        names = [data.class_names[label] for label in part.label.tolist()]
+        thumbnails = part.images.float() / 255
+        record = {
+            "split": SPLIT,
+            "num_images": len(names),
+            "latent_dim": part.z[0].numel(),
+        }
+        return Found(
+            record,
+            {"thumbnails": grids.grid(part.images[:100], 10)},
+            scales={"thumbnails": 2},
+            for_tensorboard=partial(_write, part.z.flatten(1), names, thumbnails),
+        )
+
+
+def _write(z: Tensor, names: list[str], thumbnails: Tensor, folder: Path) -> None:
+    """Write codes, (N, D), their classes and thumbnails, in the place of those of an earlier use.
+
+    Raises:
+        OSError: if the folder cannot be written to.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(folder / "00000" / TAG)
+    with SummaryWriter(folder, filename_suffix=EMPTY) as writer:
+        writer.add_embedding(z, names, thumbnails, tag=TAG)
+    for events in folder.glob(f"*{EMPTY}"):
+        events.unlink()

@@ -1,0 +1,363 @@
+"""Quality against cost: the distance of a model's samples over the network evaluations of each."""
+
+import json
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from copy import copy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from gdm.data.datamodule import ImageDataModule
+from gdm.errors import UserError
+from gdm.evaluation import features, protocol, samples, timing
+from gdm.evaluation.extractors import Extractor
+from gdm.files import named_file, write_text
+from gdm.models.base import GenerativeModel
+from gdm.pictures import grids
+from gdm.pictures.figures import Curve, quality_cost, save_figure
+from gdm.recipes.build import arguments, build, nearest
+from gdm.recipes.ranges import Count, Seed
+from gdm.runs import catalogue
+from gdm.runs.run import Run
+from gdm.theory.samplers import Sampler
+from gdm.tools.open_run import Subject
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+log = logging.getLogger(__name__)
+
+WORDS = ("model", "sampler")  # columns of words; the others are of numbers
+COLUMNS = (*WORDS, "steps", "network evaluations", "Frechet distance", "seconds a sample")
+TABLES = (".md", ".json")  # endings of the files that are written beside the picture
+OTHER_PICTURES = (".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".eps", ".ps")
+MOST_STEPS_TIMED = 5  # an evaluation costs the same in any step
+
+
+def layout(
+    run: str | None,
+    others: list[str],
+    samplers: list[str],
+    steps: list[Count],
+    outputs: str,
+    num_samples: Count,
+    seed: Seed,
+    averaged: bool,
+    checkpoint: str,
+    extractor: Callable[..., Extractor],
+    batch_size: Count | None,
+    to: str | None,
+) -> None:
+    """The keys of configs/quality_cost.yaml, and what each holds."""
+
+
+@dataclass
+class Way:
+    """One way to make samples of the run's model.
+
+    Args:
+        name: the option of `sampler=`.
+        node: what builds the sampler.
+        sampler: the sampler.
+    """
+
+    name: str
+    node: dict[str, Any]
+    sampler: Sampler
+
+
+# What was asked for ------------------------------------------------------------------------------
+
+
+def ways(
+    options: dict[str, Any], nodes: dict[str, dict[str, Any]], plugins: Iterable[str] = ()
+) -> list[Way]:
+    """Return every sampler that is asked for, with every number of steps.
+
+    Args:
+        options: the keys of configs/quality_cost.yaml.
+        nodes: option of `sampler=` -> what builds it.
+        plugins: packages that a node may name besides gdm.
+
+    Raises:
+        UserError: if a list is empty, or there is no such sampler.
+    """
+    for key, example in (("samplers", "[ddim,heun]"), ("steps", "[5,10]")):
+        if not options[key]:
+            raise UserError(f"{key}=[]: name one at least, such as {key}={example}")
+    for name in options["samplers"]:
+        if name not in nodes:
+            raise UserError(
+                f"samplers=[{name}]: there is no such sampler{nearest(name, nodes)}; "
+                f"there are {', '.join(nodes)}"
+            )
+    found = []
+    for name in dict.fromkeys(options["samplers"]):
+        for num_steps in sorted(set(options["steps"])):
+            node = nodes[name] | {"num_steps": num_steps}
+            found.append(Way(name, node, build(node, f"samplers.{name}", plugins)))
+    return found
+
+
+def refuse_without_sampler(run: Run, recipe: dict[str, Any]) -> None:
+    """Refuse a run of a model whose samples come at one price.
+
+    Raises:
+        UserError: saying where such a run has its place.
+    """
+    if "sampler" not in recipe["model"]:
+        raise UserError(
+            f"{run}: its model has no sampler whose steps could be chosen; name a run of a "
+            "diffusion model, and this one in others=[...]"
+        )
+
+
+def refuse_idle(overrides: Iterable[str]) -> None:
+    """Refuse what a user has written of the run's own sampler, which makes no point.
+
+    Raises:
+        UserError: naming the keys that do.
+    """
+    idle = [text for text in overrides if text.startswith(("sampler=", "model.sampler"))]
+    if idle:
+        raise UserError(
+            f"{' '.join(idle)}: here samplers=[...] and steps=[...] say what samples are made by"
+        )
+
+
+def destination(
+    options: dict[str, Any],
+    run: Run,
+    recipe: dict[str, Any],
+    data: ImageDataModule,
+    extractor: Extractor,
+) -> Path:
+    """Return the picture's file: what `to` names, or one beside the run's samples whose name
+    tells apart what was asked for. The tables go beside it.
+
+    Raises:
+        UserError: if one of them cannot be written.
+    """
+    if options["to"]:
+        path = Path(options["to"])
+        if path.suffix.lower() in OTHER_PICTURES:
+            grids.refuse_ending(path)
+        if path.suffix in TABLES:
+            path = path.with_suffix(".png")
+        elif path.suffix.lower() not in grids.ENDINGS:
+            path = Path(f"{path}.png")
+    else:
+        asked = {key: value for key, value in options.items() if key not in ("extractor", "to")}
+        judged_by = {"data": data.fingerprint, "extractor": extractor.checksum}
+        digest = catalogue.recipe_hash(asked | judged_by | {"model": recipe["model"]})
+        name = f"quality-cost-{options['num_samples']}-{extractor.name}-{digest}.png"
+        path = run.samples / name
+    for each in (path, *_tables(path)):
+        named_file(each, "curve.png")
+    return path
+
+
+# Measuring ---------------------------------------------------------------------------------------
+
+
+def measure(
+    subject: Subject,
+    alternatives: Sequence[Way],
+    others: Sequence[Subject],
+    judge: protocol.Judge,
+    options: dict[str, Any],
+) -> dict[str, Any]:
+    """Judge a run's samples in every way, and those of other runs; what it takes is said first.
+
+    Args:
+        subject: the run of a diffusion model; its sampler is left as the last one.
+        alternatives: the ways to make its samples.
+        others: further runs, of any family.
+        judge: of the runs' data set.
+        options: the keys of configs/quality_cost.yaml.
+
+    Returns:
+        The points, and what they depend on.
+
+    Raises:
+        UserError: if the samples are too few to compare.
+    """
+    data, extractor, count = judge.data, judge.extractor, options["num_samples"]
+    judge.refuse_too_few(count)
+    timing.announce(_seconds_ahead(subject, alternatives, others, judge, options))
+    reference = features.features_of_split(extractor, data, protocol.SPLIT, pairwise=False)
+    points: list[dict[str, Any]] = []
+
+    def judged(each: Subject, **facts: Any) -> None:
+        with each.model.evaluating(averaged=False):
+            batches = samples.draw(each.model, count, None, options["seed"], options["batch_size"])
+            clock = timing.Clock(batches)
+            shown = samples.with_progress(clock, count)
+            found = features.features_of(shown, extractor, pairwise=False)
+        point = {"name": each.name, **each.facts, **facts}
+        point["network_evaluations"] = each.model.network_evaluations
+        figures = features.compare(found, reference, extractor)
+        point["frechet_distance"] = figures["frechet_distance"]
+        point["seconds_per_sample"] = clock.seconds / count
+        points.append(point)
+        log.info("%d of %d: %s", len(points), len(others) + len(alternatives), _line(point))
+
+    for other in others:
+        judged(other)
+    for way in alternatives:
+        subject.model.sampler = way.sampler
+        facts = arguments(way.node)
+        judged(subject, sampler=way.name, steps=facts.pop("num_steps"), sampler_arguments=facts)
+    real = features.real_against_real(count, reference, extractor, data)
+    return {
+        "run": str(subject.run.path),
+        "n": count,
+        "seed": options["seed"],
+        "batch_size": options["batch_size"],
+        "split": protocol.SPLIT,
+        "num_reference": len(reference),
+        "data": data.fingerprint,
+        "dataset": data.source.name,
+        "extractor": extractor.name,
+        "extractor_checksum": extractor.checksum,
+        "device": _device(subject.model),
+        "real": {"n": real["n"], "frechet_distance": real["frechet_distance"]},
+        "points": points,
+    }
+
+
+def _seconds_ahead(
+    subject: Subject,
+    alternatives: Sequence[Way],
+    others: Sequence[Subject],
+    judge: protocol.Judge,
+    options: dict[str, Any],
+) -> dict[str, float]:
+    """Return what each part will take, from what a sample in few steps takes."""
+    count = options["num_samples"]
+
+    def per_sample(model: GenerativeModel) -> float:
+        with model.evaluating(averaged=False):
+            return timing.seconds_each(
+                lambda few: next(samples.draw(model, few, None, options["seed"], few)),
+                min(protocol.BATCH, count),
+            )
+
+    model = subject.model
+    few = min(MOST_STEPS_TIMED, *(way.sampler.num_steps for way in alternatives))
+    model.sampler = copy(alternatives[0].sampler)
+    model.sampler.num_steps = few
+    per_evaluation = per_sample(model) / model.network_evaluations
+    evaluations = 0
+    for way in alternatives:
+        model.sampler = way.sampler
+        evaluations += model.network_evaluations
+    seconds = {"samples": count * per_evaluation * evaluations}
+    if others:
+        seconds["samples of others"] = count * sum(per_sample(each.model) for each in others)
+    return seconds | judge.seconds_for_samples(count * (len(alternatives) + len(others)))
+
+
+def _device(model: GenerativeModel) -> str:
+    if model.device.type == "cuda":
+        return torch.cuda.get_device_name(model.device)
+    return f"{model.device.type}, {torch.get_num_threads()} threads"
+
+
+def _line(point: dict[str, Any]) -> str:
+    way = f", {point['sampler']} in {point['steps']} steps" if "sampler" in point else ""
+    return (
+        f"{point['name']}{way}: Frechet distance {point['frechet_distance']:,.2f} at "
+        f"{point['network_evaluations']:,} network evaluations"
+    )
+
+
+# What is written ---------------------------------------------------------------------------------
+
+
+def title(record: dict[str, Any]) -> str:
+    """Say what the figures of a record depend on."""
+    return (
+        f"{record['n']:,} samples, {record['num_reference']:,} {record['split']} images of "
+        f"{record['dataset']}, {record['extractor']} {record['extractor_checksum']}"
+    )
+
+
+def rows(record: dict[str, Any]) -> list[list[str]]:
+    """Return a record as cells under COLUMNS: a row a point, then the real images."""
+    cells = [
+        [
+            point["name"],
+            point.get("sampler", ""),
+            str(point.get("steps", "")),
+            f"{point['network_evaluations']:,}",
+            f"{point['frechet_distance']:,.3f}",
+            f"{point['seconds_per_sample']:.2g}",
+        ]
+        for point in record["points"]
+    ]
+    return [*cells, [_real(record), "", "", "", f"{record['real']['frechet_distance']:,.3f}", ""]]
+
+
+def markdown(record: dict[str, Any]) -> str:
+    """Return a record as a table in Markdown."""
+    rules = ["---" if name in WORDS else "---:" for name in COLUMNS]
+    table = [f"| {' | '.join(cells)} |" for cells in (COLUMNS, rules, *rows(record))]
+    weights = "; ".join(
+        f"{name}: {run}, {checkpoint}, {kind} weights"
+        for name, run, checkpoint, kind in dict.fromkeys(
+            (each["name"], each["run"], each["checkpoint"], each["weights"])
+            for each in record["points"]
+        )
+    )
+    notes = f"{title(record)}, seed {record['seed']}; timed on {record['device']}. {weights}."
+    return "\n".join([*table, "", notes, ""])
+
+
+def picture(record: dict[str, Any]) -> "Figure":
+    """Draw a record: a line a sampler, and a point a further run."""
+    curves: dict[str, Curve] = {}
+    points = {}
+    for point in record["points"]:
+        place = point["network_evaluations"], point["frechet_distance"]
+        if "sampler" in point:
+            costs, values = curves.setdefault(point["sampler"], ([], []))
+            costs.append(place[0])
+            values.append(place[1])
+        else:
+            points[point["name"]] = place
+    model = next(point["name"] for point in record["points"] if "sampler" in point)
+    labels = {
+        "x": "network evaluations a sample",
+        "y": f"Frechet distance of {record['n']:,} samples ({record['extractor']})",
+        "title": f"{model} on {record['dataset']}",
+        "real": _real(record),
+    }
+    return quality_cost(curves, points, record["real"]["frechet_distance"], labels)
+
+
+def _real(record: dict[str, Any]) -> str:
+    return f"{record['real']['n']:,} real images"
+
+
+def write(record: dict[str, Any], path: Path) -> list[Path]:
+    """Write a record as JSON, as Markdown and as a picture; return what is written.
+
+    Args:
+        record: what `measure` returns.
+        path: the picture's file.
+    """
+    try:
+        write_text(path.with_suffix(".json"), json.dumps(record, indent=2) + "\n")
+        write_text(path.with_suffix(".md"), markdown(record))
+        save_figure(picture(record), path)
+    except OSError as error:
+        raise UserError(f"could not write {path} ({error}); to=FILE.png names another") from error
+    return [path, *_tables(path)]
+
+
+def _tables(path: Path) -> list[Path]:
+    return [path.with_suffix(ending) for ending in TABLES]

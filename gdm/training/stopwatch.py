@@ -1,0 +1,59 @@
+"""What a step, a look at the model and a checkpoint cost, measured on a throw-away copy."""
+
+import time
+from itertools import pairwise
+from statistics import median
+
+from pytorch_lightning import Callback
+
+from gdm.runs.checkpoints import LAST
+from gdm.runs.run import Run
+from gdm.training.validation import Validation
+
+LONG = 3.0  # seconds of a look beside which importing and allocating do not count
+WARM_UP_STEPS = 5  # the first steps allocate, and tune what the later ones use
+
+
+class Stopwatch(Callback):
+    """Trains for a while, then looks at the model and saves it once, and stops.
+
+    Args:
+        seconds: how long to train.
+        validation: what looks at the model; None if nothing does.
+    """
+
+    def __init__(self, seconds: float, validation: Validation | None) -> None:
+        self.seconds = seconds
+        self.validation = validation
+        self._moments: list[float] = []
+        self.step_seconds = self.look_seconds = self.save_seconds = 0.0
+
+    def on_train_batch_end(self, trainer, model, outputs, batch, batch_idx: int) -> None:
+        float(next(iter(outputs.values())))  # wait for the device
+        self._moments.append(time.perf_counter())
+        moments = self._moments[WARM_UP_STEPS:]
+        if len(moments) < 2 or moments[-1] - moments[0] < self.seconds:
+            return
+        self.step_seconds = _seconds_a_step(moments, model.batches_in_cycle)
+        if self.validation is not None:
+            self.look_seconds = _seconds(lambda: self.validation.judge(trainer, model))
+            if self.look_seconds < LONG:  # the first one imports and allocates
+                self.look_seconds = _seconds(lambda: self.validation.judge(trainer, model))
+        path = Run(trainer.default_root_dir).checkpoints / LAST
+        self.save_seconds = _seconds(lambda: trainer.save_checkpoint(path, weights_only=False))
+        trainer.should_stop = True
+
+
+def _seconds_a_step(moments: list[float], cycle: int) -> float:
+    """Return the median over whole cycles, which leaves out what else the machine does for a
+    moment; where they are too long for two of them, the mean."""
+    cycles = [after - before for before, after in pairwise(moments[::cycle])]
+    if len(cycles) < 2:
+        return (moments[-1] - moments[0]) / (len(moments) - 1)
+    return median(cycles) / cycle
+
+
+def _seconds(act) -> float:
+    started = time.perf_counter()
+    act()
+    return time.perf_counter() - started
