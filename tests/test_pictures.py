@@ -19,7 +19,7 @@ NAMES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Ankle
 def test_no_name_on_a_map_lies_on_what_is_written_at_its_axes(stretch, monkeypatch):
     drawn = []
     rendered = figures.rendered
-    monkeypatch.setattr(figures, "rendered", lambda figure: drawn.append(figure) or (
+    monkeypatch.setattr(latent, "rendered", lambda figure: drawn.append(figure) or (
         rendered(figure)))  # fmt: skip
     random = torch.Generator().manual_seed(0)
     codes = torch.randn(400, 2, generator=random) * torch.tensor(stretch)

@@ -58,7 +58,17 @@ THIRD_PARTY = {
 }
 # Rooms, or files of them, whose classes a recipe may name. Others write files, or act on recipes.
 OPEN = (
-    "theory",
+    "theory.adversarial",
+    "theory.augmentation",
+    "theory.densities",
+    "theory.images",
+    "theory.learning_rates",
+    "theory.likelihoods",
+    "theory.predictions",
+    "theory.priors",
+    "theory.samplers",
+    "theory.schedules",
+    "theory.walks",
     "networks",
     "models",
     "data",
