@@ -136,6 +136,8 @@ def test_a_recipe_is_plain_and_resolved(line):
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
+        ("model.conditional=true", "model.conditional: write model.condition=label, or null now"),
+        ("dataset.channels=3", "dataset.channels: write dataset.facts.channels now"),
         ("density=gaussian", "model.density: VAE takes no density; it takes latent_dim"),
         ("model.optimizer.lr=-1", "model.optimizer.lr=-1: must be a number, above 0"),
         ("model.latent_dim=0", "model.latent_dim=0: must be a whole number, at least 1"),

@@ -18,7 +18,7 @@ from gdm.evaluation.extractors import Extractor
 from gdm.evaluation.samples import SampleFile, draw, with_progress
 from gdm.evaluation.timing import TIMED, Clock, announce, seconds_each, seconds_of
 from gdm.files import named_file, write_text
-from gdm.models.base import GenerativeModel
+from gdm.models.base import Model
 from gdm.pictures import figures, grids
 from gdm.recipes.ranges import Count, Natural, Seed
 from gdm.runs.run import Run
@@ -108,11 +108,11 @@ class Judge:
         return Judgement(record, picture)
 
     def model(
-        self, model: GenerativeModel, num_reconstructions: int, importance_samples: int | None
+        self, model: Model, num_reconstructions: int, importance_samples: int | None
     ) -> dict[str, Any]:
         """Return the model's own figures on the test images, within `model.evaluating()`."""
         record = model_metrics.evaluate(model, self.data, SPLIT)
-        if model.has_codes and num_reconstructions:
+        if model.encodes and num_reconstructions:
             record |= model_metrics.reconstruction(model, self.data, SPLIT, num_reconstructions)
         if importance_samples is not None:
             record |= model_metrics.importance_weighted_bound(
@@ -207,7 +207,7 @@ def _keeping_first(batches: Iterator[Tensor], count: int, kept: list[Tensor]) ->
         yield batch
 
 
-def judge_run(model: GenerativeModel, judge: Judge, options: dict[str, Any]) -> Judgement:
+def judge_run(model: Model, judge: Judge, options: dict[str, Any]) -> Judgement:
     """Sample from a run's model and judge it; what it takes is said first.
 
     Args:
@@ -338,7 +338,7 @@ def refuse_other_data(run: Run, data: ImageDataModule) -> None:
 
 
 def refuse_impossible_bound(
-    model: GenerativeModel, data: ImageDataModule, importance_samples: int | None
+    model: Model, data: ImageDataModule, importance_samples: int | None
 ) -> None:
     """Refuse to weigh codes of a model that draws none, or has no likelihood of the images.
 
@@ -364,7 +364,7 @@ def refuse_impossible_bound(
 
 
 def _seconds_of_model(
-    model: GenerativeModel, data: ImageDataModule, options: dict[str, Any]
+    model: Model, data: ImageDataModule, options: dict[str, Any]
 ) -> dict[str, float]:
     """Return what a model's samples and its own figures will take."""
     count = options["num_samples"]
@@ -376,7 +376,7 @@ def _seconds_of_model(
             lambda few: next(draw(model, few, None, 0, few)), min(BATCH, count)
         )
         seconds |= {"samples": per_sample * count}
-    if model.has_codes and options["reconstructions"]:
+    if model.encodes and options["reconstructions"]:
         each = seconds_each(lambda few: model_metrics.reconstruction(model, data, SPLIT, few))
         seconds |= {"reconstructions": each * min(options["reconstructions"], test)}
     if options["importance_samples"] is not None:

@@ -35,13 +35,13 @@ def refuse_told_the_class(subjects: Iterable[Subject], why: str) -> None:
         why: what is wrong with that, as the end of a sentence.
     """
     for subject in subjects:
-        if subject.model.conditional:
+        if subject.model.condition is not None:
             raise UserError(f"{subject.run} is told the class beside the image, {why}")
 
 
 def told_the_class(subjects: Iterable[Subject]) -> str:
     """Return a sentence that names the models that are told more than their codes; or none."""
-    names = [subject.name for subject in subjects if subject.model.conditional]
+    names = [subject.name for subject in subjects if subject.model.condition is not None]
     return f"Told the class beside the code: {', '.join(names)}." if names else ""
 
 
