@@ -47,7 +47,7 @@ EARLIER_RUNS = (
 
 
 class Block(NamedTuple):
-    """A fenced block of a page; the first line of a file's block is the file's path."""
+    """A fenced block of a page; one that shows a file begins with the file's path."""
 
     page: str
     language: str
@@ -55,7 +55,7 @@ class Block(NamedTuple):
 
     @property
     def path(self) -> str | None:
-        first = re.match(r"# (\S+/\S+)\n", self.text)
+        first = re.match(r"(?:# @package .*\n)?# (\S+/\S+)\n", self.text)
         return first[1] if first else None
 
 
