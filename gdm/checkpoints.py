@@ -5,6 +5,7 @@ import logging
 import os
 import pickle
 import zipfile
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,18 @@ log = logging.getLogger(__name__)
 
 LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
 DIGEST = "digest"
+# What `gdm` and Lightning take from a checkpoint when a run goes on.
+CONTENTS = {
+    "state_dict": dict,
+    "optimizer_states": list,
+    "lr_schedulers": list,
+    "callbacks": dict,
+    "epoch": int,
+    "global_step": int,
+    "batches_seen": int,
+    "pytorch-lightning_version": str,
+}
+OF_OPTIMIZER = {"state", "param_groups"}
 
 
 class DurableCheckpointIO(CheckpointIO):
@@ -65,13 +78,30 @@ def read(path: Path) -> dict[str, Any]:
         raise UserError(f"the checkpoint {path} is damaged ({problem})")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        is_as_written = checkpoint.pop(DIGEST, None) == digest(checkpoint)
+        problem = _malformed(checkpoint)
     except pickle.UnpicklingError as error:
         raise UserError(f"the checkpoint {path} holds more than tensors: {error}") from error
-    except (RuntimeError, ValueError, KeyError, EOFError) as error:
+    except Exception as error:  # whatever a crafted file makes of torch's reader
         raise UserError(f"the checkpoint {path} is damaged ({error})") from error
-    if checkpoint.pop(DIGEST, None) != digest(checkpoint):
+    if not is_as_written:
         raise UserError(f"the checkpoint {path} is damaged (the digest of its values differs)")
+    if problem:
+        raise UserError(f"the checkpoint {path} is none of a run: {problem}")
     return checkpoint
+
+
+def load_weights(model: torch.nn.Module, checkpoint: dict[str, Any], path: Path) -> None:
+    """Give a model the weights of a checkpoint that was read from `path`.
+
+    Raises:
+        UserError: if they are those of another model.
+    """
+    try:
+        model.load_state_dict(checkpoint["state_dict"])
+    except RuntimeError as error:
+        first = str(error).splitlines()[:2][-1].strip()  # below a heading
+        raise UserError(f"the weights in {path} do not fit the model: {first}") from error
 
 
 def digest(values: Any) -> str:
@@ -100,21 +130,22 @@ def digest(values: Any) -> str:
 def newest_whole(folder: Path) -> Path | None:
     """Return the newest undamaged checkpoint of a run, or None if it has saved none.
 
-    A damaged or missing one is named in the log, and the one before it is used.
+    A damaged or missing one is named in the log, and the one before it is used; the best one,
+    from which a run can go on as well, comes last.
 
     Raises:
         UserError: if there are checkpoints but all are damaged.
     """
-    candidates = [folder / name for name in (LAST, PREVIOUS) if (folder / name).exists()]
-    if candidates and candidates[0].name != LAST:
-        log.warning("%s is missing; taking %s", folder / LAST, candidates[0].name)
-    for path in candidates:
+    present = [folder / name for name in (LAST, PREVIOUS, BEST) if (folder / name).exists()]
+    if present and present[0].name != LAST:
+        log.warning("%s is missing; taking %s", folder / LAST, present[0].name)
+    for path, after in zip_longest(present, present[1:]):
         try:
             read(path)
             return path
         except UserError as error:
-            log.warning("%s; trying the one before it", error)
-    if candidates:
+            log.warning("%s%s", error, f"; trying {after.name}" if after else "")
+    if present:
         raise UserError(f"every checkpoint in {folder} is damaged: nothing to go on from")
     return None
 
@@ -125,12 +156,34 @@ def damage(path: Path) -> str | None:
     A checkpoint is a zip archive with a checksum for every record, which torch itself does not
     compare when it loads one.
     """
+    if path.exists() and not path.is_file():
+        return "it is no regular file"
     try:
         with zipfile.ZipFile(path) as archive:
             record = archive.testzip()
     except Exception as error:  # whatever a flipped bit makes of a zip archive
         return str(error) or type(error).__name__
     return f"the checksum of {record} differs" if record else None
+
+
+def _malformed(checkpoint: dict[str, Any]) -> str | None:
+    """Say what a checkpoint lacks that a run could go on from or be sampled, or None."""
+    for name, kind in CONTENTS.items():
+        value = checkpoint.get(name)
+        if not isinstance(value, kind) or isinstance(value, bool):
+            return f"its {name} is missing or no {kind.__name__}"
+    if checkpoint["batches_seen"] < 0:
+        return f"its batches_seen is {checkpoint['batches_seen']}"
+    states = checkpoint["optimizer_states"]
+    whole = [each for each in states if isinstance(each, dict) and set(each) >= OF_OPTIMIZER]
+    if not states or len(whole) < len(states):
+        return "its optimizer_states are none"
+    for name, weight in checkpoint["state_dict"].items():
+        if not isinstance(name, str) or not isinstance(weight, torch.Tensor):
+            return f"{name!r} in its state_dict is no tensor with a name"
+        if bool(weight.isnan().any()):
+            return f"its weights {name} hold NaN"
+    return None
 
 
 def _save(checkpoint: dict[str, Any], path: Path) -> None:

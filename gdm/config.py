@@ -29,9 +29,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from gdm import terminal
 from gdm.errors import UserError
-from gdm.recipes import assign, keys, nearest, nearest_key
+from gdm.recipes import TARGET, assign, keys, nearest, nearest_key
 from gdm.signatures import show
+from gdm.terminal import config_dir, printable
 
 HYDRA = "1.3"  # the behaviour that Hydra promises to keep
 REFERENCES = ("rerun", "resume", "run")  # each names a run, whose recipe is then the configuration
@@ -93,7 +95,7 @@ def main(config_name: str, task: Task, configs: Path | None = None) -> None:
         else:
             _reopen(*reference, config_name, task, configs, command)
     except UserError as error:
-        sys.exit(f"error: {error}")
+        sys.exit(printable(f"error: {error}"))
     except KeyboardInterrupt:
         sys.exit(130)  # before the task has anything to save
     except BrokenPipeError:  # whoever read the output, such as head, has seen enough
@@ -110,10 +112,17 @@ def _arranged(arguments: list[str], configs: Path) -> list[str]:
             can_be_none = (configs / group / "none.yaml").is_file()
             overrides.append(f"{group}=none" if can_be_none else f"~{group}")
         elif text.startswith("~") or (equals and not text.startswith("-")):
-            overrides.append(text)
+            overrides.append(_with_quotes(text))
         else:
             flags.append(text)
     return flags + overrides
+
+
+def _with_quotes(text: str) -> str:
+    """Return an override with the quotes that Hydra wants around letters beyond ASCII."""
+    key, _, value = text.partition("=")
+    is_word = not value.isascii() and re.fullmatch(r"[\w ./+-]+", value)
+    return f'{key}="{value}"' if is_word else text
 
 
 # A new run, or a sweep of them ------------------------------------------------------------------
@@ -129,6 +138,7 @@ def _start(config_name: str, task: Task, configs: Path, overrides: list[str]) ->
         elif not _attempt(task, config, settings):
             failures.append(job_name(settings.overrides.task))
 
+    _refuse_beforehand(overrides, configs)
     launch = hydra.main(config_path=str(configs), config_name=config_name, version_base=HYDRA)(job)
     try:
         launch()
@@ -138,6 +148,38 @@ def _start(config_name: str, task: Task, configs: Path, overrides: list[str]) ->
         task(_recipe(config), _origin(settings))
     if failures:
         raise UserError(f"{len(failures)} of the sweep's runs failed: {'; '.join(failures)}")
+
+
+def _refuse_beforehand(overrides: list[str], configs: Path) -> None:
+    """Refuse what Hydra would take otherwise than it is meant, and make folders of."""
+    try:
+        parsed = _parse(overrides)
+    except COMPOSITION_ERRORS:
+        return  # which Hydra says too
+    elsewhere = any(each.key_or_group == "hydra.searchpath" for each in parsed)
+    for each in parsed:
+        key, text = each.key_or_group, each.input_line
+        if key in ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir"):
+            raise UserError(f"{text}: where runs are made is said by outputs= and name=")
+        options = _options(configs, key)
+        for value in _values(each):
+            if key == "outputs":
+                _refuse_no_folder(value)
+            if options and not elsewhere and show(value) not in options:
+                raise UserError(_unknown_option(key, show(value), options))
+
+
+def _values(override: Override) -> list[Any]:
+    """Return the value that an override gives a key, or all of a sweep."""
+    if override.type != OverrideType.CHANGE:
+        return []
+    swept = override.is_sweep_override()
+    return list(override.sweep_string_iterator()) if swept else [override.value()]
+
+
+def _refuse_no_folder(outputs: Any) -> None:
+    if not isinstance(outputs, str) or not outputs.strip():
+        raise UserError(f"outputs={show(outputs)}: must be text, the folder of all runs")
 
 
 def _attempt(task: Task, config: DictConfig, settings: DictConfig) -> bool:
@@ -179,6 +221,11 @@ def _recipe(config: DictConfig) -> dict[str, Any]:
         raise UserError(
             f"run= is missing: name a run's directory, an ending of it, or last{or_samples}"
         )
+    _refuse_no_folder(recipe.get("outputs", "none"))
+    if isinstance(recipe.get("callbacks"), dict):  # what a trainer says of one that is left out
+        parts = recipe["callbacks"].items()
+        built = {name: part for name, part in parts if not part or TARGET in part}
+        recipe["callbacks"] = built or None
     return {key: value for key, value in recipe.items() if key not in NOT_IN_RECIPES}
 
 
@@ -200,14 +247,30 @@ def _reference(command: Namespace) -> tuple[str, str] | None:
     """Return what is asked of which earlier run, if the command line names one."""
     asks_hydra = (command.help, command.hydra_help, command.shell_completion, command.info)
     written = [text.partition("=")[::2] for text in command.overrides]
-    named = [(key, run) for key, run in written if key in REFERENCES and run not in ("", "null")]
+    named = [
+        (key, _without_quotes(run)) for key, run in written if key in REFERENCES and run != "null"
+    ]
     if not named or any(asks_hydra):
         return None
+    for key, run in named:
+        if not run.strip():
+            raise UserError(f"{key}= is empty: name a run's directory, an ending of it, or last")
     if len(named) > 1:
         raise UserError(f"{' '.join(f'{key}={run}' for key, run in named)}: name one run")
     if command.multirun:
         raise UserError(f"{named[0][0]}= takes one run at a time, without -m")
     return named[0]
+
+
+def _without_quotes(value: str) -> str:
+    """Return a run as it is named in quotes that Hydra takes off elsewhere."""
+    if len(value) < 2 or value[0] != value[-1] or value[0] not in "'\"":
+        return value
+    try:
+        (parsed,) = _parse([f"run={value}"])
+    except COMPOSITION_ERRORS:
+        return value
+    return str(parsed.value())
 
 
 def _reopen(
@@ -223,7 +286,10 @@ def _reopen(
         script = compose_config(configs, config_name, own)
     except COMPOSITION_ERRORS as error:
         raise UserError(_explain(error, config_name, configs, written)) from error
+    _refuse_no_folder(script["outputs"])
     run = runs.find(reference, Path(script["outputs"]))
+    if kind != "rerun":  # which writes elsewhere
+        run.refuse_links()
     recipe = run.recipe()
     if "budget" in recipe and any(_room(each) == "budget" for each in overrides):
         recipe["budget"] |= dict.fromkeys(UNITS)  # a new length replaces the old in any unit
@@ -278,8 +344,16 @@ def _choose(group: str, option: Any, recipe: dict[str, Any], configs: Path) -> N
         recipe["model"][group] = composed["model"][group]
         return
     recipe[group] = composed.pop(group)
-    for key, value in composed.items():
-        assign(recipe, key, value)
+    _merge(composed, recipe)
+
+
+def _merge(changes: dict[str, Any], recipe: dict[str, Any]) -> None:
+    """Change the keys of a recipe; what is switched off there stays so."""
+    for key, value in changes.items():
+        if not isinstance(value, dict):
+            recipe[key] = value
+        elif isinstance(recipe.get(key), dict):
+            _merge(value, recipe[key])
 
 
 # Hydra's words and ours -------------------------------------------------------------------------
@@ -293,11 +367,14 @@ def compose_config(
     configs: Path, config_name: str, overrides: list[str] | None = None, given: dict | None = None
 ) -> dict[str, Any]:
     """Compose a configuration without running anything; `given` serves its interpolations."""
+    folders = _folders(configs)
+    first = next((each for each in folders if (each / f"{config_name}.yaml").is_file()), configs)
+    others = [_searched(each) for each in folders if each != first]
     of_sweep = GlobalHydra.instance().hydra  # in a sweep's job, and there can be only one
     GlobalHydra.instance().clear()
     try:
-        with initialize_config_dir(str(configs), version_base=HYDRA):
-            config = OmegaConf.to_container(compose(config_name, overrides))
+        with initialize_config_dir(str(first), version_base=HYDRA):
+            config = OmegaConf.to_container(compose(config_name, [*(overrides or []), *others]))
     finally:
         GlobalHydra.instance().hydra = of_sweep
     whole = OmegaConf.to_container(OmegaConf.create(config | (given or {})), resolve=True)
@@ -336,27 +413,41 @@ def _explain(error: Exception, config_name: str, configs: Path, overrides: list[
     return next(filter(None, problems), None) or _one_line(error)
 
 
+def _folders(configs: Path) -> list[Path]:
+    """Return the folders of configurations: ours, and the user's by --config-dir."""
+    own = config_dir(sys.argv[1:])
+    return [configs, Path(own).absolute()] if own else [configs]
+
+
+def _searched(folder: Path) -> str:
+    escaped = str(folder).replace('"', '\\"')
+    return f'hydra.searchpath=["file://{escaped}"]'
+
+
 def _options(configs: Path, group: str) -> list[str]:
-    return sorted(path.stem for path in (configs / group).glob("*.yaml"))
+    """Return a group's options, of a folder within it by their paths."""
+    folders = [folder / group for folder in _folders(configs)] if group else []
+    files = {file.relative_to(each) for each in folders for file in each.rglob("*.yaml")}
+    return sorted(str(file.with_suffix("")) for file in files)
 
 
 def _unknown_option(group: str, option: str, options: Sequence[str]) -> str:
-    known = ", ".join(options)
-    return (
-        f"{group}={option}: {group} has no such option{nearest(option, options)}; it has {known}"
-    )
+    known, name = ", ".join(options), option.removesuffix(".yaml")
+    return f"{group}={option}: {group} has no such option{nearest(name, options)}; it has {known}"
 
 
 def _problem(text: str, known: list[str], configs: Path, reason: str) -> str | None:
     """Return what is wrong with one argument, if it is that one."""
-    key = text.partition("=")[0]
+    key, _, value = text.partition("=")
     if key == text and not text.startswith("~"):
+        if text in known:
+            return f"{text}: write {text}=..., with a value"
         return f"{text}: write key=value or group=option{nearest_key(text, known)}"
     try:
         (override,) = _parse([text])
-    except HydraException as error:
+    except COMPOSITION_ERRORS as error:
         reason = str(error).splitlines()[0]
-        return f"{text}: {reason}; put quotes around a value with special characters"
+        return f"{text}: {reason}; as text it is written {terminal.override(key, value)}"
     if override.type == OverrideType.CHANGE and not override.is_hydra_override():
         key, options = override.key_or_group, _options(configs, override.key_or_group)
         if not options and key not in known:

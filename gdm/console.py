@@ -1,6 +1,8 @@
 """What a run says to its user: the log, the final table, and what to type next."""
 
 import logging
+import shlex
+import threading
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -9,26 +11,50 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from gdm import evaluation, quality_cost
+from gdm import evaluation, metrics, quality_cost
 from gdm.runs import Run
+from gdm.terminal import printable, say
 
 log = logging.getLogger(__name__)
 
 
+class Printable(logging.Formatter):
+    """A line of the log, whatever the names in it hold."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
+
+class PlainConsole(Console):
+    """Shows text that steers nothing, whatever the names in it hold."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(printable(text), **options)
+
+
 def log_to_console() -> None:
     """Show what a run has to say, and of Lightning only its warnings."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
+    logging.basicConfig(level=logging.INFO, force=True)
+    logging.getLogger().handlers[0].setFormatter(Printable("%(message)s"))
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     # what the trainer recommends for other loaders and for its own logging
     warnings.filterwarnings("ignore", module="pytorch_lightning")
+    threading.excepthook = _say_of_thread
+
+
+def _say_of_thread(arguments: threading.ExceptHookArgs) -> None:
+    """Leave a full disk, under a thread that writes curves, to whoever waits for the thread."""
+    if not isinstance(arguments.exc_value, OSError):
+        threading.__excepthook__(arguments)
 
 
 @contextmanager
 def logging_to(path: Path) -> Iterator[None]:
     """Write what is logged into a file too; if the disk is full, only to the console."""
     handler = logging.FileHandler(path, delay=True)  # opened at the first line
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.setFormatter(Printable("%(asctime)s %(levelname)s %(message)s"))
     handler.handleError = lambda record: None
     logging.getLogger().addHandler(handler)
     logging.getLogger("gdm").setLevel(logging.INFO)
@@ -45,42 +71,53 @@ def report(
     run: Run, record: dict[str, Any], plugins: Sequence[str] = (), makes_images: bool = True
 ) -> None:
     """Print the final figures of a run, and what its user may type next."""
-    table = Table()
-    table.add_column(f"on {record['num_images']:,} {record['split']} images")
-    table.add_column("value", justify="right")
-    for name, value in evaluation.numbers(record).items():
-        table.add_row(name, f"{value:,.4f}")
-    Console().print(table)
+    title = f"on {record['num_images']:,} {record['split']} images"
+    _show(_metrics_table(title, record))
     manifest = run.manifest()
     minutes = manifest["seconds"] / 60
     wish = manifest.get("minutes_wished")
     asked = f" of {wish:g} asked for" if wish else ""
     final = run.samples / "final.png"
-    print(f"{minutes:.1f} minutes{asked}; {final if final.exists() else run.path}. Next:")
+    say(f"{minutes:.1f} minutes{asked}; {final if final.exists() else run.path}. Next:")
     if run.tensorboard.exists():
-        print(f"  tensorboard --logdir {run.path}")
+        say(f"  tensorboard --logdir {shlex.quote(str(run.path))}")
     if makes_images:
-        print(f"  {run.command('sample', plugins)} num_samples=100")
-    print(f"  {run.command('evaluate', plugins)}")
-    print(f"  {run.command('train', plugins)} budget.images={2 * manifest['images_seen']}")
+        say(f"  {run.command('sample', plugins, 'num_samples=100')}")
+    say(f"  {run.command('evaluate', plugins)}")
+    longer = f"budget.images={2 * manifest['images_seen']}"
+    say(f"  {run.command('train', plugins, longer)}")
 
 
 def report_judgement(record: dict[str, Any], class_names: Sequence[str]) -> None:
     """Print the figures of a judgement beside those of as many real images."""
     real = record.get("real", {})
-    table = Table()
-    table.add_column(_title(record))
-    table.add_column("value", justify="right")
-    if real:
-        table.add_column(f"{real['n']:,} real images", justify="right")
-    for name, value in evaluation.numbers(record).items():
-        cells = [f"{value:,.4f}"]
-        cells += [f"{real[name]:,.4f}" if name in real else ""] if real else []
-        table.add_row(f"{name}{_remark(name, record)}", *cells)
+    table = _metrics_table(_title(record), record)
     for number, share in enumerate(record.get("class_histogram", [])):
         of_real = f"{real['class_histogram'][number]:.3f}"
-        table.add_row(f"share of {class_names[number]}", f"{share:.3f}", of_real)
-    Console().print(table)
+        table.add_row(f"share of {class_names[number]}", f"{share:.3f}", of_real, "", "as real")
+    _show(table)
+
+
+def _metrics_table(title: str, record: dict[str, Any]) -> Table:
+    """Return the metrics of a record, a row each, with those of real images where there are any,
+    their units, and which way is better."""
+    real = record.get("real", {})
+    table = Table(title=title, title_justify="left")
+    table.add_column("metric", no_wrap=True)
+    table.add_column("value", justify="right", no_wrap=True)
+    if real:
+        table.add_column(f"{real['n']:,} real images", justify="right")
+    table.add_column("unit")
+    table.add_column("better")
+    for name, value in evaluation.numbers(record).items():
+        cells = [_number(value)]
+        cells += [_number(real[name]) if name in real else ""] if real else []
+        table.add_row(name, *cells, metrics.unit(name, record), metrics.better(name))
+    return table
+
+
+def _number(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.4f}"
 
 
 def report_quality_cost(record: dict[str, Any]) -> None:
@@ -90,7 +127,7 @@ def report_quality_cost(record: dict[str, Any]) -> None:
         table.add_column(name, justify="left" if name in quality_cost.WORDS else "right")
     for row in quality_cost.rows(record):
         table.add_row(*row)
-    Console().print(table)
+    _show(table)
 
 
 def report_found(record: dict[str, Any]) -> None:
@@ -100,16 +137,16 @@ def report_found(record: dict[str, Any]) -> None:
     a group.
     """
     on = f", {record['num_images']:,} {record['split']} images" if "num_images" in record else ""
-    print(f"{record['tool']} of {record['name']}, {record['dataset']}{on}")
+    say(f"{record['tool']} of {record['name']}, {record['dataset']}{on}")
     numbers = {name: value for name, value in record.items() if isinstance(value, float)}
     if numbers:
         _print_table([{"": _in_words(name), "value": numbers[name]} for name in numbers])
     for name, value in record.items():
         if _is_table(value):
-            print(_in_words(name))
+            say(_in_words(name))
             _print_table(_transposed(value) if isinstance(value, dict) else map(_worded, value))
     if "remark" in record:
-        print(record["remark"])
+        say(record["remark"])
 
 
 def _print_table(rows: Iterable[dict[str, Any]]) -> None:
@@ -121,7 +158,11 @@ def _print_table(rows: Iterable[dict[str, Any]]) -> None:
         table.add_column(column, justify=justify, no_wrap=column == columns[0])
     for row in rows:
         table.add_row(*(_cell(row.get(column)) for column in columns))
-    Console().print(table)
+    _show(table)
+
+
+def _show(table: Table) -> None:
+    PlainConsole(markup=False, emoji=False).print(table)  # brackets in names are no markup
 
 
 def _is_table(value: Any) -> bool:
@@ -156,24 +197,23 @@ def _cell(value: Any) -> str:
     return f"{value:,.3f}" if abs(value) < 100 else f"{value:,.1f}"
 
 
-def _remark(name: str, record: dict[str, Any]) -> str:
-    """Return the unit of a figure, or how many it was made of, where they need to be said."""
-    remarks = {
-        "psnr": "dB, {num_reconstructions} images",
-        "ssim": "{num_reconstructions} images",
-        "memorised": "{num_neighbours} samples",
-        "importance_weighted_bound": "nats, K = {importance_samples}",
-        "elbo": "nats",
-    }
-    return f" ({remarks[name].format(**record)})" if name in remarks else ""
-
-
 def _title(record: dict[str, Any]) -> str:
     if "n" not in record:
         return f"on {record['num_images']:,} {record['split']} images"
     return (
         f"{record['n']:,} samples, {record['num_reference']:,} {record['split']} images,\n"
-        f"{record['extractor']} {record['extractor_checksum']}"
+        f"{record['extractor']} {record['extractor_checksum']}{_trust(record)}"
+    )
+
+
+def _trust(record: dict[str, Any]) -> str:
+    """Say how good the classifier is that samples were judged by, where it knows their classes."""
+    classifier = record.get("classifier")
+    if classifier is None:
+        return ""
+    right, split = classifier["accuracy"], classifier["split"]
+    return (
+        f",\na classifier of {classifier['dataset']}, right on {right:.1%} of the {split} images"
     )
 
 

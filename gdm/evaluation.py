@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn.functional import one_hot
 from torchmetrics.functional.image import structural_similarity_index_measure
@@ -21,8 +20,9 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 from gdm import distances
 from gdm.data.batches import to_float
 from gdm.data.datamodule import EVALUATION_BATCH, ImageDataModule
-from gdm.features import Extractor, Features
-from gdm.files import cache_folder, durable_replacement
+from gdm.features import Extractor, Features, read_checked, write_checked
+from gdm.files import cache_folder
+from gdm.metrics import METRICS
 from gdm.models.base import GenerativeModel
 from gdm.moments import JointMoments, Moments
 from gdm.pictures import to_bytes
@@ -46,6 +46,7 @@ class FeatureSet:
     def __init__(self, pairwise: bool = True) -> None:
         self.joint = JointMoments()
         self.probabilities, self.log, self.named = Moments(), Moments(), Moments()
+        self._right = Moments()  # of images whose classes are known
         self._features: list[Tensor] | None = [] if pairwise else None
 
     def __len__(self) -> int:
@@ -61,8 +62,13 @@ class FeatureSet:
         """The features, (N, D); of a pairwise set."""
         return torch.cat(self._features)
 
-    def add(self, found: Features) -> None:
-        """Take in a batch."""
+    @property
+    def accuracy(self) -> float | None:
+        """The fraction of images that are named by their own class; None where it is unknown."""
+        return float(self._right.mean) if self._right.count else None
+
+    def add(self, found: Features, label: Tensor | None = None) -> None:
+        """Take in a batch, with its classes, (N,), where the extractor tells these apart."""
         self.joint.update(found.features)
         if self.is_pairwise:
             self._features.append(found.features.float().cpu())
@@ -71,9 +77,11 @@ class FeatureSet:
         p = found.probabilities.double()
         self.probabilities.update(p)
         self.log.update(torch.special.xlogy(p, p).sum(1))
-        confidence, label = p.max(1)
+        confidence, answer = p.max(1)
         confident = (confidence >= CONFIDENT).unsqueeze(1)
-        self.named.update(torch.cat([one_hot(label, p.shape[1]), confident], 1))  # (N, K + 1)
+        self.named.update(torch.cat([one_hot(answer, p.shape[1]), confident], 1))  # (N, K + 1)
+        if label is not None:
+            self._right.update((answer == label).double())
 
 
 def features_of(
@@ -100,14 +108,16 @@ def features_of_split(
     """
     path = _cache_path(extractor, data, split)
     try:
-        kept = load_file(path)
-    except (OSError, SafetensorError):  # not there yet, or damaged
+        kept, _ = read_checked(path)
+    except (OSError, SafetensorError, ValueError):  # not there yet, or damaged
         kept = _computed(extractor, data, split)
         _keep(kept, path)
+    labels = data.split(split).labels if extractor.class_names is not None else None
     found = FeatureSet(pairwise)
     for index in torch.arange(len(kept["features"]))[:limit].split(EVALUATION_BATCH):
         probabilities = kept["probabilities"][index] if "probabilities" in kept else None
-        found.add(Features(kept["features"][index], probabilities))
+        label = None if labels is None else labels[index]
+        found.add(Features(kept["features"][index], probabilities), label)
     return found
 
 
@@ -133,12 +143,19 @@ def compare(samples: FeatureSet, reference: FeatureSet, extractor: Extractor) ->
         kernel, error = distances.kernel_distance(x, y)
         record |= {"kernel_distance": kernel, "kernel_distance_error": error}
         record |= distances.precision_recall(x, y, NEIGHBOURS)
-    if samples.probabilities.count:
+    return record | class_metrics(samples, extractor)
+
+
+def class_metrics(images: FeatureSet, extractor: Extractor) -> dict[str, Any]:
+    """Return what the classes of a set of images tell, of samples or of real ones: the metrics of
+    `compare` that need no reference."""
+    record: dict[str, Any] = {}
+    if images.probabilities.count:
         record["inception_score"] = distances.inception_score(
-            samples.probabilities.mean, float(samples.log.mean)
+            images.probabilities.mean, float(images.log.mean)
         )
     if extractor.class_names is not None:
-        *histogram, confident = samples.named.mean.tolist()
+        *histogram, confident = images.named.mean.tolist()
         record |= {"confident": confident, "class_histogram": histogram}
     return record
 
@@ -272,8 +289,15 @@ def nearest_training_images(
 
 
 def numbers(record: dict[str, Any]) -> dict[str, float]:
-    """Return the single numbers of a record, without its counts and lists."""
-    return {name: value for name, value in record.items() if isinstance(value, float)}
+    """Return the single numbers of a record that measure something, without counts and lists.
+
+    These are all floats, such as a metric of the user's own, and the integers among METRICS.
+    """
+    return {
+        name: value
+        for name, value in record.items()
+        if isinstance(value, float) or (isinstance(value, int) and name in METRICS)
+    }
 
 
 def _cache_path(extractor: Extractor, data: ImageDataModule, split: str) -> Path:
@@ -283,8 +307,7 @@ def _cache_path(extractor: Extractor, data: ImageDataModule, split: str) -> Path
 
 def _keep(features: dict[str, Tensor], path: Path) -> None:
     try:
-        with durable_replacement(path) as temporary:
-            save_file(features, temporary)
+        write_checked(features, {}, path)
     except (OSError, SafetensorError) as error:
         log.warning("could not keep features in %s (%s); they are computed again", path, error)
 

@@ -22,6 +22,7 @@ from gdm.files import durable_replacement
 from gdm.models.classifier import Classifier
 from gdm.moved import upgraded
 from gdm.recipes import build
+from gdm.terminal import command, override
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +30,7 @@ UNREADABLE = (
     UserError, OSError, SafetensorError,
     KeyError, TypeError, ValueError, RuntimeError, AttributeError,  # facts of another kind
 )  # fmt: skip
+CHECKSUM = "checksum"  # the name of the fact in a file
 SHIPPED = Path(__file__).with_name("fashion_mnist_classifier.safetensors")
 
 
@@ -125,16 +127,12 @@ def read_classifier(path: Path) -> tuple[Classifier, dict[str, int]]:
     `order_of_holding_out`.
 
     Raises:
-        UserError: if the file is not one that scripts/export_classifier.py writes.
+        UserError: if the file is not one that scripts/export_classifier.py writes, or damaged.
     """
     try:
-        with safe_open(path, "pt") as file:
-            facts = file.metadata()
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        model, held_out = (
-            build(upgraded(json.loads(facts["model"])), "model"),
-            json.loads(facts["held_out"]),
-        )
+        weights, facts = read_checked(path)
+        model = build(upgraded(json.loads(facts["model"])), "model")
+        held_out = json.loads(facts["held_out"])
         if not isinstance(model, Classifier):
             raise TypeError(f"its model is a {type(model).__name__}")
         if not all(isinstance(count, int) for count in held_out.values()):
@@ -144,6 +142,10 @@ def read_classifier(path: Path) -> tuple[Classifier, dict[str, int]]:
         model.network.load_state_dict(weights)
         return model, held_out
     except UNREADABLE as error:
+        if path == SHIPPED:
+            raise UserError(
+                f"{path} is missing or damaged ({error}). Install gdm again"
+            ) from error
         raise UserError(
             f"extractor.weights={path}: is no classifier that scripts/export_classifier.py "
             f"wrote ({error})"
@@ -193,9 +195,41 @@ def export(
         "command": f"python scripts/train.py {shlex.join(overrides)}",
         "test_accuracy": f"{float(torch.cat(right).mean()):.4f}",
     }
-    with durable_replacement(path) as temporary:
-        save_file(model.network.state_dict(), temporary, facts)
+    write_checked(model.network.state_dict(), facts, path)
     return facts
+
+
+def write_checked(tensors: dict[str, Tensor], facts: dict[str, str], path: Path) -> None:
+    """Write tensors and facts durably, with a checksum of both.
+
+    Raises:
+        OSError: if the file cannot be written.
+    """
+    with durable_replacement(path) as temporary:
+        save_file(tensors, temporary, facts | {CHECKSUM: _checksum(tensors, facts)})
+
+
+def read_checked(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the tensors and the facts that `write_checked` wrote.
+
+    Raises:
+        OSError: if the file cannot be read.
+        SafetensorError: if it is no such file.
+        ValueError: if it has no checksum, or another one than what it holds.
+    """
+    with safe_open(path, "pt") as file:
+        facts = dict(file.metadata() or {})
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    stated = facts.pop(CHECKSUM, None)
+    if stated is None:
+        raise ValueError("it has no checksum; what an older gdm wrote is to be written again")
+    if stated != _checksum(tensors, facts):
+        raise ValueError("it is damaged: its checksum is not that of what it holds")
+    return tensors, facts
+
+
+def _checksum(tensors: dict[str, Tensor], facts: dict[str, str]) -> str:
+    return checkpoints.digest([sorted(tensors.items()), sorted(facts.items())])
 
 
 def _held_out(data: ImageDataModule) -> dict[str, int]:
@@ -279,10 +313,10 @@ def _held_out_by(run: runs.Run, plugins: Iterable[str]) -> dict[str, int]:
 
 def _command(data: ImageDataModule, outputs: Path, plugins: Sequence[str]) -> str:
     """Return what to type to train a classifier of a data set."""
-    words = ["model=classifier", f"dataset={data.source.name}"]
+    words = ["model=classifier", override("dataset", data.source.name)]
     words += ["dataset.binarize=true"] if data.binarize else []
     words += [f"dataset.validation_size={data.validation_size}"]
     words += [] if data.source.mirrored_alike else ["model.flip=false"]
-    words += [f"outputs={outputs}"] if outputs != Path("outputs") else []
-    words += [f"plugins=[{','.join(plugins)}]"] if plugins else []
-    return f"python scripts/train.py {shlex.join(words)}"
+    words += [override("outputs", outputs)] if outputs != Path("outputs") else []
+    words += [override("plugins", plugins)] if plugins else []
+    return command("train", *words)

@@ -1,14 +1,17 @@
 """Files that are whole or not there: durable writing and downloads."""
 
-import fcntl
+import glob
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
 from tempfile import NamedTemporaryFile, TemporaryFile
 from urllib.request import Request, urlopen
+
+from filelock import FileLock, Timeout
 
 from gdm.errors import UserError
 
@@ -18,11 +21,15 @@ def durable_replacement(path: Path) -> Iterator[Path]:
     """Lend a temporary name in the same folder, whose file then takes the place of `path`.
 
     The bytes are on the disk before the name changes hands, so that a crash leaves the old file
-    or the new one. If the block fails, the temporary file is removed and `path` is as it was.
+    or the new one. If the block fails, the temporary file is removed and `path` is as it was; if
+    the process is killed, `sweep` removes it later.
 
     Raises:
-        OSError: if the folder cannot be written to, or the disk is full.
+        OSError: if the folder cannot be written to, or the disk is full, or `path` is a device
+            or another thing that is no regular file.
     """
+    if path.exists() and not path.is_file():
+        raise FileExistsError(f"{path} is no regular file")
     path.parent.mkdir(parents=True, exist_ok=True)
     with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
         temporary = Path(file.name)
@@ -34,6 +41,16 @@ def durable_replacement(path: Path) -> Iterator[Path]:
         flush_to_disk(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sweep(path: Path) -> None:
+    """Remove what processes that were killed while they wrote `path` have left beside it.
+
+    The caller sees to it that nobody writes it now.
+    """
+    random = "?" * 8  # as many letters as tempfile takes
+    for left in path.parent.glob(f".{glob.escape(path.name)}.{random}"):
+        left.unlink(missing_ok=True)
 
 
 def cache_folder() -> Path:
@@ -49,11 +66,19 @@ def named_file(to: str | Path, example: str) -> Path:
         example: a name that a file in a folder could have.
 
     Raises:
-        UserError: if it is a folder, or its folder cannot be written to.
+        UserError: if it is a folder or a device, or its folder cannot be written to.
     """
     path = Path(to)
-    if path.is_dir():
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        mode = stat.S_IFREG  # what it will be
+    except (OSError, ValueError) as error:  # the latter for a name that no file can have
+        raise _unwritable(to, error) from error
+    if stat.S_ISDIR(mode):
         raise UserError(f"to={path}: is a folder; name a file in it, such as {example}")
+    if not stat.S_ISREG(mode):
+        raise UserError(f"to={path}: is a device, a pipe or a socket; name a file")
     named_folder(path.parent, path)
     return path
 
@@ -68,8 +93,12 @@ def named_folder(folder: Path, to: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         with TemporaryFile(dir=folder):
             return folder
-    except OSError as error:
-        raise UserError(f"to={to}: cannot be written ({error}); name another place") from error
+    except (OSError, ValueError) as error:
+        raise _unwritable(to, error) from error
+
+
+def _unwritable(to: str | Path, error: Exception) -> UserError:
+    return UserError(f"to={to}: cannot be written ({error}); name another place")
 
 
 @contextmanager
@@ -77,14 +106,21 @@ def locked(path: Path) -> Iterator[None]:
     """Hold a lock that ends with the process at the latest.
 
     Raises:
-        UserError: if another process holds it.
+        UserError: if another process holds it, or there can be no lock.
     """
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"{path.parent} is in use: another process trains there") from None
+    if path.is_symlink():  # it would be opened wherever it leads to
+        raise UserError(f"{path} is a link, which a lock never is; remove it")
+    lock = FileLock(path, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise UserError(f"{path.parent} is in use: another process trains there") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be locked ({error})") from error
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def write_text(path: Path, text: str) -> None:
@@ -118,7 +154,10 @@ def download(url: str, path: Path, timeout: float = 30.0) -> None:
 
 def flush_to_disk(path: Path) -> None:
     """Wait until a file, or the names in a folder, are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
+    on_windows = os.name == "nt"  # it flushes only what is open for writing, and no folders
+    if on_windows and path.is_dir():
+        return
+    descriptor = os.open(path, os.O_RDWR if on_windows else os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -1,7 +1,7 @@
 """Schedules as one sees them: alpha_bar over t, and an image on its way to noise."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -10,15 +10,18 @@ from gdm import pictures
 from gdm.data.datamodule import ImageDataModule
 from gdm.errors import UserError
 from gdm.randomness import normal
-from gdm.ranges import Natural
+from gdm.ranges import Natural, Seed
 from gdm.recipes import build
 from gdm.schedules import Discrete, Schedule
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 POINTS = 501  # of a curve
 MOMENTS = 11  # of the image
 
 
-def layout(dataset: ImageDataModule, index: Natural, seed: Natural, to: str) -> None:
+def layout(dataset: ImageDataModule, index: Natural, seed: Seed, to: str) -> None:
     """The keys of configs/draw_schedules.yaml, and what each holds."""
 
 
@@ -54,16 +57,13 @@ def noised(schedule: Schedule, x_0: Tensor, epsilon: Tensor, t: Tensor) -> Tenso
     return alpha_t * x_0 + sigma_t * epsilon
 
 
-def picture(schedules: dict[str, Discrete], x_0: Tensor, seed: int) -> Tensor:
+def picture(schedules: dict[str, Discrete], x_0: Tensor, seed: int) -> "Figure":
     """Draw schedules above an image that each turns into the same noise.
 
     Args:
         schedules: by their names.
         x_0: the image, (C, H, W) in [-1, 1].
         seed: of the noise.
-
-    Returns:
-        8-bit values, (3, H', W').
     """
     t = torch.linspace(0, 1, POINTS, dtype=torch.float64)
     moments = torch.linspace(0, 1, MOMENTS, dtype=torch.float64)

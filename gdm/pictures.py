@@ -3,11 +3,25 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from gdm.errors import UserError
+from gdm.files import durable_replacement
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+DPI = 200  # dots an inch of what matplotlib draws, enough for print
+VECTOR_ENDINGS = (".pdf", ".svg")
+ENDINGS = (
+    ".png",
+    *VECTOR_ENDINGS,
+)  # that a figure can be written with; pixels only with the first
+LEAST_ASPECT = 0.5  # of the shorter side of a map to the longer
 PALETTE = "tab10"
 MARKERS = "os^vD<>pP*"  # classes stay apart in grey print
 DASHES = ("-", "--", "-.", ":", (0, (7, 2)), (0, (3, 1, 1, 1, 1, 1)), (0, (1, 3)))  # and lines
@@ -53,6 +67,17 @@ def pairs(originals: Tensor, reconstructions: Tensor, num_columns: int = 8) -> T
     return grid(torch.cat([row for pair in rows for row in pair]), num_columns)
 
 
+def refuse_ending(path: Path, endings: Sequence[str] = ENDINGS) -> None:
+    """Refuse the name of a picture whose ending says what cannot be written.
+
+    Raises:
+        UserError: naming the endings that can.
+    """
+    if path.suffix.lower() not in endings:
+        known = " or ".join(endings)
+        raise UserError(f"to={path}: a picture of this kind is written as {known}; end it so")
+
+
 def save(picture: Tensor, path: Path, scale: int = 1) -> None:
     """Write a picture of 8-bit values, (C, H, W) with one or three channels, as PNG.
 
@@ -63,10 +88,25 @@ def save(picture: Tensor, path: Path, scale: int = 1) -> None:
     """
     from PIL import Image
 
-    picture = picture.repeat_interleave(scale, 1).repeat_interleave(scale, 2)
-    array = picture.permute(1, 2, 0).numpy()  # (H, W, C)
+    array = enlarged(picture, scale).permute(1, 2, 0).numpy()  # (H, W, C)
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(array.squeeze(-1) if array.shape[-1] == 1 else array).save(path, "PNG")
+
+
+def enlarged(picture: Tensor, scale: int) -> Tensor:
+    """Return a picture whose pixels are so many times as large, (C, H, W) -> (C, H', W')."""
+    return picture.repeat_interleave(scale, 1).repeat_interleave(scale, 2)
+
+
+def save_figure(figure: "Figure", path: Path) -> None:
+    """Write a matplotlib figure as what the path ends in, PNG, PDF or SVG, the same every time."""
+    from matplotlib import rc_context
+
+    kind = path.suffix.lower()
+    dates = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with rc_context({"svg.hashsalt": "gdm"}), durable_replacement(path) as temporary:
+        figure.savefig(temporary, format=kind.removeprefix("."), metadata=dates.get(kind))
 
 
 def save_animation(frames: Tensor, path: Path, scale: int = 1, milliseconds: int = 80) -> None:
@@ -114,10 +154,11 @@ def latent_map(
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8 if images is None else 13, 6.5), dpi=120, layout="constrained")
+    figure = Figure(figsize=(8 if images is None else 13, 6.5), dpi=DPI, layout="constrained")
     widths = [1] if images is None else [1.35, 1]
     axes, *beside = figure.subplots(1, len(widths), width_ratios=widths, squeeze=False)[0]
     _scatter(axes, codes, label, class_names)
+    _widen(axes)
     if contours is not None:
         _draw_contours(axes, contours)
     if sampled is not None:
@@ -133,7 +174,16 @@ def latent_map(
         _name_classes(figure, axes, codes, label, class_names)
     if beside:
         _numbered_images(beside[0], images)
-    return _rendered(figure)
+    return rendered(figure)
+
+
+def _widen(axes) -> None:
+    """Give a plane of one scale no side so short that names in it would lie on what is beside."""
+    limits = torch.tensor([axes.get_xlim(), axes.get_ylim()])
+    middle, span = limits.mean(1), limits[:, 1] - limits[:, 0]
+    span = span.clamp_min(LEAST_ASPECT * float(span.max()))
+    lower, upper = (middle - span / 2).tolist(), (middle + span / 2).tolist()
+    axes.set(xlim=(lower[0], upper[0]), ylim=(lower[1], upper[1]))
 
 
 def _scatter(axes, codes: Tensor, label: Tensor, class_names: tuple[str, ...]) -> None:
@@ -234,7 +284,7 @@ def latent_maps(
     from matplotlib.figure import Figure
     from matplotlib.patches import Circle
 
-    figure = Figure(figsize=(1.8 + 4.6 * len(panels), 5), dpi=120, layout="constrained")
+    figure = Figure(figsize=(1.8 + 4.6 * len(panels), 5), dpi=DPI, layout="constrained")
     row = figure.subplots(1, len(panels), squeeze=False, sharex=True, sharey=True)[0]
     for axes, (title, codes) in zip(row, panels.items(), strict=True):
         _scatter(axes, codes, label, class_names)
@@ -244,7 +294,7 @@ def latent_maps(
         axes.set(title=title, xlabel="whitened codes", aspect="equal", xlim=(-4, 4), ylim=(-4, 4))
     figure.legend(*row[0].get_legend_handles_labels(), loc="outside right center", frameon=False,
                   markerscale=2)  # fmt: skip
-    return _rendered(figure)
+    return rendered(figure)
 
 
 def manifold(images: Tensor, x: Tensor, y: Tensor, labels: tuple[str, str]) -> Tensor:
@@ -262,7 +312,7 @@ def manifold(images: Tensor, x: Tensor, y: Tensor, labels: tuple[str, str]) -> T
     from matplotlib.figure import Figure
 
     height, width = images.shape[-2:]
-    figure = Figure(figsize=(8, 8 * len(y) / len(x)), dpi=120, layout="constrained")
+    figure = Figure(figsize=(8, 8 * len(y) / len(x)), dpi=DPI, layout="constrained")
     axes = figure.add_subplot()
     _show(axes, grid(images, len(x), gap=0))
     shown = slice(0, None, max(1, len(x) // 8))
@@ -271,7 +321,7 @@ def manifold(images: Tensor, x: Tensor, y: Tensor, labels: tuple[str, str]) -> T
     places = [(i + 0.5) * height - 0.5 for i in range(len(y))]
     axes.set_yticks(places[shown], [f"{round(value, 2):g}" for value in y.flip(0).tolist()[shown]])
     axes.set(xlabel=labels[0], ylabel=labels[1])
-    return _rendered(figure)
+    return rendered(figure)
 
 
 def image_table(rows: Tensor, row_names: Sequence[str], column_names: Sequence[str]) -> Tensor:
@@ -280,7 +330,7 @@ def image_table(rows: Tensor, row_names: Sequence[str], column_names: Sequence[s
     Args:
         rows: (N, K, C, H, W), floats in [-1, 1] or 8-bit values.
         row_names: (N,), at the left.
-        column_names: (K,), at the top.
+        column_names: (K,), at the top; none for columns that need no name.
 
     Returns:
         8-bit values, (3, H', W').
@@ -288,10 +338,11 @@ def image_table(rows: Tensor, row_names: Sequence[str], column_names: Sequence[s
     from matplotlib.figure import Figure
 
     count, columns, _, height, width = rows.shape
-    gap, dpi, dots = 2, 120, max(1, round(56 / width))  # dots a pixel, so that pixels stay whole
+    gap, dpi, dots = 2, DPI, math.ceil(84 / width)  # dots a pixel, so that pixels stay whole
     laid = grid(rows.flatten(0, 1), columns, gap)
     inner = [side * dots / dpi for side in (laid.shape[2], laid.shape[1])]  # inches
-    left, top, rest = 0.2 + 0.08 * max(map(len, row_names)), 0.35, 0.08
+    left, rest = 0.2 + 0.08 * max(map(len, row_names)), 0.08
+    top = 0.35 if column_names else rest
     whole = left + inner[0] + rest, top + inner[1] + rest
     figure = Figure(figsize=whole, dpi=dpi)
     axes = figure.add_axes((left / whole[0], rest / whole[1],
@@ -299,12 +350,13 @@ def image_table(rows: Tensor, row_names: Sequence[str], column_names: Sequence[s
     _show(axes, laid)
     axes.set_aspect("auto")  # the axes have the picture's shape but for rounding
     places = [i * (width + gap) + (width - 1) / 2 for i in range(columns)]
-    axes.set_xticks(places, column_names, fontsize=9)
+    if column_names:
+        axes.set_xticks(places, column_names, fontsize=9)
     axes.xaxis.tick_top()
     places = [i * (height + gap) + (height - 1) / 2 for i in range(count)]
     axes.set_yticks(places, row_names, fontsize=9)
     axes.tick_params(length=0)
-    return _rendered(figure)
+    return rendered(figure)
 
 
 def class_shares(
@@ -323,7 +375,7 @@ def class_shares(
     from matplotlib.figure import Figure
 
     count = len(class_names)
-    figure = Figure(figsize=(1.6 + 4.2 * len(panels), 1.6 + 0.5 * count), dpi=120,
+    figure = Figure(figsize=(1.6 + 4.2 * len(panels), 1.6 + 0.5 * count), dpi=DPI,
                     layout="constrained")  # fmt: skip
     row = figure.subplots(1, len(panels), squeeze=False, sharex=True, sharey=True)[0]
     fills = (("black", ""), ("white", ""), ("white", "////"), ("lightgray", ""))
@@ -340,7 +392,7 @@ def class_shares(
     row[0].invert_yaxis()
     figure.legend(*row[0].get_legend_handles_labels(), loc="outside lower center", frameon=False,
                   ncols=len(fills) if len(panels) > 1 else 1)  # fmt: skip
-    return _rendered(figure)
+    return rendered(figure)
 
 
 def concentration(curves: dict[str, Curve], labels: dict[str, str]) -> Tensor:
@@ -355,7 +407,7 @@ def concentration(curves: dict[str, Curve], labels: dict[str, str]) -> Tensor:
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6, 5.2), dpi=120, layout="constrained")
+    figure = Figure(figsize=(6, 5.2), dpi=DPI, layout="constrained")
     axes = figure.add_subplot()
     for number, (name, (x, y)) in enumerate(curves.items()):
         axes.plot(x, y, color=_shade(number), linestyle=_dashes(number), label=name)
@@ -365,7 +417,7 @@ def concentration(curves: dict[str, Curve], labels: dict[str, str]) -> Tensor:
         axis.set_major_formatter(lambda share, _: f"{100 * share:.0f} %")
     axes.grid(alpha=0.3)
     axes.legend(frameon=False, handlelength=4, loc="lower right")
-    return _rendered(figure)
+    return rendered(figure)
 
 
 def confusion_matrix(shares: Tensor, class_names: tuple[str, ...]) -> Tensor:
@@ -381,7 +433,7 @@ def confusion_matrix(shares: Tensor, class_names: tuple[str, ...]) -> Tensor:
     from matplotlib.figure import Figure
 
     count = len(class_names)
-    figure = Figure(figsize=(2 + 0.7 * count, 1.5 + 0.6 * count), dpi=100, layout="constrained")
+    figure = Figure(figsize=(2 + 0.7 * count, 1.5 + 0.6 * count), dpi=DPI, layout="constrained")
     axes = figure.add_subplot()
     axes.imshow(shares.numpy(), cmap="Greys", vmin=0, vmax=1, aspect="auto")
     for row, column in np.ndindex(count, count):
@@ -391,10 +443,10 @@ def confusion_matrix(shares: Tensor, class_names: tuple[str, ...]) -> Tensor:
     axes.set_xticks(range(count), class_names, rotation=45, ha="right")
     axes.set_yticks(range(count), class_names)
     axes.set(xlabel="taken for", ylabel="is")
-    return _rendered(figure)
+    return rendered(figure)
 
 
-def schedules(t: Tensor, alpha_bar: dict[str, Tensor], strips: dict[str, Tensor]) -> Tensor:
+def schedules(t: Tensor, alpha_bar: dict[str, Tensor], strips: dict[str, Tensor]) -> "Figure":
     """Draw schedules above one image at moments of each, where each image lies below its time.
 
     Args:
@@ -402,9 +454,6 @@ def schedules(t: Tensor, alpha_bar: dict[str, Tensor], strips: dict[str, Tensor]
         alpha_bar: of each schedule by its name, (K,).
         strips: of each schedule the image at M moments from t = 0 to t = 1, (M, C, H, W), floats
             in [-1, 1] or 8-bit values.
-
-    Returns:
-        8-bit values, (3, H', W').
     """
     from matplotlib.figure import Figure
 
@@ -413,7 +462,7 @@ def schedules(t: Tensor, alpha_bar: dict[str, Tensor], strips: dict[str, Tensor]
     size = max(strip.shape[-1] for strip in strips.values())
     spacing = 1 / (count - 1)  # in t, from image to image
     reach = 0.5 * spacing * size / (size + 2)  # half an image; 2 pixels lie in between
-    dpi, columns = 120, max(row.shape[2] for row in rows.values())
+    dpi, columns = DPI, max(row.shape[2] for row in rows.values())
     width = columns * max(1, round(7.5 * dpi / columns)) / dpi  # whole dots a pixel; in inches
     left, bottom, right, top, above, gap = 1.0, 0.5, 0.2, 0.2, 3.2, 0.06
     heights = [width * row.shape[1] / row.shape[2] for row in rows.values()]
@@ -446,7 +495,7 @@ def schedules(t: Tensor, alpha_bar: dict[str, Tensor], strips: dict[str, Tensor]
     axes.set_xticks(figure.axes[0].get_xticks(), [])
     axes.grid(alpha=0.3)
     axes.legend(frameon=False, handlelength=4)
-    return _rendered(figure)
+    return figure
 
 
 def quality_cost(
@@ -454,7 +503,7 @@ def quality_cost(
     points: dict[str, tuple[float, float]],
     real: float,
     labels: dict[str, str],
-) -> Tensor:
+) -> "Figure":
     """Draw what samples are worth against what they cost, on logarithmic axes.
 
     Args:
@@ -462,14 +511,11 @@ def quality_cost(
         points: further models by their names: the cost and the distance of each.
         real: the distance of real images, a dashed line.
         labels: what is written at `x` and `y`, in the `title` and at the line of `real` images.
-
-    Returns:
-        8-bit values, (3, H, W).
     """
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-    figure = Figure(figsize=(8, 5.5), dpi=120, layout="constrained")
+    figure = Figure(figsize=(8, 5.5), dpi=DPI, layout="constrained")
     axes = figure.add_subplot()
     for number, (name, (costs, values)) in enumerate(curves.items()):
         marker = MARKERS[number % len(MARKERS)]
@@ -488,7 +534,7 @@ def quality_cost(
     axes.grid(alpha=0.3)
     axes.legend(frameon=False, handlelength=4)
     _name_points(figure, axes, points)
-    return _rendered(figure)
+    return figure
 
 
 def _name_points(figure, axes, points: dict[str, tuple[float, float]], line: float = 11) -> None:
@@ -518,7 +564,7 @@ def _dashes(number: int):
     return DASHES[number % len(DASHES)]
 
 
-def _rendered(figure) -> Tensor:
+def rendered(figure: "Figure") -> Tensor:
     """Return a matplotlib figure as 8-bit values, (3, H, W), without any display."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
@@ -552,7 +598,7 @@ def curves(
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(1.5 + 5.5 * len(panels), 5.5), dpi=120, layout="constrained")
+    figure = Figure(figsize=(1.5 + 5.5 * len(panels), 5.5), dpi=DPI, layout="constrained")
     row = figure.subplots(1, len(panels), squeeze=False)[0]
     for axes, (y_label, named) in zip(row, panels.items(), strict=True):
         for number, (name, (x, y)) in enumerate(named.items()):
@@ -574,7 +620,7 @@ def curves(
     handles, names = row[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", frameon=False, handlelength=4,
                   ncols=min(len(names), 3))  # fmt: skip
-    return _rendered(figure)
+    return rendered(figure)
 
 
 def shares_right(
@@ -595,7 +641,7 @@ def shares_right(
 
     names = list(next(iter(bars.values())))
     fills = (("dimgray", ""), ("white", "////"), ("lightgray", ""), ("white", "...."))
-    figure = Figure(figsize=(2 + 1.5 * len(bars), 5), dpi=120, layout="constrained")
+    figure = Figure(figsize=(2 + 1.5 * len(bars), 5), dpi=DPI, layout="constrained")
     axes = figure.add_subplot()
     width = 0.8 / len(names)
     for number, name in enumerate(names):
@@ -611,7 +657,7 @@ def shares_right(
     axes.set(ylabel=label, ylim=(0, 1.08))
     axes.set_yticks([0, 0.2, 0.4, 0.6, 0.8, 1])
     figure.legend(loc="outside lower center", frameon=False, ncols=4)
-    return _rendered(figure)
+    return rendered(figure)
 
 
 def grids(panels: dict[str, Tensor], num_columns: int) -> Tensor:
@@ -628,8 +674,8 @@ def grids(panels: dict[str, Tensor], num_columns: int) -> Tensor:
 
     laid = [grid(images, num_columns) for images in panels.values()]
     _, height, width = laid[0].shape
-    dpi, apart, above = 120, 0.25, 0.4
-    dots = max(1, round(540 / width))  # a pixel, so that pixels stay whole
+    dpi, apart, above = DPI, 0.25, 0.4
+    dots = max(1, round(900 / width))  # a pixel, so that pixels stay whole
     inner = width * dots / dpi, height * dots / dpi  # inches
     whole = apart + (inner[0] + apart) * len(laid), above + inner[1] + apart / 2
     figure = Figure(figsize=whole, dpi=dpi)
@@ -640,4 +686,4 @@ def grids(panels: dict[str, Tensor], num_columns: int) -> Tensor:
         _show(axes, picture)
         axes.set_aspect("auto")
         axes.set_title(title, fontsize=11)
-    return _rendered(figure)
+    return rendered(figure)

@@ -19,7 +19,7 @@ from gdm.errors import UserError
 from gdm.features import Extractor
 from gdm.files import named_file, write_text
 from gdm.models.base import GenerativeModel
-from gdm.ranges import Count, Natural
+from gdm.ranges import Count, Natural, Seed
 from gdm.runs import Run
 
 log = logging.getLogger(__name__)
@@ -34,6 +34,7 @@ TIMED = 500  # images, or rows and columns of pairs, that an estimate of time is
 FIRST_TIMED, LONG_ENOUGH = 5, 0.2  # fewer, if these take so many seconds
 BATCH = 100  # samples at a time that are timed, at most
 REPEATED = 5  # times that a part is timed, at most
+MIN_ACCURACY = 0.7  # of a classifier below which what it says of samples is doubted
 
 
 def layout(
@@ -41,7 +42,7 @@ def layout(
     samples: str | None,
     outputs: str,
     num_samples: Count,
-    seed: Natural,
+    seed: Seed,
     averaged: bool,
     checkpoint: str,
     extractor: Callable[..., Extractor],
@@ -90,6 +91,7 @@ class Judge:
         """Judge `count` samples, batches of 8-bit values, (B, C, H, W)."""
         extractor, data = self.extractor, self.data
         reference = evaluation.features_of_split(extractor, data, SPLIT, None, self.pairwise)
+        self._warn_of_poor_classifier(reference)
         first: list[Tensor] = []
         kept = _keeping_first(batches, self.num_neighbours, first)
         found = evaluation.features_of(kept, extractor, self.pairwise)
@@ -100,6 +102,9 @@ class Judge:
             "extractor_checksum": extractor.checksum,
             "data": data.fingerprint,
         } | evaluation.compare(found, reference, extractor)
+        if reference.accuracy is not None:
+            facts = {"accuracy": reference.accuracy, "split": SPLIT, "dataset": data.source.name}
+            record["classifier"] = facts
         record["real"] = evaluation.real_against_real(count, reference, extractor, data)
         picture = self._neighbours(torch.cat(first), record) if self.num_neighbours else None
         return Judgement(record, picture)
@@ -170,6 +175,15 @@ class Judge:
                 f"{held_out:,}", f"{count:,}", held_out,
             )  # fmt: skip
 
+    def _warn_of_poor_classifier(self, reference: evaluation.FeatureSet) -> None:
+        right = reference.accuracy
+        if right is not None and right < MIN_ACCURACY:
+            log.warning(
+                "the classifier names only %.1f %% of the %s images of %s rightly: metrics that "
+                "rest on it say little of the samples; extractor.weights= names a better one",
+                100 * right, SPLIT, self.data.source.name,
+            )  # fmt: skip
+
     def _neighbours(self, samples: Tensor, record: dict[str, Any]) -> Tensor:
         """Add the share of memorised samples to the record, and return the picture."""
         data = self.data
@@ -181,7 +195,8 @@ class Judge:
         record["real"]["memorised"] = float(distances.memorised(far).double().mean())
         nearest = data.split("train").images[index[:SHOWN]]  # (SHOWN, NEAREST, C, H, W)
         rows = torch.cat([samples[:SHOWN].unsqueeze(1), nearest], 1)
-        return pictures.grid(rows.flatten(0, 1), NEAREST + 1)
+        names = ["sample", "nearest", *(f"{number}." for number in range(2, NEAREST + 1))]
+        return pictures.image_table(rows, [f"{number}" for number in range(len(rows))], names)
 
 
 def _keeping_first(batches: Iterator[Tensor], count: int, kept: list[Tensor]) -> Iterator[Tensor]:
@@ -204,6 +219,7 @@ def judge_run(model: GenerativeModel, judge: Judge, options: dict[str, Any]) -> 
     """
     count, seed, batch_size = (options[key] for key in ("num_samples", "seed", "batch_size"))
     importance_samples = options["importance_samples"]
+    refuse_impossible_bound(model, judge.data, importance_samples)
     with model.evaluating(averaged=False):  # the weights are those that were asked for
         evaluation.prepare_sampling(model, judge.data)  # the codes' density, to these weights
         own = {
@@ -213,7 +229,6 @@ def judge_run(model: GenerativeModel, judge: Judge, options: dict[str, Any]) -> 
         }
         if model.makes_images:
             judge.refuse_too_few(count)
-        _refuse_impossible_bound(model, judge.data, importance_samples)
         seconds = _seconds_of_model(model, judge.data, options)
         if not model.makes_images:
             announce(seconds)
@@ -246,7 +261,7 @@ def write(judgement: Judgement, path: Path) -> list[Path]:
         write_text(path, json.dumps(judgement.record, indent=2) + "\n")
         if judgement.neighbours is not None:
             written.append(path.with_name(f"{path.stem}-neighbours.png"))
-            pictures.save(judgement.neighbours, written[-1], scale=2)
+            pictures.save(judgement.neighbours, written[-1])
     except OSError as error:
         raise UserError(f"could not write {path} ({error}); to=FILE.json names another") from error
     return written
@@ -330,15 +345,29 @@ def refuse_other_data(run: Run, data: ImageDataModule) -> None:
         )
 
 
-def _refuse_impossible_bound(
+def refuse_impossible_bound(
     model: GenerativeModel, data: ImageDataModule, importance_samples: int | None
 ) -> None:
+    """Refuse to weigh codes of a model that draws none, or has no likelihood of the images.
+
+    Raises:
+        UserError: if `importance_samples` is a number all the same.
+    """
     if importance_samples is None:
         return
-    if "bits_per_dim" not in evaluation.evaluate(model, data, SPLIT, limit=2):
+    named = f"importance_samples={importance_samples}"
+    if not model.weighs_codes:
+        kind = type(model).__name__
+        without = "; the bound that it has is reported without" if model.likelihood_kind else ""
         raise UserError(
-            f"importance_samples={importance_samples}: this model has no likelihood of these "
-            "images, nor a bound on it; leave importance_samples out"
+            f"{named}: a {kind} has no importance-weighted bound{without}; leave it out"
+        )
+    with model.evaluating(averaged=False):
+        record = evaluation.evaluate(model, data, SPLIT, limit=2)
+    if "bits_per_dim" not in record:
+        raise UserError(
+            f"{named}: this model has no likelihood of these images, nor a bound on it; leave "
+            "importance_samples out"
         )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -16,17 +16,21 @@ from gdm.errors import UserError
 from gdm.features import Extractor
 from gdm.files import named_file, write_text
 from gdm.models.base import GenerativeModel
-from gdm.ranges import Count, Natural
+from gdm.ranges import Count, Seed
 from gdm.recipes import arguments, build, nearest
 from gdm.runs import Run
 from gdm.samplers import Sampler
 from gdm.subjects import Subject
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 log = logging.getLogger(__name__)
 
 WORDS = ("model", "sampler")  # columns of words; the others are of numbers
 COLUMNS = (*WORDS, "steps", "network evaluations", "Frechet distance", "seconds a sample")
-ENDINGS = (".png", ".md", ".json")  # of the files that are written
+TABLES = (".md", ".json")  # endings of the files that are written beside the picture
+OTHER_PICTURES = (".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".eps", ".ps")
 MOST_STEPS_TIMED = 5  # an evaluation costs the same in any step
 
 
@@ -37,7 +41,7 @@ def layout(
     steps: list[Count],
     outputs: str,
     num_samples: Count,
-    seed: Natural,
+    seed: Seed,
     averaged: bool,
     checkpoint: str,
     extractor: Callable[..., Extractor],
@@ -136,16 +140,21 @@ def destination(
     """
     if options["to"]:
         path = Path(options["to"])
-        path = path if path.suffix in ENDINGS else Path(f"{path}.png")
+        if path.suffix.lower() in OTHER_PICTURES:
+            pictures.refuse_ending(path)
+        if path.suffix in TABLES:
+            path = path.with_suffix(".png")
+        elif path.suffix.lower() not in pictures.ENDINGS:
+            path = Path(f"{path}.png")
     else:
         asked = {key: value for key, value in options.items() if key not in ("extractor", "to")}
         judged_by = {"data": data.fingerprint, "extractor": extractor.checksum}
         digest = runs.recipe_hash(asked | judged_by | {"model": recipe["model"]})
         name = f"quality-cost-{options['num_samples']}-{extractor.name}-{digest}.png"
         path = run.samples / name
-    for ending in ENDINGS:
-        named_file(path.with_suffix(ending), "curve.png")
-    return path.with_suffix(".png")
+    for each in (path, *_tables(path)):
+        named_file(each, "curve.png")
+    return path
 
 
 # Measuring ---------------------------------------------------------------------------------------
@@ -307,7 +316,7 @@ def markdown(record: dict[str, Any]) -> str:
     return "\n".join([*table, "", notes, ""])
 
 
-def picture(record: dict[str, Any]) -> torch.Tensor:
+def picture(record: dict[str, Any]) -> "Figure":
     """Draw a record: a line a sampler, and a point a further run."""
     curves: dict[str, pictures.Curve] = {}
     points = {}
@@ -343,7 +352,11 @@ def write(record: dict[str, Any], path: Path) -> list[Path]:
     try:
         write_text(path.with_suffix(".json"), json.dumps(record, indent=2) + "\n")
         write_text(path.with_suffix(".md"), markdown(record))
-        pictures.save(picture(record), path)
+        pictures.save_figure(picture(record), path)
     except OSError as error:
         raise UserError(f"could not write {path} ({error}); to=FILE.png names another") from error
-    return [path.with_suffix(ending) for ending in ENDINGS]
+    return [path, *_tables(path)]
+
+
+def _tables(path: Path) -> list[Path]:
+    return [path.with_suffix(ending) for ending in TABLES]

@@ -61,7 +61,21 @@ def uniform(indices: Sequence[int], shape: Sequence[int], seed: int, purpose: st
     return _draw(Tensor.uniform_, indices, shape, seed, purpose)
 
 
+def refuse_number(indices: Sequence[int]) -> None:
+    """Refuse a number of images where the index of each is to be given.
+
+    Raises:
+        TypeError: saying how it is given.
+    """
+    if isinstance(indices, int):
+        raise TypeError(
+            f"indices={indices}: must be the index of each image; the first {indices} are "
+            f"range({indices})"
+        )
+
+
 def _draw(fill, indices, shape, seed, purpose) -> Tensor:
+    refuse_number(indices)
     noise = torch.empty(len(indices), *shape)
     own = torch.Generator()
     for row, index in zip(noise, indices, strict=True):

@@ -27,7 +27,8 @@ class Range:
 
     def __contains__(self, number: float) -> bool:
         above = number > self.low if self.low_open else number >= self.low
-        return above and number <= self.high and math.isfinite(number)
+        is_finite = isinstance(number, int) or math.isfinite(number)  # which fails on a huge int
+        return above and number <= self.high and is_finite
 
     def __str__(self) -> str:
         if self.high == math.inf:
@@ -37,9 +38,23 @@ class Range:
         return f"between {self.low} and {self.high}"
 
 
+class Because:
+    """The reason for what an annotation allows, said with it."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+
+    def __contains__(self, value: object) -> bool:
+        return True
+
+    def __str__(self) -> str:
+        return self.reason
+
+
 Count = Annotated[int, Range(1)]
 Several = Annotated[int, Range(2)]
 Natural = Annotated[int, Range(0)]
+Seed = Annotated[int, Range(0, 2**63 - 1)]  # what every library takes
 Positive = Annotated[float, Range(0, low_open=True)]
 NonNegative = Annotated[float, Range(0)]
 Share = Annotated[float, Range(0, 1)]

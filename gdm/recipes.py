@@ -12,10 +12,10 @@ import inspect
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from gdm.errors import UserError
-from gdm.ranges import NonNegative, Positive, Share
+from gdm.ranges import Because, NonNegative, Positive, Share
 
 TARGET, PARTIAL = "_target_", "_partial_"
 
@@ -50,7 +50,7 @@ THIRD_PARTY = {
     },
     "pytorch_lightning.Trainer": {
         "accelerator": Literal["auto", "cpu", "gpu"],
-        "devices": Literal[1],
+        "devices": Annotated[Literal[1], Because("since a run uses one device")],
         "precision": Literal["32-true", "bf16-mixed", "16-mixed"],
         "deterministic": bool,
         "detect_anomaly": bool,
@@ -77,10 +77,23 @@ ROOMS = (
 FUNCTION_ROOMS = ("schedules", "learning_rates", "losses", "latent")
 
 
+# What other tools call a key -> what it is called here.
+ELSEWHERE = {
+    "epochs": "budget.epochs",
+    "max_epochs": "budget.epochs",
+    "max_steps": "budget.images",
+    "max_time": "budget.minutes",
+    "learning_rate": "model.optimizer.lr",
+    "devices": "trainer.accelerator",
+    "gpus": "trainer.accelerator",
+}
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return `; did you mean ...?` with the nearest spelling of `word`, or nothing."""
-    found = difflib.get_close_matches(word, list(known), n=1)
-    return f"; did you mean {found[0]}?" if found else ""
+    by_small = {each.lower(): each for each in known}
+    found = difflib.get_close_matches(word.lower(), list(by_small), n=1)
+    return f"; did you mean {by_small[found[0]]}?" if found else ""
 
 
 def join(key: str, name: str | int) -> str:
@@ -123,10 +136,15 @@ def changes(before: dict, after: dict) -> dict[str, bool | int | float | str | N
 
 
 def nearest_key(key: str, known: Iterable[str]) -> str:
-    """As `nearest`, for full keys: also one whose beginning was left out."""
+    """As `nearest`, for full keys: also one whose beginning or middle was left out, or that has
+    another name elsewhere."""
     known = list(known)
-    ending = [each for each in known if each.endswith(f".{key}")]
-    return f"; did you mean {ending[0]}?" if ending else nearest(key, known)
+    room, _, last = key.rpartition(".")
+    likely = [each for each in known if each.endswith(f".{key}")]
+    likely += [each for each in known if room and each.startswith(f"{room}.")
+               and each.endswith(f".{last}")]  # fmt: skip
+    likely += [ELSEWHERE[last]] if ELSEWHERE.get(last) in known else []
+    return f"; did you mean {likely[0]}?" if likely else nearest(key, known)
 
 
 def assign(recipe: dict, key: str, value: Any, also: Iterable[str] = ()) -> None:

@@ -1,161 +1,24 @@
-"""A run directory: create it, describe it, find it, and open the model that it holds."""
+"""Runs: make a directory for a new one, find earlier ones, and open the model that one holds."""
 
 import contextlib
 import hashlib
 import json
-import logging
-import os
 import platform
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
-from gdm import checkpoints
 from gdm.errors import UserError
-from gdm.files import write_text
-from gdm.moved import upgraded
 from gdm.recipes import build
+from gdm.run_directory import Run
 
 if TYPE_CHECKING:
     from gdm.models.base import GenerativeModel
 
-log = logging.getLogger(__name__)
-
 PACKAGES = ("torch", "torchvision", "pytorch-lightning", "numpy", "gdm")
-
-
-class Run:
-    """A run directory.
-
-    ```
-    .hydra/config.yaml   the recipe, plain text
-    manifest.json        versions, device, seed; status, seconds, images seen
-    checkpoints/  samples/  tensorboard/  metrics.jsonl  train.log
-    ```
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = Path(path)
-        self.checkpoints = self.path / "checkpoints"
-        self.samples = self.path / "samples"
-        self.tensorboard = self.path / "tensorboard"
-        self.metrics = self.path / "metrics.jsonl"
-        self.log = self.path / "train.log"
-        self._best_facts = self.checkpoints / "best.json"
-
-    def __str__(self) -> str:
-        inside = self.path.resolve().is_relative_to(Path.cwd())
-        return os.path.relpath(self.path) if inside else str(self.path)
-
-    def command(self, script: str, plugins: Iterable[str] = ()) -> str:
-        """Return what to type to go on with the run (`train`), to sample from it (`sample`) or
-        to judge it (`evaluate`)."""
-        asked = "resume" if script == "train" else "run"
-        allowed = f" plugins=[{','.join(plugins)}]" if plugins else ""
-        return f"python scripts/{script}.py {asked}={self.path}{allowed}"
-
-    def recipe(self) -> dict[str, Any]:
-        """Return the configuration that the run was made from."""
-        path = self.path / ".hydra" / "config.yaml"
-        try:
-            recipe = yaml.safe_load(path.read_text())
-        except FileNotFoundError:
-            raise UserError(f"{self} holds no recipe: {path} is missing") from None
-        except yaml.YAMLError as error:
-            raise UserError(f"{path} is not readable YAML: {error}") from None
-        if not isinstance(recipe, dict):
-            raise UserError(f"{path} holds no recipe")
-        return upgraded(recipe)
-
-    def write_recipe(self, recipe: dict[str, Any], overrides: list[str]) -> None:
-        """Write down what makes the run, before it starts or goes on; overrides are added."""
-        path = self.path / ".hydra" / "overrides.yaml"
-        earlier = yaml.safe_load(path.read_text()) if path.exists() else []
-        write_text(path, yaml.safe_dump(earlier + overrides))
-        write_text(path.with_name("config.yaml"), yaml.safe_dump(recipe, sort_keys=False))
-
-    def manifest(self) -> dict[str, Any]:
-        """Return what is known of the run; empty if nothing has been written yet."""
-        try:
-            return json.loads((self.path / "manifest.json").read_text())
-        except (FileNotFoundError, json.JSONDecodeError):
-            return {}
-
-    def describe(self, **facts: Any) -> None:
-        """Add facts to the manifest."""
-        text = json.dumps(self.manifest() | facts, indent=2)
-        write_text(self.path / "manifest.json", text + "\n")
-
-    def warn_of_other_bits(self, now: dict[str, Any]) -> None:
-        """Say in the log what may keep a repeated or resumed run from giving the same bits.
-
-        Args:
-            now: the `surroundings` of the run that repeats this one or goes on with it.
-        """
-        then = self.manifest()
-        if then.get("extended"):
-            log.warning("the bits will differ: %s was extended while its rate decayed", self)
-        for fact in ("versions", "machine", "threads"):
-            if then.get(fact, now[fact]) != now[fact]:
-                log.warning(
-                    "the bits may differ: %s were %s, and are %s", fact, then[fact], now[fact]
-                )
-
-    def keep(self, write: Callable[[], None]) -> None:
-        """Write something that training can do without: a disk that fills does not stop it."""
-        try:
-            write()
-        except OSError as error:
-            log.warning("could not write into %s (%s); going on without it", self, error)
-
-    def record(self, images_seen: int, figures: dict[str, Any]) -> None:
-        """Add the record of an evaluation to `metrics.jsonl`."""
-        line = json.dumps({"images": images_seen} | figures) + "\n"
-
-        def append() -> None:
-            with self.metrics.open("a") as file:
-                file.write(line)
-
-        self.keep(append)
-
-    def records(self) -> list[dict[str, Any]]:
-        """Return the records of all evaluations so far, in their order."""
-        try:
-            lines = self.metrics.read_text().splitlines()
-        except OSError:  # nothing has been written, or nothing could be
-            return []
-        records = []
-        for line in lines:
-            with contextlib.suppress(json.JSONDecodeError):  # a crash may have cut one short
-                records.append(json.loads(line))
-        return records
-
-    def best(self) -> dict[str, Any] | None:
-        """Return by what figures the best checkpoint was chosen; None if there is none."""
-        try:
-            facts = json.loads(self._best_facts.read_text())
-        except (OSError, json.JSONDecodeError):
-            return None
-        return facts if isinstance(facts, dict) and "images" in facts else None
-
-    def describe_best(self, facts: dict[str, Any]) -> None:
-        """Write down by what figures the best checkpoint was chosen."""
-        write_text(self._best_facts, json.dumps(facts) + "\n")
-
-    def forget_after(self, images_seen: int) -> None:
-        """Drop the records of evaluations that a resumed run will repeat, and a best checkpoint
-        that it has not reached yet."""
-        kept = [record for record in self.records() if record["images"] <= images_seen]
-        write_text(self.metrics, "".join(json.dumps(record) + "\n" for record in kept))
-        best = self.best()
-        if best is None or best["images"] > images_seen:
-            self._best_facts.unlink(missing_ok=True)
-            (self.checkpoints / checkpoints.BEST).unlink(missing_ok=True)
 
 
 def create(
@@ -178,34 +41,37 @@ def create(
         job: the name of this run within its sweep.
 
     Raises:
-        UserError: if the name leads out of `outputs`.
+        UserError: if the name leads out of `outputs`, or nothing can be written there.
     """
     outputs = Path(recipe["outputs"])
     if recipe["name"] is None:
         recipe["name"] = "/".join((choices or {}).get(part, part) for part in ("model", "dataset"))
     name = sweep or recipe["name"]
-    parent = (outputs / name).resolve()
-    if not parent.is_relative_to(outputs.resolve()) or not name.strip():
-        raise UserError(f"name={name}: a run must stay inside the outputs folder ({outputs})")
     try:
+        parent = (outputs / name).resolve()
+        if not parent.is_relative_to(outputs.resolve()) or not name.strip():
+            raise UserError(f"name={name}: a run must stay inside the outputs folder ({outputs})")
         parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"outputs={outputs} name={name}: no folder can be made there ({error})"
-        ) from error
-    attempt = 1
-    while True:
-        stamp = job if sweep else f"{datetime.now():%Y%m%d-%H%M%S-%f}-{recipe_hash(recipe)}"
-        path = outputs / name / (stamp if attempt == 1 else f"{stamp}~{attempt}")
-        attempt += 1
-        try:
-            path.mkdir()
-        except FileExistsError:  # another run has just taken the name
-            continue
-        run = Run(path)
+        run = Run(_own_folder(outputs / name, recipe, job if sweep else None))
         run.write_recipe(recipe, overrides or [])
         run.describe(status="created", recipe=recipe_hash(recipe), **surroundings())
-        return run
+    except (OSError, ValueError) as error:  # the latter for a name that no folder can have
+        raise UserError(
+            f"outputs={outputs} name={name!r}: no folder can be made there ({error})"
+        ) from error
+    return run
+
+
+def _own_folder(parent: Path, recipe: dict[str, Any], job: str | None) -> Path:
+    """Make a folder that no other run has, even one that starts at the same moment."""
+    attempt = 1
+    while True:
+        stamp = job or f"{datetime.now():%Y%m%d-%H%M%S-%f}-{recipe_hash(recipe)}"
+        path = parent / (stamp if attempt == 1 else f"{stamp}~{attempt}")
+        attempt += 1
+        with contextlib.suppress(FileExistsError):  # another run has just taken the name
+            path.mkdir()
+            return path
 
 
 def recipe_hash(recipe: dict[str, Any]) -> str:
@@ -245,6 +111,10 @@ def find(reference: str, outputs: Path) -> Run:
     if matches:
         some = "\n  ".join(str(run.path) for run in matches[:8])
         raise UserError(f"{len(matches)} runs end in '{reference}'; name more of it:\n  {some}")
+    within = [str(run.path) for run in listed(Path(reference))] if ending else []
+    if within:
+        some = "\n  ".join(within[-5:])
+        raise UserError(f"{reference} is a folder of runs; name one, the newest last:\n  {some}")
     known = "\n  ".join(str(run.path) for run in runs[-5:])
     hint = f"the newest there:\n  {known}" if runs else "there are none yet"
     raise UserError(f"no run '{reference}' in {outputs}; {hint}")
@@ -277,18 +147,18 @@ def load(
     Raises:
         UserError: if there is no such run or checkpoint, or the recipe names a foreign target.
     """
+    from gdm import checkpoints
+
     run = run if isinstance(run, Run) else find(str(run), Path("outputs"))
     path = checkpoint_path(run, checkpoint)
     recipe = recipe or run.recipe()
     model, saved = build(recipe["model"], "model", plugins), checkpoints.read(path)
+    if not hasattr(model, "place_in_run"):
+        raise UserError(f"{run} holds no model: its recipe makes a {type(model).__name__}")
     batches_seen = saved["batches_seen"]
     batch_size = run.recipe()["dataset"]["batch_size"]  # the one that it was trained with
     model.place_in_run(recipe["seed"], batch_size, max(1, batches_seen), batches_seen)
-    try:
-        model.load_state_dict(saved["state_dict"])
-    except RuntimeError as error:
-        first = str(error).splitlines()[:2][-1].strip()  # below a heading
-        raise UserError(f"the weights in {path} do not fit the model: {first}") from error
+    checkpoints.load_weights(model, saved, path)
     if averaged and model.ema is not None:
         model.ema.give()
     return model.eval()
@@ -296,6 +166,8 @@ def load(
 
 def checkpoint_path(run: Run, checkpoint: str = "last") -> Path:
     """Return where a run's checkpoint lies; of `last` the newest that is whole."""
+    from gdm import checkpoints
+
     if checkpoint == "last":
         path = checkpoints.newest_whole(run.checkpoints)
     else:
@@ -314,7 +186,9 @@ def checkpoint_path(run: Run, checkpoint: str = "last") -> Path:
 
 
 def _created(path: Path) -> tuple[str, str]:
-    return Run(path).manifest().get("created", ""), str(path)
+    with contextlib.suppress(UserError):  # one damaged manifest does not hide the other runs
+        return Run(path).manifest().get("created", ""), str(path)
+    return "", str(path)
 
 
 def _version(package: str) -> str | None:

@@ -4,7 +4,7 @@ import math
 import time
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -20,10 +20,12 @@ from gdm.data.datamodule import ImageDataModule
 from gdm.errors import UserError
 from gdm.files import durable_replacement, named_file, named_folder
 from gdm.models.base import GenerativeModel
-from gdm.ranges import Count, Natural
+from gdm.ranges import Count, Seed
 from gdm.runs import Run, recipe_hash
 
 COLUMNS = 10
+MOST_NAMED = 100  # rows or columns that are drawn with names; of more there is a plain grid
+SCALE = 2  # screen pixels a side of each pixel of a grid
 PIXELS_AT_A_TIME = 200_000  # a few hundred small images, or one of 448 x 448
 ENDINGS = {"png": "", "npz": ".npz", "grid": ".png"}  # png: a folder with a file an image
 UNREADABLE = (
@@ -37,7 +39,7 @@ def layout(
     outputs: str,
     num_samples: Count,
     label: str | int | None,
-    seed: Natural,
+    seed: Seed,
     averaged: bool,
     checkpoint: str,
     format: Literal["grid", "png", "npz"],
@@ -81,11 +83,33 @@ def grid(x: Tensor, model: GenerativeModel, label: int | None) -> Tensor:
         model: what made them.
         label: the class that was asked for; None for all.
     """
-    if not model.conditional or label is not None or len(x) < model.num_classes:
+    if not _has_row_a_class(x, model, label):
         return pictures.grid(x, COLUMNS)
+    by_class = _by_class(x, model)
+    return pictures.grid(by_class.flatten(0, 1), by_class.shape[1])
+
+
+def _has_row_a_class(x: Tensor, model: GenerativeModel, label: int | None) -> bool:
+    """Whether samples 0, 1, ... are shown with a row a class."""
+    return model.conditional and label is None and len(x) >= model.num_classes
+
+
+def _by_class(x: Tensor, model: GenerativeModel) -> Tensor:
+    """Return samples whose classes come in turn by their classes: (N, ...) -> (K, N // K, ...)."""
     columns = len(x) // model.num_classes
-    by_class = x[: columns * model.num_classes].unflatten(0, (columns, -1)).transpose(0, 1)
-    return pictures.grid(by_class.flatten(0, 1), columns)
+    return x[: columns * model.num_classes].unflatten(0, (columns, -1)).transpose(0, 1)
+
+
+def picture(
+    x: Tensor, model: GenerativeModel, label: int | None, class_names: Sequence[str]
+) -> Tensor:
+    """Lay samples 0, 1, ... out as `grid` does, enlarged for a screen, with the classes' names
+    beside their rows: (N, C, H, W) -> (C, H', W') 8-bit values."""
+    if _has_row_a_class(x, model, label):
+        by_class = _by_class(x, model)
+        if max(by_class.shape[:2]) <= MOST_NAMED:
+            return pictures.image_table(by_class, class_names, ())
+    return pictures.enlarged(grid(x, model, label), SCALE)
 
 
 def refuse_without_images(model: GenerativeModel, run: Run) -> None:
@@ -99,9 +123,12 @@ def refuse_without_images(model: GenerativeModel, run: Run) -> None:
 
 
 def class_number(
-    label: str | int | None, class_names: tuple[str, ...], model: GenerativeModel
+    label: str | int | None,
+    class_names: tuple[str, ...],
+    model: GenerativeModel,
+    key: str = "label",
 ) -> int | None:
-    """Return the number of a class that is named or numbered.
+    """Return the number of a class that is named or numbered at a key; None for None.
 
     Raises:
         UserError: if there is no such class, or the model knows no classes.
@@ -109,8 +136,8 @@ def class_number(
     if label is None:
         return None
     if not model.conditional:
-        raise UserError(f"label={label}: this model was trained without labels; leave label out")
-    return class_called(label, class_names, "label")
+        raise UserError(f"{key}={label}: this model was trained without labels; leave {key} out")
+    return class_called(label, class_names, key)
 
 
 def class_called(called: str | int, class_names: tuple[str, ...], key: str) -> int:
@@ -149,7 +176,12 @@ def destination(options: dict[str, Any], run: Run, changed: dict[str, Any]) -> P
 
 
 def _checked(path: Path, ending: str) -> Path:
-    return named_file(path, f"samples{ending}") if ending else named_folder(path, path)
+    if not ending:
+        return named_folder(path, path)
+    named = named_file(path, f"samples{ending}")
+    if ending == ".png":
+        pictures.refuse_ending(path, (ending,))
+    return named
 
 
 def write(
@@ -157,7 +189,7 @@ def write(
     count: int,
     kind: str,
     path: Path,
-    lay_out: Callable[[Tensor], Tensor] = pictures.grid,
+    lay_out: Callable[[Tensor], Tensor] = lambda x: pictures.enlarged(pictures.grid(x), SCALE),
 ) -> None:
     """Write batches of 8-bit samples, (N, C, H, W).
 
@@ -167,8 +199,24 @@ def write(
         kind: `png` for a file an image in a folder, `npz` for the field's layout (`arr_0`,
             uint8, N x H x W x C), `grid` for one picture.
         path: the file or folder.
-        lay_out: what makes one picture of all.
+        lay_out: what makes one picture of all, as large as it is to be.
+
+    Raises:
+        UserError: if the disk is full.
     """
+    try:
+        _write(batches, count, kind, path, lay_out)
+    except OSError as error:
+        raise UserError(f"could not write {path} ({error}); to= names another place") from error
+
+
+def _write(
+    batches: Iterator[Tensor],
+    count: int,
+    kind: str,
+    path: Path,
+    lay_out: Callable[[Tensor], Tensor],
+) -> None:
     if kind == "png":
         images = (image for batch in batches for image in batch)
         for number, image in enumerate(images):
@@ -178,7 +226,7 @@ def write(
         if kind == "npz":
             write_npz(batches, count, temporary)
         else:
-            pictures.save(lay_out(torch.cat(list(batches))), temporary, scale=2)
+            pictures.save(lay_out(torch.cat(list(batches))), temporary)
 
 
 def write_npz(batches: Iterator[Tensor], count: int, path: Path) -> None:
@@ -197,7 +245,8 @@ def write_npz(batches: Iterator[Tensor], count: int, path: Path) -> None:
 
 
 class SampleFile:
-    """Samples of any origin in the field's layout: an .npz with `arr_0`, uint8, N x H x W x C.
+    """Samples of any origin in the field's layout: an .npz with `arr_0`, uint8, N x H x W x C, or
+    N x H x W of grey ones.
 
     Args:
         path: the file.
@@ -236,6 +285,8 @@ class SampleFile:
 
     @contextmanager
     def _opened(self) -> Iterator[IO[bytes]]:
+        if self.path.exists() and not self.path.is_file():  # a pipe would be waited for
+            raise UserError(f"samples={self.path}: is no file; name an .npz with an array arr_0")
         try:
             with zipfile.ZipFile(self.path) as archive, archive.open("arr_0.npy") as file:
                 yield file
@@ -260,9 +311,11 @@ class SampleFile:
             raise UserError(f"samples={self.path}: holds {dtype}; write 8-bit values, 0 to 255")
         if is_fortran:
             raise UserError(f"samples={self.path}: is in Fortran's order; write numpy's own")
+        found = " x ".join(map(str, shape))
+        if len(shape) == 3 and data.channels == 1:  # grey images without their one channel
+            shape = (*shape, 1)
         if len(shape) != 4 or shape[1:] not in allowed or shape[0] < 1:
             expected = " or ".join(f"N x {h} x {w} x {c}" for h, w, c in allowed)
-            found = " x ".join(map(str, shape))
             raise UserError(f"samples={self.path}: holds {found}; must be {expected}")
         return shape
 

@@ -28,6 +28,7 @@ from gdm.recipes import (
     TARGET,
     THIRD_PARTY,
     arguments,
+    build,
     check_targets,
     join,
     locate,
@@ -73,6 +74,20 @@ def check(recipe: dict, root: Callable | None = None, trusted: Iterable[str] = (
             _try_optimizer(target, arguments(node), key)
 
 
+def check_quickly(recipe: dict, trusted: Iterable[str] = ()) -> None:
+    """Refuse what can be refused before torch is imported: a wrong trainer or budget.
+
+    Raises:
+        UserError: as `check`, which sees the rest.
+    """
+    for key, node in nodes({"trainer": recipe.get("trainer")}):
+        allowed = THIRD_PARTY.get(node[TARGET], {})
+        for name in arguments(node).keys() & allowed:
+            _check_value(node[name], allowed[name], join(key, name), trusted)
+    check({"budget": recipe.get("budget")}, trusted=trusted)
+    build(recipe.get("budget"), "budget", trusted)
+
+
 def show(value: Any) -> str:
     """Return a value as it is written on the command line; a node is shown by its target."""
     if isinstance(value, dict):
@@ -93,7 +108,7 @@ def words(hint: Any) -> str:
     if origin in (Union, UnionType):
         return ", or ".join(map(words, parts))
     if origin is Literal:
-        return "one of " + ", ".join(map(show, parts))
+        return "one of " * (len(parts) > 1) + ", ".join(map(show, parts))
     if _is_callable(hint):
         made = f" of class {parts[-1].__name__}" if parts and parts[-1] is not Any else ""
         return f"a _target_{made} with _partial_: true"

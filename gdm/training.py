@@ -1,7 +1,7 @@
 """One run, from its recipe to a finished directory."""
 
 import logging
-import resource
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -19,7 +19,7 @@ from gdm.callbacks.signals import Interrupted, Signals
 from gdm.callbacks.stopwatch import Stopwatch
 from gdm.callbacks.tensorboard import TensorBoard
 from gdm.callbacks.together import Together, defines, first_of
-from gdm.callbacks.validation import Validation
+from gdm.callbacks.validation import Validation, named_figures
 from gdm.console import logging_to
 from gdm.data.datamodule import ImageDataModule
 from gdm.errors import UserError
@@ -27,13 +27,16 @@ from gdm.features import Extractor, NoClassifier
 from gdm.files import locked
 from gdm.models.base import GenerativeModel
 from gdm.randomness import seed_default_generators
-from gdm.ranges import Natural
-from gdm.recipes import build, flat
-from gdm.runs import Run, surroundings
+from gdm.ranges import Seed
+from gdm.recipes import build
+from gdm.run_directory import trained_part
+from gdm.runs import Run, recipe_hash, surroundings
 
 log = logging.getLogger(__name__)
 
 MEASURED_SHARE = 0.05  # of a budget in minutes goes, at most, into measuring
+VALIDATED_SHARE = 0.2  # of a budget in minutes goes, at most, into looks at the model
+MAX_MEASURED_SECONDS = 120
 FINAL_LOOKS = 2  # the first look, and the pictures at the end
 
 
@@ -63,6 +66,11 @@ class Training:
         self.unjudged: str | None = None  # why samples are not judged during training
         self.model = self._new_model()
         self.data: ImageDataModule = self._build("dataset")
+        if self.data.batch_size < self.model.smallest_batch:
+            raise UserError(
+                f"dataset.batch_size={self.data.batch_size}: {type(self.model).__name__} trains "
+                f"on batches of at least {self.model.smallest_batch} images"
+            )
         self.data.prepare()
         self._judge_samples()
 
@@ -98,7 +106,9 @@ class Training:
             Interrupted: if the run was asked to stop; it has been saved.
             UserError: if the run can not go on from what is there.
         """
+        run.refuse_links()
         with locked(run.path / ".lock"), logging_to(run.log), self.signals.listening():
+            run.sweep()
             return self._run(run, resume, overrides)
 
     # The parts of a run ------------------------------------------------------------------------
@@ -109,23 +119,17 @@ class Training:
         before = run.manifest()
         if before.get("data", self.data.fingerprint) != self.data.fingerprint:
             raise UserError(f"{run} was trained on other data than dataset.* gives now")
+        if resume:
+            run.refuse_edited(self.recipe)
         checkpoint = checkpoints.newest_whole(run.checkpoints) if resume else None
         self._place(run, checkpoint)
-        if resume:
-            run.write_recipe(self.recipe, list(overrides))
-            run.forget_after(self.model.images_seen if checkpoint else -1)
-        run.describe(
-            status="running",
-            seed=self.recipe["seed"],
-            data=self.data.fingerprint,
-            num_batches=self.model.num_batches,
-        )
-        if self.minutes is not None:
-            run.describe(minutes_wished=self.minutes)
-        if resume:
-            now = surroundings()
-            run.warn_of_other_bits(now)
-            run.describe(resumed=[*before.get("resumed", []), now])
+        try:
+            self._write_down(run, checkpoint, resume, overrides)
+        except OSError as error:
+            raise UserError(
+                f"{run} cannot be written ({error}); its weights are as they were; it goes on, "
+                f"once it can be, with: {run.command('train', self.plugins)}"
+            ) from error
         status = "failed"
         try:
             record = self._fit_and_finish(run, checkpoint, resume)
@@ -144,7 +148,7 @@ class Training:
                 "images_seen": self.model.images_seen,
                 "seconds": round(seconds, 1),
                 "peak_memory_mib": round(peak_memory_mib()),
-            }
+            } | ({"budget": self.recipe["budget"]} if status == "finished" else {})
             run.keep(lambda: run.describe(**facts))
         run.keep(lambda: run.describe(final=record))
         return record
@@ -153,23 +157,51 @@ class Training:
         """Put model and data at the batch where the run stands."""
         seed, batch_size = self.recipe["seed"], self.data.batch_size
         num_batches = self.budget.num_batches(self.data.num_train, batch_size)
-        start = checkpoints.read(checkpoint)["batches_seen"] if checkpoint else 0
+        saved = checkpoints.read(checkpoint) if checkpoint else None
+        start = saved["batches_seen"] if saved else 0
         if start > num_batches:
             raise UserError(
                 f"{run} has seen {start * batch_size:,} images, more than the budget of "
                 f"{num_batches * batch_size:,}; give it a larger one, such as budget.images"
             )
         self.model.place_in_run(seed, batch_size, num_batches, start)
-        before = run.manifest().get("num_batches", num_batches)
-        if checkpoint and before != num_batches and self.model.depends_on_length:
-            run.describe(extended=True)
+        if saved:
+            checkpoints.load_weights(self.model, saved, checkpoint)
+        self.data.set_stream(seed, start, num_batches)
+
+    def _write_down(
+        self, run: Run, checkpoint: Path | None, resume: bool, overrides: Sequence[str]
+    ) -> None:
+        """Write what the run is about to do. The recipe comes first: what has been asked for is
+        then done by the next resume, if this one is killed."""
+        before, num_batches = run.manifest(), self.model.num_batches
+        facts = {
+            "status": "running",
+            "seed": self.recipe["seed"],
+            "data": self.data.fingerprint,
+            "num_batches": num_batches,
+            "recipe": recipe_hash(self.recipe),
+            "trained_recipe": trained_part(self.recipe),
+        }
+        if self.minutes is not None:
+            facts["minutes_wished"] = self.minutes
+        is_extended = before.get("num_batches", num_batches) != num_batches
+        if checkpoint and is_extended and self.model.depends_on_length:
+            facts["extended"] = True
             log.warning(
                 "training depends on the budget (a learning rate that decays, noise that fades, a "
                 "guide), and %d batches had been trained for another: this is not the run that "
                 "would have had the new budget at once",
-                start,
+                self.model.batches_seen,
             )
-        self.data.set_stream(seed, start, num_batches)
+        if resume:
+            now = surroundings()
+            facts["resumed"] = [*before.get("resumed", []), now]
+            run.write_recipe(self.recipe, list(overrides))
+            run.forget_after(self.model.images_seen if checkpoint else -1)
+        run.describe(**facts)
+        if resume:
+            run.warn_of_other_bits(now)
 
     def _fit_and_finish(self, run: Run, checkpoint: Path | None, resume: bool) -> dict[str, Any]:
         model = self.model
@@ -179,8 +211,6 @@ class Training:
         trainer = self._trainer(run, callbacks, self._loggers(run, first_void))
         if model.batches_seen < model.num_batches:
             trainer.fit(model, self.data, ckpt_path=checkpoint)
-        else:
-            model.load_state_dict(checkpoints.read(checkpoint)["state_dict"])
         saving = first_of(self.callbacks.values(), Checkpoints)
         if saving is not None and saving.failure is not None:
             raise UserError(
@@ -191,23 +221,24 @@ class Training:
         device = device_name(trainer.strategy.root_device)
         run.keep(lambda: run.describe(device=device))
         with model.evaluating():
-            record = self._final_record(run)
+            record = self._final_record(run, trainer.loggers)
             validation = first_of(self.callbacks.values(), Validation)
             if validation is not None and validation.pictures is not None:
                 validation.pictures.draw(model, self.data, run, trainer.loggers, "final", record)
-        final = {f"final/{name}": value for name, value in evaluation.numbers(record).items()}
         for logger in trainer.loggers:
-            logger.log_result(flat(self.recipe), final, model.images_seen)
+            logger.log_result(self.recipe, named_figures(record))
             logger.finalize("success")
         return record
 
-    def _final_record(self, run: Run) -> dict[str, Any]:
+    def _final_record(self, run: Run, loggers: Iterable) -> dict[str, Any]:
         """Return the record of the last look, or, if there was none, of one at all images."""
         for record in reversed(run.records()):
-            if record["images"] == self.model.images_seen and record["split"] == "validation":
+            if record["images"] == self.model.images_seen and record.get("split") == "validation":
                 return record
         record = evaluation.evaluate(self.model, self.data, "validation")
         run.record(self.model.images_seen, record)
+        for logger in loggers:
+            logger.log_metrics(named_figures(record), self.model.images_seen)
         return record
 
     def _judge_samples(self) -> None:
@@ -258,10 +289,13 @@ class Training:
         copy.place_in_run(seed, batch_size, 10**9, 0)
         copy.as_if_trained()
         validation = first_of(self.callbacks.values(), Validation)
-        stopwatch = Stopwatch(seconds * MEASURED_SHARE / 2, validation)
+        measured = min(seconds * MEASURED_SHARE / 2, MAX_MEASURED_SECONDS)
+        stopwatch = Stopwatch(measured, validation)
         with tempfile.TemporaryDirectory() as folder:
             trainer = self._trainer(Run(Path(folder)), [stopwatch], [])
             trainer.fit(copy, self.data)
+        if validation is not None:
+            self._look_less(validation, stopwatch.look_seconds, seconds)
         looks = validation.times + FINAL_LOOKS if validation else FINAL_LOOKS
         left = seconds - (time.monotonic() - self.started)
         saving = first_of(self.callbacks.values(), Checkpoints)
@@ -274,6 +308,19 @@ class Training:
             )
         return int(left / stopwatch.step_seconds) * batch_size
 
+    def _look_less(self, validation: Validation, look_seconds: float, seconds: float) -> None:
+        """Look at the model less often where that would take too much of a budget in minutes, in
+        the recipe too, so that it is final."""
+        times = affordable_looks(look_seconds, seconds)
+        if times < validation.times:
+            log.info(
+                "the model is looked at %d times instead of %d, for at most %.0f %% of the time",
+                times, validation.times, 100 * VALIDATED_SHARE,
+            )  # fmt: skip
+            validation.times = times
+            (name,) = (name for name, each in self.callbacks.items() if each is validation)
+            self.recipe["callbacks"][name]["times"] = times
+
     def _build(self, key: str, **extra: Any) -> Any:
         return build(self.recipe[key], key, self.plugins, **extra)
 
@@ -284,7 +331,7 @@ class Training:
 
 
 def layout(
-    seed: Natural,
+    seed: Seed,
     outputs: str,
     name: str | None,
     budget: Budget,
@@ -298,13 +345,26 @@ def layout(
     """The outermost keys of a recipe, and what each of them builds."""
 
 
+def affordable_looks(look_seconds: float, seconds: float) -> int:
+    """Return how often a run of a length may look at the model, besides the first and last."""
+    return max(1, int(VALIDATED_SHARE * seconds / max(look_seconds, 1e-9)) - FINAL_LOOKS)
+
+
 def is_complete(run: Run, recipe: dict[str, Any]) -> bool:
-    """Whether a run that is to go on has nothing left to do; what follows is said in the log."""
-    manifest, before = run.manifest(), run.recipe()
-    if manifest.get("status") == "finished" and recipe["budget"] == before["budget"]:
-        log.info("%s is finished; extend it with a larger budget, such as budget.epochs=40", run)
-        return True
-    return False
+    """Whether a run that is to go on has nothing left to do; what follows is said in the log.
+
+    What was finished is told by the manifest and the weights: the recipe in the run may already
+    be the one of an extension that was killed before it began.
+    """
+    manifest = run.manifest()
+    trained_for = manifest.get("budget") or run.recipe()["budget"]  # of an earlier version
+    if manifest.get("status") != "finished" or recipe["budget"] != trained_for:
+        return False
+    checkpoint = checkpoints.newest_whole(run.checkpoints)
+    if checkpoint and checkpoints.read(checkpoint)["batches_seen"] != manifest.get("num_batches"):
+        return False
+    log.info("%s is finished; extend it with a larger budget, such as budget.epochs=40", run)
+    return True
 
 
 def bundled(callbacks: list[Callback]) -> list[Callback]:
@@ -344,4 +404,11 @@ def device_name(device: torch.device) -> str:
 
 def peak_memory_mib() -> float:
     """Return the most memory that this process has held, in MiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    if sys.platform == "win32":
+        import psutil  # there alone it knows the peak
+
+        return psutil.Process().memory_info().peak_wset / 2**20
+    import resource  # not on Windows
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)  # macOS counts bytes, others KiB

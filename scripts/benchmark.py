@@ -5,8 +5,10 @@ all of them. Each part compares alternatives in alternating rounds within one pr
 medians and ratios; absolute figures depend on the machine and on what else it does.
 """
 
+import argparse
 import gc
 import logging
+import signal
 import sys
 import tempfile
 import time
@@ -22,6 +24,7 @@ from torch.nn.functional import pad, softplus
 from torchvision import transforms
 from torchvision.datasets import FashionMNIST
 
+from gdm.callbacks.signals import Interrupted
 from gdm.config import compose_config
 from gdm.data.batches import TrainBatches, to_float
 from gdm.data.datamodule import ImageDataModule
@@ -355,17 +358,31 @@ PARTS = {
 }
 
 
-def chosen(names: list[str]) -> Iterator[Callable[[], None]]:
-    """Yield the parts that are named, or all."""
-    for name in names or PARTS:
+def chosen(arguments: list[str]) -> Iterator[Callable[[], None]]:
+    """Yield the parts that the command line names, or all."""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
+    for name in parser.parse_args(arguments).parts or PARTS:
         if name not in PARTS:
             sys.exit(f"error: {name}: there is no such part; there are {', '.join(PARTS)}")
         yield PARTS[name]
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Run the parts; one that is asked to stop leaves nothing behind, and no traceback."""
+    parts = list(chosen(sys.argv[1:]))
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore")
-    for part in list(chosen(sys.argv[1:])):
-        print(f"{part.__name__}: {part.__doc__}")
-        part()
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    try:
+        for part in parts:
+            print(f"{part.__name__}: {part.__doc__}", flush=True)
+            part()
+    except Interrupted as stop:  # within a run, which takes the signal itself
+        sys.exit(stop.exit_status)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

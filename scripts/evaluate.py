@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from gdm.config import Origin, main
+from gdm.terminal import say
 
 
 def evaluate(recipe: dict[str, Any], origin: Origin) -> None:
@@ -28,6 +29,7 @@ def evaluate(recipe: dict[str, Any], origin: Origin) -> None:
         model = runs.load(
             origin.run, options["checkpoint"], options["averaged"], recipe, origin.plugins
         ).to(device)
+        protocol.refuse_impossible_bound(model, data, options["importance_samples"])
     extractor = None
     if model is None or model.makes_images:
         extractor = recipes.build(options["extractor"], "extractor", origin.plugins)(
@@ -42,7 +44,7 @@ def evaluate(recipe: dict[str, Any], origin: Origin) -> None:
     else:
         judgement = protocol.judge_file(Path(options["samples"]), judge)
     console.report_judgement(judgement.record, data.class_names)
-    print(*protocol.write(judgement, path), sep="\n")
+    say(*protocol.write(judgement, path))
 
 
 if __name__ == "__main__":

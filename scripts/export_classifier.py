@@ -3,6 +3,7 @@
 from typing import Any
 
 from gdm.config import Origin, main
+from gdm.terminal import say
 
 
 def export(recipe: dict[str, Any], origin: Origin) -> None:
@@ -16,7 +17,7 @@ def export(recipe: dict[str, Any], origin: Origin) -> None:
     to = options["to"] or run.path / "classifier.safetensors"
     path = named_file(to, "mine.safetensors")
     facts = features.export(run, options["checkpoint"], path, origin.plugins)
-    print(f"{path}: right about {float(facts['test_accuracy']):.2%} of the test images")
+    say(f"{path}: right about {float(facts['test_accuracy']):.2%} of the test images")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from typing import Any
 
 from gdm.config import Origin, main
+from gdm.terminal import say
 
 
 def use(recipe: dict[str, Any], origin: Origin) -> None:
@@ -24,9 +25,9 @@ def use(recipe: dict[str, Any], origin: Origin) -> None:
     folder = tools.destination(tool, run, options["to"])
     found = tools.apply(tool, subject, others, data, options["seed"])
     found.record["overrides"] = origin.overrides
-    written = tools.write(found, folder)
+    written = tools.write(found, folder, tools.folder_for_tensorboard(run, options["to"]))
     console.report_found(found.record)
-    print(*written, sep="\n")
+    say(*written)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from gdm.config import Origin, main, nodes_of_group
+from gdm.terminal import say
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
@@ -34,7 +35,7 @@ def compare(recipe: dict[str, Any], origin: Origin) -> None:
     record = quality_cost.measure(subject, ways, others, judge, options)
     record["overrides"] = origin.overrides
     console.report_quality_cost(record)
-    print(*quality_cost.write(record, path), sep="\n")
+    say(*quality_cost.write(record, path))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from functools import partial
 from typing import Any
 
 from gdm.config import Origin, main
+from gdm.terminal import say
 
 
 def sample(recipe: dict[str, Any], origin: Origin) -> None:
@@ -15,6 +16,7 @@ def sample(recipe: dict[str, Any], origin: Origin) -> None:
     options = origin.options
     signatures.check(options, root=sampling.layout)
     signatures.check(recipe, trusted=origin.plugins)
+    options["checkpoint"] = runs.checkpoint_path(origin.run, options["checkpoint"]).stem
     model = runs.load(
         origin.run, options["checkpoint"], options["averaged"], recipe, origin.plugins
     )
@@ -28,9 +30,10 @@ def sample(recipe: dict[str, Any], origin: Origin) -> None:
     with model.evaluating(averaged=False):  # the weights are those that were asked for
         evaluation.prepare_sampling(model, data)
         batches = sampling.draw(model, count, label, options["seed"], options["batch_size"])
-        lay_out = partial(sampling.grid, model=model, label=label)
+        names = data.source.class_names
+        lay_out = partial(sampling.picture, model=model, label=label, class_names=names)
         sampling.write(sampling.with_progress(batches, count), count, kind, path, lay_out)
-    print(path)
+    say(path)
 
 
 if __name__ == "__main__":

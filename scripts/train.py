@@ -11,7 +11,10 @@ STARTED = time.monotonic()
 
 def train(recipe: dict[str, Any], origin: Origin) -> None:
     """Train what the recipe says, in a run directory of its own or in that of the earlier run."""
-    from gdm import console, runs, signatures, training  # torch comes with them, so not for --help
+    from gdm import signatures
+
+    signatures.check_quickly(recipe, origin.plugins)
+    from gdm import console, runs, training  # torch comes with them
 
     started = STARTED if origin.sweep is None else time.monotonic()
     console.log_to_console()

@@ -7,6 +7,7 @@ import pytest
 import torch
 from conftest import composed, short, trained
 from safetensors import safe_open
+from safetensors.torch import save_file
 
 from gdm import evaluation, features, runs
 from gdm.data.datamodule import order_of_holding_out
@@ -152,6 +153,46 @@ def test_a_run_becomes_a_file_and_the_file_the_same_classifier(run, data, tmp_pa
     assert torch.equal(model.eval().features(x), runs.load(run).features(x))
     with pytest.raises(UserError, match=r"is no run of model=classifier"):
         export(short_vae, "last", path)
+
+
+def flipped(path, place: float, to):
+    """Copy a file with one bit flipped, at a fraction of its length."""
+    content = bytearray(path.read_bytes())
+    content[int(len(content) * place)] ^= 4
+    to.write_bytes(content)
+    return to
+
+
+@pytest.mark.parametrize("place", [0.0, 0.001, 0.3, 0.6, 0.9999])
+def test_a_flipped_bit_of_a_classifiers_file_is_refused(place, tmp_path, data, monkeypatch):
+    path = flipped(features.SHIPPED, place, tmp_path / "mine.safetensors")
+    with pytest.raises(
+        UserError, match=r"^extractor\.weights=.*: is no classifier that"
+    ) as refused:
+        features.ClassifierFeatures(str(path), data, tmp_path)
+    assert "\n" not in str(refused.value)
+    monkeypatch.setattr(features, "SHIPPED", path)
+    with pytest.raises(UserError, match=r"is missing or damaged .*Install gdm again$"):
+        features.ClassifierFeatures(None, data, tmp_path)
+
+
+def test_other_weights_or_facts_below_the_same_checksum_are_refused(tmp_path):
+    weights, facts = features.read_checked(features.SHIPPED)
+    path = tmp_path / "mine.safetensors"
+    features.write_checked(weights, facts, path)
+    read_classifier(path)
+    with safe_open(path, "pt") as file:
+        stated = file.metadata()
+    name = next(iter(weights))
+    halved = weights | {name: weights[name][: len(weights[name]) // 2].contiguous()}
+    more_held_out = stated | {"held_out": stated["held_out"].replace("7000", "9000")}
+    for changed, told in ((halved, stated), (weights, more_held_out)):
+        save_file(changed, path, told)
+        with pytest.raises(UserError, match="is damaged: its checksum is not that of"):
+            read_classifier(path)
+    save_file(weights, path, facts)
+    with pytest.raises(UserError, match="it has no checksum"):
+        read_classifier(path)
 
 
 # The one that comes with gdm -----------------------------------------------------------------

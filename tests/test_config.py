@@ -2,6 +2,7 @@
 
 import logging
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -10,11 +11,13 @@ import pytest
 import yaml
 from hydra.errors import HydraException
 
-from gdm import config
+from gdm import config, training
 from gdm.config import job_name
 from gdm.errors import UserError
 from gdm.recipes import THIRD_PARTY, arguments, locate, nodes
+from gdm.runs import Run
 from gdm.signatures import check, schema
+from gdm.terminal import override
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / "configs"
@@ -136,6 +139,7 @@ def test_a_recipe_is_plain_and_resolved(line):
         ("density=gaussian", "model.density: VAE takes no density; it takes latent_dim"),
         ("model.optimizer.lr=-1", "model.optimizer.lr=-1: must be a number, above 0"),
         ("model.latent_dim=0", "model.latent_dim=0: must be a whole number, at least 1"),
+        ("trainer.devices=2", "trainer.devices=2: must be 1, since a run uses one device"),
         ("trainer.precision=8", "trainer.precision=8: must be one of 32-true, bf16-mixed"),
         ("trainer.accelerator=tpu", "trainer.accelerator=tpu: must be one of auto, cpu, gpu"),
         ("+trainer.logger=true", "trainer.logger: Trainer takes no logger; it takes accelerator"),
@@ -148,6 +152,27 @@ def test_a_configuration_that_composes_may_still_be_refused(line, argument, mess
     line.task = lambda recipe, origin: check(recipe)
     assert line(argument).startswith(f"error: {message}")
     assert line.status == 1
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        (
+            "budget.epochs=1e308",
+            "budget.epochs=1e+308: must be a number, above 0, at most 1000000",
+        ),
+        ("budget.images=1" + 30 * "0", "budget.images=1" + 30 * "0" + ": must be a whole number"),
+        ("budget.images=1" + 400 * "0", "budget.images=1" + 400 * "0" + ": must be a whole num"),
+        ("budget.minutes=1e308", "budget.minutes=1e+308: must be a number, above 0, at most 1000"),
+        (
+            "seed=1" + 30 * "0",
+            "seed=1" + 30 * "0" + ": must be a whole number, between 0 and 9223",
+        ),
+    ],
+)
+def test_a_number_beyond_all_use_is_refused(line, argument, message):
+    line.task = lambda recipe, origin: check(recipe, root=training.layout)
+    assert line(argument).startswith(f"error: {message}")
 
 
 # A new run --------------------------------------------------------------------------------------
@@ -183,8 +208,42 @@ def test_plugins_come_from_the_command_line_alone(line, tmp_path):
 def test_a_debugging_run_is_short_and_looks_for_nan(line):
     line("trainer=debug")
     assert line.recipe["budget"]["images"] == 2560
+    validation = line.recipe["callbacks"]["validation"]
+    assert (validation["times"], validation["limit"]) == (2, 200)
+    assert validation["quality"]["num_samples"] == 100
+    assert validation["pictures"]["num_samples"] == 20
+    check(line.recipe)
     assert line.recipe["trainer"]["detect_anomaly"] is True
     assert line.recipe["trainer"]["accelerator"] == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "left"),
+    [
+        (["callbacks=null"], None),
+        (["callbacks.validation=null"], {"validation": None}),
+        (["callbacks.validation.quality=null"], {"validation": {"quality": None}}),
+    ],
+)
+def test_a_debugging_run_keeps_off_what_is_switched_off(overrides, left, line, saved):
+    line("trainer=debug", *overrides)
+    check(line.recipe)
+    assert_within(left, line.recipe["callbacks"])
+    line("rerun=first", *overrides)
+    (saved / ".hydra" / "config.yaml").write_text(yaml.safe_dump(line.recipe))
+    line("rerun=first", "trainer=debug")
+    assert line.recipe["trainer"]["detect_anomaly"] is True
+    check(line.recipe)
+    assert_within(left, line.recipe["callbacks"])
+
+
+def assert_within(part, whole) -> None:
+    """Compare what a part names."""
+    if isinstance(part, dict):
+        for key in part:
+            assert_within(part[key], whole[key])
+    else:
+        assert part == whole
 
 
 def test_flags_and_overrides_come_in_any_order(line):
@@ -213,10 +272,26 @@ def test_flags_and_overrides_come_in_any_order(line):
         (["seeds"], "seeds: write key=value or group=option; did you mean seed?"),
         (["seed=1,2"], "seed=1,2: several values are a sweep, which -m runs; a list is written"),
         (["name=a=b"], "name=a=b: mismatched input '='"),
+        (["name=x(y"], "name=x(y: "),
         (["seed=${nothing}"], "seed: Interpolation key 'nothing' not found"),
         (["plugins=mine"], "plugins=mine: must be a list of packages, plugins=[mine]"),
         (["optimizer@model.o=sgd"], "Could not override 'optimizer@model.o'."),
         (["hydra.nothing=3"], "Could not override 'hydra.nothing'."),
+        (["model.lr=3"], "model.lr: there is no such key; did you mean model.optimizer.lr?"),
+        (["model=VAE"], "model=VAE: model has no such option; did you mean vae?"),
+        (["trainer.max_epochs=3"], "trainer.max_epochs: there is no such key; did you mean budg"),
+        (["seed"], "seed: write seed=..., with a value"),
+        (["model=[vae]"], "model=[vae]: model has no such option; did you mean vae?"),
+        (["model=vae.yaml"], "model=vae.yaml: model has no such option; did you mean vae?"),
+        (["-m", "model=vae,vae.yaml"], "model=vae.yaml: model has no such option"),
+        (["hydra.run.dir=there"], "hydra.run.dir=there: where runs are made is said by outputs="),
+        (["outputs="], "outputs=: must be text, the folder of all runs"),
+        (["-m", "outputs=", "seed=1,2"], "outputs=: must be text, the folder of all runs"),
+        (["outputs=null"], "outputs=null: must be text, the folder of all runs"),
+        (["resume="], "resume= is empty: name a run's directory"),
+        (["rerun=''"], "rerun= is empty: name a run's directory"),
+        (["name=a;b"], "name=a;b: LexerNoViableAltException"),
+        ([f"seed={'9' * 5000}"], f"seed={'9' * 5000}: "),
         (["-m", "model=vae,vea"], "model=vea: model has no such option; did you mean vae?"),
         (["-m", "seed=1,2", "model.betta=3"], "model.betta: there is no such key; did you mean"),
     ],
@@ -296,6 +371,13 @@ def test_a_failed_job_is_logged_at_once_and_stops_no_other(line):
     assert log.index("seed=2 failed") < log.index("ZeroDivisionError: a defect")
 
 
+def test_nothing_is_made_where_outputs_is_empty(line, tmp_path):
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "nowhere.yaml").write_text("# @package _global_\noutputs: ''\n")
+    shown = line("experiment=nowhere", f"--config-dir={tmp_path}")
+    assert shown.startswith("error: outputs=: must be text, the folder of all runs")
+
+
 @pytest.mark.parametrize("stop", [SystemExit(143), SystemExit(130)])
 def test_a_signal_stops_the_whole_sweep(line, stop):
     def task(recipe, origin):
@@ -363,6 +445,67 @@ def test_what_looks_like_an_interpolation_in_a_saved_recipe_stays_text(line, sav
     assert line.recipe["name"] == "${oc.env:SECRET}"
 
 
+@pytest.mark.parametrize("name", ["a b", 'say "no"', "it's", "größe", "~x", "a,b", "a\\", "[1]"])
+def test_what_is_printed_to_be_typed_can_be_pasted(name, line, saved):
+    folder = saved.parent / name
+    saved.rename(folder)
+    script, _, *words = shlex.split(Run(folder).command("train", ["mine"], "budget.images=5"))
+    assert script == "python"
+    assert line(*words) == ""
+    assert line.origin.run.path == folder
+    assert line.origin.plugins == ["mine"]
+    assert line(*shlex.split(override("name", name))) == ""
+    assert line.recipe["name"] == name
+
+
+@pytest.mark.parametrize(
+    "text", ["null", "12", "1e3", "", " lead", "${x}", 'a\\"b', "x\\\\", "(x)"]
+)
+def test_text_stays_text_however_it_looks(text):
+    (parsed,) = config._parse(shlex.split(override("to", text)))
+    assert parsed.value() == text
+
+
+def test_the_hint_for_special_characters_can_be_pasted(line):
+    hint = line("name=a=b").partition("as text it is written ")[2]
+    assert line(*shlex.split(hint)) == ""
+    assert line.recipe["name"] == "a=b"
+
+
+def test_a_folder_in_letters_beyond_ascii_needs_no_quotes(line):
+    assert line("outputs=größe/中") == ""
+    assert line.recipe["outputs"] == "größe/中"
+
+
+def test_the_users_own_folder_is_kept_in_what_is_to_be_typed(line, saved, tmp_path):
+    own = tmp_path / "my own"
+    (own / "trainer").mkdir(parents=True)
+    text = (CONFIGS / "trainer" / "cpu.yaml").read_text()
+    (own / "trainer" / "ours.yaml").write_text(text.replace("32-true", "bf16-mixed"))
+    option = f"--config-dir={own}"
+    assert line("rerun=first", "trainer=ours", option) == ""
+    assert line.recipe["trainer"]["precision"] == "bf16-mixed"
+    assert Run(saved).command("train").endswith(f" '--config-dir={own}'")
+    assert line("trainer=ours", "model.latnt_dim=3", option).startswith(
+        "error: model.latnt_dim: there is no such key; did you mean model.latent_dim?"
+    )
+    assert "ours" in line("trainer=our", option)
+
+
+def test_a_folder_of_runs_is_said_to_be_one(line, saved):
+    shown = line("rerun=outputs/vae/")
+    assert shown.startswith("error: outputs/vae/ is a folder of runs; name one, the newest last:")
+    assert "outputs/vae/first" in shown
+
+
+def test_names_from_files_do_not_steer_the_terminal(line):
+    def mistake(recipe, origin):
+        raise UserError("the column \x1b[2J\x9b\r is missing")
+
+    line.task = mistake
+    assert line() == r"error: the column \x1b[2J\x9b\r is missing"
+
+
 def test_a_saved_recipe_can_be_shown(line, saved):
     line("rerun=first", "model.ema=null", "--cfg", "job")
     assert yaml.safe_load(line.shown)["model"]["ema"] is None
@@ -407,6 +550,15 @@ def test_a_mistake_about_an_earlier_run_is_one_clear_line(line, saved, arguments
     assert line(*arguments).startswith(f"error: {message}")
     assert line.status == 1
     assert line.calls == []
+
+
+@pytest.mark.parametrize("script", ["train", "sample", "evaluate", "latent", "quality_cost"])
+def test_a_run_with_a_link_is_opened_by_no_script_that_may_write_into_it(line, saved, script):
+    (saved / "samples").symlink_to("/tmp")
+    key = "resume" if script == "train" else "run"
+    assert "samples is a link" in line(f"{key}=first", script=script)
+    assert (line.status, line.calls) == (1, [])
+    assert line("rerun=first") == ""
 
 
 def test_a_script_that_works_on_a_run_has_keys_of_its_own(line, saved, tmp_path):
@@ -475,11 +627,18 @@ QUERIES = [
     ["--help"],
     ["--cfg", "job"],
     ["-sc", "query=bash"],
+    ["rerun=nothing"],
+    ["rerun=tests"],
+    ["budget.epochs=0"],
+    ["budget.epochs=1", "budget.images=1"],
+    ["trainer.devices=2"],
 ]
 
 
 @pytest.mark.parametrize("query", QUERIES, ids=" ".join)
-def test_questions_are_answered_without_importing_torch(query, tmp_path, monkeypatch):
+def test_questions_and_quick_refusals_are_answered_without_importing_torch(
+    query, tmp_path, monkeypatch
+):
     monkeypatch.setenv("COMP_LINE", "python train.py model.")
     ours = tmp_path / "ours.py"
     ours.write_text(
@@ -487,10 +646,13 @@ def test_questions_are_answered_without_importing_torch(query, tmp_path, monkeyp
         "atexit.register(lambda: print('heavy', sorted({'torch', 'numpy'} & set(sys.modules))))\n"
         "from pathlib import Path\n"
         "from gdm.config import main\n"
-        f"main('train', print, Path({str(CONFIGS)!r}))\n"
+        "from gdm.signatures import check_quickly\n"
+        f"main('train', lambda recipe, _: check_quickly(recipe), Path({str(CONFIGS)!r}))\n"
     )
     command = [sys.executable, str(ours), *query]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == (0 if query[0].startswith("-") else 1), done.stderr
+    assert "Traceback" not in done.stderr
     assert "heavy []" in done.stdout
 
 

@@ -15,7 +15,15 @@ from torch import Tensor
 from gdm.data import sources
 from gdm.data.batches import TrainBatches, to_float
 from gdm.data.datamodule import ImageDataModule, order_of_holding_out
-from gdm.data.sources import MNIST, FashionMNIST, FashionMNISTMini, IdxFile, IdxSource, Images
+from gdm.data.sources import (
+    MNIST,
+    FashionMNIST,
+    FashionMNISTMini,
+    IdxFile,
+    IdxSource,
+    Images,
+    Source,
+)
 from gdm.errors import UserError
 from gdm.images import ImageFacts
 from gdm.recipes import build
@@ -449,3 +457,54 @@ def test_the_bundled_configuration_holds_a_thousand_images_out():
     data = build(recipe, "dataset")
     assert (data.num_train, len(data.split("validation"))) == (9000, 1000)
     assert data.class_names[9] == "Ankle boot"
+
+
+# A source of the user's own ----------------------------------------------------------------------
+
+
+class Own(Source):
+    """Random pictures, as a source that somebody has written in an afternoon returns them."""
+
+    name, class_names, fingerprint = "own", ("a", "b"), "1234"
+
+    def __init__(self, change=lambda images, labels: (images, labels)) -> None:
+        self.change = change
+
+    def load(self, split):
+        random = torch.Generator().manual_seed(len(split))
+        images = torch.randint(256, (60, 3, 8, 8), dtype=torch.uint8, generator=random)
+        return Images(*self.change(images, torch.arange(60) % 2), self.class_names)
+
+
+def own_data(source: Own) -> ImageDataModule:
+    return ImageDataModule(source, 3, 8, 8, 2, 10, 20, False)
+
+
+def test_images_that_do_not_lie_in_a_row_in_memory_are_taken_as_others_are():
+    transposed = Own(lambda images, labels: (
+        images.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2), labels))  # fmt: skip
+    assert not transposed.load("train").images.is_contiguous()
+    found, expected = own_data(transposed), own_data(Own())
+    assert torch.equal(
+        order_of_holding_out(transposed.load("train")), order_of_holding_out(Own().load("train"))
+    )
+    for split in ("train", "validation", "test"):
+        assert torch.equal(found.split(split).images, expected.split(split).images)
+        assert found.split(split).images.is_contiguous()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x, y: (x.float(), y), "images are torch.float32, (60, 3, 8, 8); must be torch.ui"),
+        (lambda x, y: (x[:, 0], y), "images are torch.uint8, (60, 8, 8); must be torch.uint8, (N"),
+        (lambda x, y: (x, y.int()), "labels are torch.int32, (60,); must be torch.int64, (60,)"),
+        (lambda x, y: (x, y[:-1]), "labels are torch.int64, (59,); must be torch.int64, (60,)"),
+        (lambda x, y: (x, y + 1), "labels of the train images must be between 0 and 1"),
+    ],
+)
+def test_what_is_no_set_of_images_is_one_clear_line(change, message):
+    with pytest.raises(UserError) as refused:
+        own_data(Own(change)).prepare()
+    assert message in str(refused.value)
+    assert "\n" not in str(refused.value)

@@ -5,15 +5,18 @@ import math
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, SHORT, composed, resumed, trained
+from conftest import ROOT, SHORT, composed, resumed, small, trained
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch.nn.functional import avg_pool2d
 
-from gdm import distances, evaluation, features, protocol, runs, sampling
+from gdm import console, distances, evaluation, features, metrics, protocol, runs, sampling
 from gdm.callbacks.checkpoints import Checkpoints
 from gdm.callbacks.quality import Quality
 from gdm.data.batches import to_float
@@ -181,6 +184,27 @@ def test_features_of_a_split_are_computed_once(data, tmp_path, monkeypatch):
         path.write_bytes(path.read_bytes()[:-100])
     repaired = evaluation.features_of_split(extractor, data, "test")
     assert torch.equal(first.features, repaired.features)
+
+
+def test_kept_features_that_are_damaged_are_computed_again(data, tmp_path, monkeypatch):
+    monkeypatch.setenv("GDM_DATA", str(tmp_path))
+    whole = evaluation.features_of_split(Blocks(), data, "validation").features
+    (path,) = (tmp_path / "features").iterdir()
+    kept = load_file(path)
+    with safe_open(path, "pt") as file:
+        facts = file.metadata()
+    nan = kept["features"].clone()
+    nan[3, 5] = torch.nan
+    for damaged in (kept["features"][:500].contiguous(), nan):
+        for told in (facts, None):
+            save_file({"features": damaged}, path, told)
+            again = evaluation.features_of_split(Blocks(), data, "validation").features
+            assert torch.equal(again, whole)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    assert torch.equal(evaluation.features_of_split(Blocks(), data, "validation").features, whole)
+    assert torch.equal(load_file(path)["features"], kept["features"])  # and kept as they were
 
 
 def test_a_cache_that_cannot_be_written_only_costs_time(data, tmp_path, monkeypatch, caplog):
@@ -460,6 +484,94 @@ def test_what_an_option_cannot_be_is_said_before_anything_is_computed(short_vae,
         protocol.judge_run(model, judge, options)
     with pytest.raises(UserError, match="name one of them"):
         protocol.refuse_contradictions({"samples": "a.npz"}, short_vae)
+
+
+def test_a_bound_without_codes_to_weigh_is_refused_before_anything_is_judged(data):
+    torch.manual_seed(0)
+    ddpm = build(composed("model=ddpm", *small("ddpm"))["model"], "model")
+    assert ddpm.likelihood_kind == "bound"
+    judge = protocol.Judge(data, Blocks())
+    options = composed_options("importance_samples=4", "num_samples=10000")
+    started = time.monotonic()
+    with pytest.raises(UserError, match="importance_samples=4: a DDPM has no importance-weighted"):
+        protocol.judge_run(ddpm, judge, options)
+    assert time.monotonic() - started < 5
+    protocol.refuse_impossible_bound(ddpm, data, None)
+
+
+def test_what_a_model_tells_of_likelihoods_is_declared(data):
+    kinds = {"vae": "bound", "ddpm": "bound", "edm": None, "autoencoder": None, "dcgan": None}
+    for name, kind in kinds.items():
+        model = build(composed(f"model={name}", *small(name), *binary(name))["model"], "model")
+        assert model.likelihood_kind == kind
+        with model.evaluating():
+            record = evaluation.evaluate(model, data, "test", limit=2)
+        assert ("bits_per_dim" in record) == (kind is not None)
+
+
+def binary(name: str) -> tuple[str, ...]:
+    return ("likelihood=gaussian",) if name == "vae" else ()
+
+
+def test_metrics_are_printed_with_units_direction_and_real_images_integers_too(
+    capsys, data, monkeypatch
+):
+    monkeypatch.setenv("COLUMNS", "120")
+    record = {
+        "split": "test", "num_images": 2000, "num_reference": 2000, "n": 1000, "seed": 3,
+        "extractor": "classifier", "extractor_checksum": "c" * 16,
+        "classifier": {"accuracy": 0.354, "split": "test", "dataset": "clothes"},
+        "frechet_distance": 12.5, "confident": 0.8, "class_histogram": [0.1] * 10,
+        "network_evaluations": 1250, "psnr": 21.0, "num_reconstructions": 40, "mine": 0.25,
+        "real": {"n": 1000, "frechet_distance": 2.5, "confident": 0.9,
+                 "class_histogram": [0.1] * 10},
+    }  # fmt: skip
+    console.report_judgement(record, data.class_names)
+    rows = {line.split("│")[1].strip(): line.split("│")[2:-1]
+            for line in capsys.readouterr().out.splitlines() if line.startswith("│")}  # fmt: skip
+    rows = {name: [cell.strip() for cell in cells] for name, cells in rows.items()}
+    assert rows["network_evaluations"] == ["1,250", "", "per sample", "lower"]
+    assert rows["frechet_distance"] == ["12.5000", "2.5000", "", "lower"]
+    assert rows["confident"] == ["0.8000", "0.9000", "fraction of samples", "as real"]
+    assert rows["psnr"] == ["21.0000", "", "dB, 40 images", "higher"]
+    assert rows["mine"] == ["0.2500", "", "", ""]  # a metric of the user's own
+    assert rows["share of Bag"] == ["0.100", "0.100", "", "as real"]
+    assert "seed" not in rows
+
+
+def test_the_last_table_of_a_run_has_real_images_beside_what_is_confident(short_vae, capsys):
+    record = short_vae.records()[-1]
+    assert record["real"]["n"] == record["num_reference"]
+    console.report(short_vae, record)
+    shown = capsys.readouterr().out
+    (line,) = [line for line in shown.splitlines() if line.startswith("│ confident")]
+    assert f"{record['real']['confident']:.4f}" in line
+    assert record["real"]["confident"] > 0.7
+    (line,) = [line for line in shown.splitlines() if line.startswith("│ elbo")]
+    assert "nats" in line
+    assert "higher" in line
+
+
+def test_every_metric_of_a_record_has_its_place_in_the_table(judge, data, short_vae):
+    record = judged(judge, data.split("validation").images[:60])
+    for each in (record, *short_vae.records()):
+        assert evaluation.numbers(each).keys() <= metrics.METRICS.keys()
+
+
+def test_a_useless_classifier_is_warned_of_and_stands_in_the_record(data, judge, caplog, capsys):
+    record = judged(judge, data.split("test").images[:60])
+    assert record["classifier"]["accuracy"] > 0.9
+    assert "rightly" not in caplog.text
+    useless = ClassifierFeatures(None, data, Path("nowhere"))
+    with torch.no_grad():
+        useless.model.network.head.weight.mul_(-1)
+    useless.checksum = "u" * 16
+    record = judged(protocol.Judge(data, useless, num_neighbours=0), data.split("test").images[:9])
+    assert record["classifier"]["accuracy"] < 0.1
+    assert record["classifier"]["dataset"] == "fashion_mnist_mini"
+    assert "of the test images of fashion_mnist_mini rightly" in caplog.text
+    console.report_judgement(record, data.class_names)
+    assert "a classifier of fashion_mnist_mini, right on" in capsys.readouterr().out
 
 
 def composed_options(*overrides: str) -> dict:

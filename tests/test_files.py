@@ -1,12 +1,17 @@
 """A file is whole or not there, whatever happens while it is written or fetched."""
 
+import ast
+import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.error import URLError
 
 import pytest
+from conftest import ROOT
 
-from gdm.files import download, durable_replacement, write_text
+from gdm.errors import UserError
+from gdm.files import download, durable_replacement, locked, write_text
 
 
 @pytest.fixture
@@ -101,3 +106,54 @@ def test_a_missing_file_and_a_silent_server_are_told_from_a_broken_connection(se
         download(server.url, tmp_path / "file")
     with pytest.raises(URLError, match="refused"):
         download("http://127.0.0.1:9/file", tmp_path / "file")
+
+
+OF_UNIX = {"fcntl", "resource", "pwd", "grp", "termios"}
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("gdm/**/*.py")), ids=lambda path: path.stem)
+def test_no_module_asks_for_unix_when_it_is_imported(path):
+    tree = ast.parse(path.read_text())
+    at_import = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    names = {alias.name for node in at_import for alias in node.names}
+    modules = {getattr(node, "module", None) for node in at_import}
+    assert not OF_UNIX & (names | modules)
+
+
+def test_a_lock_is_refused_while_it_is_held_and_free_afterwards(tmp_path):
+    path = tmp_path / ".lock"
+    with locked(path), pytest.raises(UserError, match="is in use"), locked(path):
+        pass
+    with locked(path):
+        pass
+
+
+def test_a_lock_ends_with_a_process_that_is_killed(tmp_path):
+    path = tmp_path / ".lock"
+    imports = "from pathlib import Path\nfrom gdm.files import locked"
+    hold = f"with locked(Path({str(path)!r})): print('held', flush=True); input()"
+    words = [sys.executable, "-c", f"{imports}\n{hold}"]
+    with subprocess.Popen(words, stdin=-1, stdout=-1, text=True, cwd=ROOT) as process:
+        assert process.stdout.readline() == "held\n"
+        with pytest.raises(UserError, match="is in use"), locked(path):
+            pass
+        process.kill()
+        process.wait()
+        with locked(path):
+            pass
+
+
+def test_a_lock_that_is_a_link_is_refused_and_what_it_leads_to_stays(tmp_path):
+    precious = tmp_path / "precious"
+    precious.write_text("years of work")
+    path = tmp_path / ".lock"
+    path.symlink_to(precious)
+    with pytest.raises(UserError, match="is a link"), locked(path):
+        pass
+    assert precious.read_text() == "years of work"
+
+
+def test_a_lock_that_cannot_be_made_is_said_in_one_line(tmp_path):
+    (tmp_path / ".lock").mkdir()
+    with pytest.raises(UserError, match="cannot be locked"), locked(tmp_path / ".lock"):
+        pass

@@ -54,7 +54,9 @@ def alpha_at(schedule) -> torch.Tensor:
 
 def test_colour_images_are_drawn_too_and_other_noise_is_another_picture(schedules):
     x_0 = torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    first, second = (forward_process.picture(schedules, x_0, seed) for seed in (0, 1))
+    first, second = (
+        pictures.rendered(forward_process.picture(schedules, x_0, seed)) for seed in (0, 1)
+    )
     assert first.shape == second.shape
     assert not torch.equal(first, second)
     assert not torch.equal(first[0], first[1])
@@ -70,9 +72,34 @@ def test_the_script_writes_the_same_picture_every_time(
     assert capsys.readouterr().out.strip() == str(path)
     x_0 = to_float(forward_process.training_image(data, 3))
     again = forward_process.picture(schedules, x_0, 5)
-    pictures.save(again, tmp_path / "again.png")
+    pictures.save_figure(again, tmp_path / "again.png")
     with Image.open(path) as one, Image.open(tmp_path / "again.png") as other:
         assert one.tobytes() == other.tobytes()
+
+
+@pytest.mark.parametrize(("ending", "start"), [(".pdf", b"%PDF"), (".svg", b"<?xml")])
+def test_a_picture_is_what_its_name_says_and_the_same_every_time(
+    ending, start, schedules, data, tmp_path
+):
+    x_0 = to_float(forward_process.training_image(data, 3))
+    written = []
+    for name in ("first", "second"):
+        path = tmp_path / f"{name}{ending}"
+        pictures.save_figure(forward_process.picture(schedules, x_0, 5), path)
+        written.append(path.read_bytes())
+    assert written[0].startswith(start)
+    assert written[0] == written[1]
+    assert written[0].count(b"<svg") == (ending == ".svg")
+
+
+def test_an_ending_that_cannot_be_written_is_refused_first(tmp_path, monkeypatch, capsys):
+    script = ROOT / "scripts" / "draw_schedules.py"
+    monkeypatch.setattr(sys, "argv", [str(script), f"to={tmp_path}/schedules.jpg"])
+    with pytest.raises(SystemExit) as refused:
+        runpy.run_path(str(script), run_name="__main__")
+    shown = f"{refused.value}{capsys.readouterr().err}".strip()
+    assert shown.endswith("a picture of this kind is written as .png or .pdf or .svg; end it so")
+    assert not (tmp_path / "schedules.jpg").exists()
 
 
 def test_an_image_that_is_not_there_is_refused(data):

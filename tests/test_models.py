@@ -176,3 +176,77 @@ def test_a_constructor_has_at_most_12_arguments_of_its_own(model):
     target = locate(composed(f"model={model}")["model"])
     own = set(inspect.signature(target.__init__).parameters) - {"self", "shared"}
     assert len(own) <= 12
+
+
+# As Python ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def conditional():
+    return [
+        model_for(name, "grey and padded")[0] for name in ("conditional_vae", "conditional_gan")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("label", "expected"),
+    [
+        (8, [8, 8, 8]),
+        ([1, 2, 3], [1, 2, 3]),
+        (torch.tensor([4, 0, 9]), [4, 0, 9]),
+        (torch.tensor([4, 0, 9], dtype=torch.uint8), [4, 0, 9]),
+        (torch.tensor(7), [7, 7, 7]),
+        (None, [5, 6, 2]),
+    ],
+)
+def test_labels_are_taken_in_every_form(conditional, label, expected):
+    for model in conditional:
+        with model.evaluating():
+            assert model.labels_of([5, 6, 12], label).tolist() == expected
+            found = model.sample([5, 6, 12], label)
+            assert torch.equal(found, model.sample([5, 6, 12], torch.tensor(expected)))
+
+
+@pytest.mark.parametrize(
+    "label", ["Bag", 10, -1, 2.5, True, [1, 2], [1, 2, 10], [[1, 2, 3]], [0.5] * 3]
+)
+def test_what_is_no_label_is_one_clear_line(conditional, label):
+    for model in conditional:
+        with pytest.raises(
+            ValueError, match=r"label.*: must be a class's number, 0 to 9, or 3 of"
+        ):
+            model.sample(range(3), label=label)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_number_of_samples_is_no_list_of_indices_and_sampling_is_explained(name):
+    model, batch = model_for(name, "grey and padded")
+    if not model.makes_images:
+        return
+    assert "GenerativeModel.sample" in type(model).sample.__doc__
+    with model.evaluating():
+        model.prepare_sampling([batch])
+        with pytest.raises(
+            TypeError, match=r"indices=16: must be .*; the first 16 are range\(16\)"
+        ):
+            model.sample(16)
+
+
+def test_rooms_and_models_are_there_without_naming_their_files():
+    import gdm
+    from gdm import models
+
+    assert gdm.runs.find
+    assert {"runs", "models", "pictures"} <= set(dir(gdm))
+    assert {name for name in models.MODELS if getattr(models, name).__name__ == name} == set(
+        models.MODELS
+    )
+    targets = {
+        composed(f"model={name}")["model"]["_target_"].rpartition(".")[2] for name in MODELS
+    }
+    assert targets <= models.MODELS.keys() <= set(dir(models))
+    assert gdm.models.vae.VAE is models.VAE
+    with pytest.raises(AttributeError, match="gdm has no room 'nothing'"):
+        _ = gdm.nothing
+    with pytest.raises(AttributeError, match=r"gdm\.models has no 'VQVAE'; it has Autoencoder, "):
+        _ = models.VQVAE

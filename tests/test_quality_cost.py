@@ -95,9 +95,9 @@ def test_the_script_says_what_is_ahead_what_is_done_and_what_it_found(written):
     assert "| 60 real images | " in table
     assert "60 samples, 2,000 test images of fashion_mnist_mini, classifier" in table
     assert all(word in shown for word in ("Frechet", "heun", "60 real"))
-    assert shown.split()[-3:] == [str(path.with_suffix(end)) for end in quality_cost.ENDINGS]
+    assert shown.split()[-3:] == [str(path.with_suffix(end)) for end in (".png", ".md", ".json")]
     with Image.open(path) as picture:
-        assert picture.size == (960, 660)
+        assert picture.size == (1600, 1100)
 
 
 def test_guidance_has_its_price_and_runs_of_one_name_are_told_apart(short_ddpm, data):
@@ -124,6 +124,12 @@ def test_different_curves_have_different_files(short_ddpm, data, judge, tmp_path
     assert path() == path("batch_size=null")
     assert path(f"to={tmp_path}/epoch-0.5").name == "epoch-0.5.png"
     assert path(f"to={tmp_path}/curve.json").name == "curve.png"
+    assert path(f"to={tmp_path}/curve.svg").name == "curve.svg"
+    assert path(f"to={tmp_path}/curve.pdf").name == "curve.pdf"
+    with pytest.raises(
+        UserError, match=r"curve\.jpg: a picture of this kind is written as \.png or"
+    ):
+        path(f"to={tmp_path}/curve.jpg")
 
 
 # Mistakes ----------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Samples as files: what is written is what was drawn, and what is read is what it should be."""
 
+import os
 import zipfile
 from pathlib import Path
 
@@ -56,12 +57,34 @@ def test_padded_and_compressed_samples_of_others_are_read_too(images, data, tmp_
     assert torch.equal(torch.cat(list(file.batches())), images)
 
 
+@pytest.mark.parametrize("border", [0, 2])
+def test_grey_samples_need_no_axis_for_their_one_channel(border, images, data, tmp_path):
+    padded = np.pad(images[:, 0].numpy(), ((0, 0), (border, border), (border, border)))
+    path = saved(tmp_path / "grey.npz", padded)
+    file = sampling.SampleFile(path, data)
+    assert file.shape == (20, 28 + 2 * border, 28 + 2 * border, 1)
+    assert torch.equal(torch.cat(list(file.batches(6))), images)
+    data.channels = 3
+    try:
+        with pytest.raises(UserError, match=f"holds 20 x {28 + 2 * border} x"):
+            sampling.SampleFile(path, data)
+    finally:
+        data.channels = 1
+
+
+def test_a_pipe_is_not_waited_for(data, tmp_path):
+    os.mkfifo(tmp_path / "pipe.npz")
+    with pytest.raises(UserError, match=r"pipe\.npz: is no file; name an \.npz"):
+        sampling.SampleFile(tmp_path / "pipe.npz", data)
+
+
 @pytest.mark.parametrize(
     ("array", "message"),
     [
         (np.zeros((5, 28, 28, 3), np.uint8), "holds 5 x 28 x 28 x 3; must be N x 28 x 28 x 1 or"),
         (np.zeros((5, 1, 28, 28), np.uint8), "holds 5 x 1 x 28 x 28; must be"),
-        (np.zeros((5, 28, 28), np.uint8), "holds 5 x 28 x 28; must be"),
+        (np.zeros((5, 28, 27), np.uint8), "holds 5 x 28 x 27; must be"),
+        (np.zeros((5, 28), np.uint8), "holds 5 x 28; must be"),
         (np.zeros((0, 28, 28, 1), np.uint8), "holds 0 x 28"),
         (np.zeros((5, 28, 28, 1), np.float32), "holds float32; write 8-bit values, 0 to 255"),
         (np.ones((5, 28, 28, 1), np.uint8), "no value is above 1; 255 is white"),
@@ -114,6 +137,14 @@ def test_what_cannot_be_written_is_said_before_anything_is_drawn(kind, example, 
             sampling.destination(options | {"to": str(to)}, Run(tmp_path), {})
     with pytest.raises(UserError, match="cannot be written"):
         sampling.destination({"format": "png", "to": str(tmp_path / "file")}, Run(tmp_path), {})
+
+
+def test_a_grid_of_pixels_is_no_drawing(tmp_path):
+    for name in ("samples.pdf", "samples.svg", "samples"):
+        with pytest.raises(UserError, match=rf"to=.*{name}: a picture of this kind is written as"):
+            sampling.destination({"format": "grid", "to": str(tmp_path / name)}, Run(tmp_path), {})
+    options = {"format": "grid", "to": str(tmp_path / "samples.PNG")}
+    assert sampling.destination(options, Run(tmp_path), {}) == tmp_path / "samples.PNG"
 
 
 def test_a_model_that_makes_no_images_is_not_sampled(tmp_path):

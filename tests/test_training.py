@@ -1,14 +1,19 @@
 """The journeys of a run: trained, interrupted, diverged, on a full disk, within its minutes."""
 
 import errno
+import fcntl
 import io
 import json
+import logging
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import termios
+import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,13 +21,15 @@ from conftest import ROOT, SHORT, composed, resumed, trained
 from PIL import Image
 from pytorch_lightning import Callback
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from gdm import checkpoints, console, runs
 from gdm.callbacks.metrics import Diverged
-from gdm.callbacks.signals import Interrupted
+from gdm.callbacks.signals import Interrupted, Signals
+from gdm.callbacks.tensorboard import TensorBoard, varied
 from gdm.errors import UserError
 from gdm.files import locked
-from gdm.training import Training
+from gdm.training import Training, affordable_looks, peak_memory_mib
 
 
 def started(recipe: dict, folder) -> tuple[Training, runs.Run]:
@@ -46,10 +53,67 @@ def test_a_run_leaves_what_its_user_expects(short_vae):
     assert short_vae.log.exists()
     events = EventAccumulator(str(short_vae.tensorboard)).Reload()
     assert {"samples", "reconstructions"} <= set(events.Tags()["images"])
-    assert {"train/loss", "validation/elbo", "final/elbo"} <= set(events.Tags()["scalars"])
-    assert "_hparams_/session_start_info" in events.summary_metadata
+    assert {"train/loss", "validation/elbo"} <= set(events.Tags()["scalars"])
     for name in (checkpoints.LAST, checkpoints.PREVIOUS):
         assert checkpoints.damage(short_vae.checkpoints / name) is None
+
+
+def test_what_is_compared_in_tensorboard_is_what_a_user_varies(short_vae):
+    events = EventAccumulator(str(short_vae.tensorboard)).Reload()
+    metadata = events.summary_metadata["_hparams_/session_start_info"]
+    content = HParamsPluginData.FromString(metadata.plugin_data.content)
+    columns = dict(content.session_start_info.hparams.items())
+    assert columns["model"].string_value == "VAE"
+    assert columns["model.optimizer"].string_value == "Adam"
+    assert columns["model.optimizer.lr"].number_value == 0.004
+    assert columns["dataset.source"].string_value == "FashionMNISTMini"
+    assert len(columns) < 40
+    rest = ("_target_", "callbacks", "trainer", "logger", "outputs", "resolution")
+    assert not any(word in key for key in columns for word in rest)
+    shown = events.summary_metadata["_hparams_/experiment"].plugin_data.content
+    metrics = {
+        each.name.tag for each in HParamsPluginData.FromString(shown).experiment.metric_infos
+    }
+    assert "validation/elbo" in metrics
+    assert metrics <= set(events.Tags()["scalars"])
+    assert not any(tag.startswith("final/") for tag in events.Tags()["scalars"])
+
+
+def test_what_is_compared_in_tensorboard_takes_any_recipe(tmp_path):
+    recipe = {"seed": 10**400, "budget": {"images": None}, "dataset": {"folder": "/tmp/mine"}}
+    assert varied(recipe) == {"seed": str(10**400)}
+    logger = TensorBoard(tmp_path, None)
+    logger.log_result(recipe, ["validation/elbo"])
+    logger.finalize("success")
+
+
+def test_a_disk_that_is_full_from_the_start_stops_the_curves_only(tmp_path, monkeypatch, caplog):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("torch.utils.tensorboard.SummaryWriter.add_scalar", full)
+    logger = TensorBoard(tmp_path, None)
+    logger.log_metrics({"train/loss": 1.0}, 0)  # Lightning makes a ValueError of it
+    assert "No space left on device" in caplog.text
+    logger.log_metrics({"train/loss": 1.0}, 1)
+    assert caplog.text.count("TensorBoard stops here") == 1
+
+
+def test_a_full_disk_under_a_thread_that_writes_curves_is_no_traceback(capsys, monkeypatch):
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)  # and back
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    console.log_to_console()
+
+    def fail(error):
+        raise error
+
+    for error in (OSError(errno.ENOSPC, "full"), ZeroDivisionError("a defect")):
+        thread = threading.Thread(target=fail, args=(error,))
+        thread.start()
+        thread.join()
+    shown = capsys.readouterr().err
+    assert "full" not in shown
+    assert "a defect" in shown
 
 
 def test_a_run_is_looked_at_before_the_first_step_and_at_even_distances(short_vae):
@@ -109,9 +173,57 @@ class Send(Callback):
             os.kill(os.getpid(), self.number)
 
 
+@pytest.fixture
+def default_hangup():
+    """Take SIGHUP as a terminal's programs do, even where the tests run under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+def test_a_run_under_nohup_outlives_its_terminal(default_hangup):
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signals = Signals()
+    with signals.listening():
+        signals.on_train_start(None, None)
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+        assert signal.getsignal(signal.SIGUSR1) == signals._on_signal
+    assert signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL
+
+
+def test_a_terminal_that_is_closed_does_not_keep_the_run_from_saving(tmp_path, short_vae):
+    ours, theirs = os.openpty()
+    process = command(*SHORT, *LONGER, f"outputs={tmp_path}", stdin=theirs, stderr=theirs,
+                      stdout=theirs, preexec_fn=lambda: _lead(theirs))  # fmt: skip
+    os.close(theirs)
+    wait_for(lambda: on_record(1, tmp_path), process)
+    os.close(ours)
+    assert process.wait(timeout=120) == 129
+    run = runs.find("last", tmp_path)
+    assert run.manifest()["status"] == "interrupted"
+    assert (run.checkpoints / checkpoints.LAST).exists()
+
+
+def _lead(terminal: int) -> None:
+    """Make this process the leader of a terminal's session, which the hangup goes to."""
+    os.setsid()
+    fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("first", [True, False])
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_saves_and_stops_with_its_exit_status(number, status, first, tmp_path, short_vae):
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [
+        (signal.SIGTERM, 143),
+        (signal.SIGINT, 130),
+        (signal.SIGHUP, 129),
+        (signal.SIGUSR1, 128 + signal.SIGUSR1),
+    ],
+)
+def test_a_signal_saves_and_stops_with_its_exit_status(
+    number, status, first, tmp_path, short_vae, default_hangup
+):
     training, run = started(composed(*SHORT), tmp_path)
     training.callbacks = (
         {"send": Send(number, 5)} | training.callbacks
@@ -185,6 +297,26 @@ def test_a_run_that_is_being_trained_is_not_resumed(tmp_path):
     assert run.manifest() == before
 
 
+@pytest.mark.parametrize(
+    ("platform", "kernels", "mib"), [("linux", 3 * 2**10, 3), ("darwin", 3 * 2**20, 3)]
+)
+def test_the_peak_of_memory_is_in_the_units_of_the_platform(platform, kernels, mib, monkeypatch):
+    usage = SimpleNamespace(ru_maxrss=kernels)
+    module = SimpleNamespace(RUSAGE_SELF=0, getrusage=lambda who: usage)
+    monkeypatch.setitem(sys.modules, "resource", module)
+    monkeypatch.setattr(sys, "platform", platform)
+    assert peak_memory_mib() == mib
+
+
+def test_the_peak_of_memory_is_known_on_windows(monkeypatch):
+    memory = SimpleNamespace(peak_wset=3 * 2**20)
+    process = SimpleNamespace(memory_info=lambda: memory)
+    monkeypatch.setitem(sys.modules, "psutil", SimpleNamespace(Process=lambda: process))
+    monkeypatch.setitem(sys.modules, "resource", None)
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert peak_memory_mib() == 3
+
+
 def test_a_refused_resume_leaves_the_recipe_as_it_was(short_vae):
     recipe = short_vae.recipe()
     shorter = recipe | {"budget": recipe["budget"] | {"images": 300}}
@@ -222,7 +354,7 @@ def test_what_is_printed_at_the_end_exists_and_can_be_typed(short_vae, tmp_path,
     console.report(short_vae, short_vae.records()[-1], plugins=["mine"])
     printed = capsys.readouterr().out
     assert str(short_vae.samples / "final.png") in printed
-    assert f"sample.py run={short_vae.path} plugins=[mine]" in printed
+    assert f"sample.py run={short_vae.path} 'plugins=[mine]'" in printed
 
     recipe = composed(*SHORT[:4], "~callbacks.validation")
     recipe["logger"] = None
@@ -273,6 +405,25 @@ def test_a_budget_in_minutes_becomes_images_in_the_recipe(tmp_path):
     manifest = run.manifest()
     assert manifest["minutes_wished"] == 0.3
     assert manifest["images_seen"] == images
+
+
+def test_looks_take_little_of_a_budget_in_minutes(tmp_path):
+    assert affordable_looks(look_seconds=1.0, seconds=60) == 10
+    assert affordable_looks(look_seconds=100.0, seconds=60) == 1
+    assert affordable_looks(look_seconds=0.0, seconds=60) > 1000
+    recipe = composed(*SHORT, "budget.images=null", "budget.minutes=0.3",
+                      "callbacks.validation.times=100000")  # fmt: skip
+    training = Training(recipe)
+    training.settle_budget()
+    times = training.recipe["callbacks"]["validation"]["times"]
+    assert 1 <= times < 100000
+    assert training.callbacks["validation"].times == times
+
+
+def test_a_batch_that_is_too_small_for_the_network_is_refused():
+    recipe = composed("model=classifier", "trainer=cpu", "dataset.batch_size=1")
+    with pytest.raises(UserError, match=r"dataset\.batch_size=1: .* at least 2 images"):
+        Training(recipe)
 
 
 def test_names_that_leave_the_outputs_folder_are_refused(tmp_path):
@@ -355,27 +506,32 @@ def test_what_the_machine_lacks_is_refused(trainer, words):
 
 def command(*arguments: str, **options) -> subprocess.Popen:
     words = [sys.executable, str(ROOT / "scripts" / "train.py"), *arguments]
-    return subprocess.Popen(words, stderr=subprocess.PIPE, text=True, cwd=ROOT, **options)
+    options = {"stderr": subprocess.PIPE} | options
+    return subprocess.Popen(words, text=True, cwd=ROOT, **options)
 
 
 def wait_for(condition, process: subprocess.Popen, seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
-        assert process.poll() is None, process.stderr.read()
+        assert process.poll() is None, process.stderr and process.stderr.read()
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+LONGER = ("budget.images=50000", "callbacks.validation.times=100")
+
+
+def on_record(images: int, folder) -> bool:
+    """Whether a run below a folder has been looked at after so many images."""
+    lines = [json.loads(line) for path in folder.glob("*/*/*/metrics.jsonl")
+             for line in path.read_text().splitlines() if line.endswith("}")]  # fmt: skip
+    return any(line["images"] >= images for line in lines)
 
 
 def killed_at(images: int, folder, number: int, *overrides: str) -> tuple[runs.Run, int]:
     """Start the command, and send a signal once so many images are on record."""
     process = command(*SHORT, *overrides, f"outputs={folder}")
-
-    def on_record() -> bool:
-        lines = [json.loads(line) for path in folder.glob("*/*/*/metrics.jsonl")
-                 for line in path.read_text().splitlines() if line.endswith("}")]  # fmt: skip
-        return any(line["images"] >= images for line in lines)
-
-    wait_for(on_record, process)
+    wait_for(lambda: on_record(images, folder), process)
     process.send_signal(number)
     process.communicate(timeout=120)
     return runs.find("last", folder), process.returncode
@@ -405,8 +561,7 @@ def test_the_command_resumes_after_kill_9_anywhere(model, images, tmp_path):
 
 
 def test_the_command_saves_on_sigterm_and_exits_with_143(tmp_path):
-    longer = ("budget.images=50000", "callbacks.validation.times=100")
-    run, status = killed_at(1, tmp_path, signal.SIGTERM, *longer)  # once training has begun
+    run, status = killed_at(1, tmp_path, signal.SIGTERM, *LONGER)  # once training has begun
     assert status == 143
     assert run.manifest()["status"] == "interrupted"
     assert (run.checkpoints / checkpoints.LAST).exists()

@@ -1,9 +1,15 @@
 """How long a run is: the same words for every family."""
 
+from typing import Annotated
+
 from gdm.errors import UserError
-from gdm.ranges import Count, Positive
+from gdm.ranges import Range
 
 DEFAULT_EPOCHS = 12  # what a run lasts if its user says nothing
+# What no run reaches, and numbers can still be counted in.
+Epochs = Annotated[float, Range(0, 10**9, low_open=True)]
+ManyImages = Annotated[int, Range(1, 10**15)]
+Minutes = Annotated[float, Range(0, 10**6, low_open=True)]
 
 
 class Budget:
@@ -20,7 +26,7 @@ class Budget:
     """
 
     def __init__(
-        self, epochs: Positive | None, images: Count | None, minutes: Positive | None
+        self, epochs: Epochs | None, images: ManyImages | None, minutes: Minutes | None
     ) -> None:
         given = {"epochs": epochs, "images": images, "minutes": minutes}
         named = [f"budget.{unit}={value}" for unit, value in given.items() if value is not None]

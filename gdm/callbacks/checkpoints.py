@@ -1,7 +1,6 @@
 """When a run is saved."""
 
 import logging
-import math
 import time
 from typing import Any
 
@@ -61,10 +60,10 @@ class Checkpoints(Callback):
         """
         run = Run(trainer.default_root_dir)
         best = run.best()
-        comparable = best is not None and all(
+        comparable = isinstance((best or {}).get(CHOSEN_BY), float) and all(
             best.get(fact) == record[fact] for fact in COMPARABLE
         )
-        if comparable and best.get(CHOSEN_BY, math.inf) <= record[CHOSEN_BY]:
+        if comparable and best[CHOSEN_BY] <= record[CHOSEN_BY]:
             return False
         if best is not None and not comparable:
             log.warning("the best checkpoint was judged otherwise than now; it is chosen anew")

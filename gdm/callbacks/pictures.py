@@ -14,15 +14,16 @@ from gdm.runs import Run
 
 COLUMNS = 10
 STRIPS = 8  # images whose processes are shown
-PLOTS = ("confusion", "latent_map", "latent_map_samples")  # shown as large as they are drawn
+GRIDS = ("reconstructions", "latent_samples")  # enlarged in files; the rest is drawn large
 MAP_POINTS = 24  # sampled points that are numbered on a latent map
 
 
 class Pictures:
     """Draws the same samples and reconstructions at every stage of a run.
 
-    - `samples`: the images of the same latents, of a conditional model with a row a class;
-    - what the family adds, such as the `forward` and the `backward` process of diffusion models;
+    - `samples`: the images of the same latents, of a conditional model with a named row a class;
+    - what the family adds, such as the `forward` and the `backward` process of diffusion models,
+      with how far each has come, from 0 to 1, above its columns;
     - `confusion`, of a classifier: which classes it takes for which;
     - `reconstructions`, where the model has codes: validation images above what became of them;
     - `latent_map`, `latent_map_samples`, `latent_samples`, where codes have two dimensions: the
@@ -55,7 +56,7 @@ class Pictures:
         """
         for name, picture in self.drawn(model, data, record):
             file = f"{stage}.png" if name == "samples" else f"{name}-{stage}.png"
-            scale = 1 if name in PLOTS else 2
+            scale = sampling.SCALE if name in GRIDS else 1
             run.keep(lambda: pictures.save(picture, run.samples / file, scale))  # noqa: B023
             for logger in loggers:
                 logger.log_picture(name, picture, model.images_seen)
@@ -69,10 +70,10 @@ class Pictures:
             yield "confusion", pictures.confusion_matrix(shares, data.class_names)
         if model.makes_images:
             samples = model.sample(range(self.num_samples))
-            yield "samples", sampling.grid(samples, model, None)
+            yield "samples", sampling.picture(samples, model, None, data.class_names)
         first = next(iter(data.batches("validation", STRIPS, model.device)))
         for name, rows in model.strips(first.x, first.label).items():
-            yield name, pictures.grid(rows.flatten(0, 1), rows.shape[1])
+            yield name, _process(name, rows)
         if not model.has_codes or model.latent_dim is None:
             return
         batch = next(iter(data.batches("validation", self.num_reconstructions, model.device)))
@@ -93,3 +94,10 @@ class Pictures:
             pictures.latent_map(codes, label, data.class_names, sampled),
         )
         yield "latent_samples", pictures.grid(model.sample(points), MAP_POINTS // 3)
+
+
+def _process(name: str, rows: Tensor) -> Tensor:
+    """Draw rows of moments, (N, K, C, H, W), with how far the process has come in each column."""
+    count, columns = rows.shape[:2]
+    far = [f"{k / max(columns - 1, 1):.2g}" for k in range(columns)]
+    return pictures.image_table(rows, [f"{name} {number + 1}" for number in range(count)], far)

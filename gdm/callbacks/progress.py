@@ -3,6 +3,7 @@
 import logging
 import sys
 import time
+from contextlib import suppress
 
 from pytorch_lightning import Callback
 from rich.progress import BarColumn, Progress, TextColumn
@@ -48,8 +49,9 @@ class ProgressBar(Callback):
         line = self._line(trainer, model, now - self._started)
         if self._bar is None:
             log.info(line)
-        else:
-            self._bar.update(self._task, completed=model.batches_seen, description=line)
+            return
+        self._bar.update(self._task, completed=model.batches_seen, description=line)
+        with suppress(OSError):  # the terminal is gone; a run that is asked to stop saves
             self._bar.refresh()
 
     def on_exception(self, trainer, model, exception: BaseException) -> None:
@@ -57,7 +59,8 @@ class ProgressBar(Callback):
 
     def teardown(self, trainer, model, stage: str) -> None:
         if self._bar is not None:
-            self._bar.stop()
+            with suppress(OSError):
+                self._bar.stop()
             self._bar = None
 
     def _line(self, trainer, model, seconds: float) -> str:

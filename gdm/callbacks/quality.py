@@ -44,4 +44,6 @@ class Quality:
             "weights": "raw" if model.ema is None else "average",
             "extractor": extractor.name,
             "extractor_checksum": extractor.checksum,
+            "real": {"n": len(self._reference)}
+            | evaluation.class_metrics(self._reference, extractor),
         } | evaluation.compare(found, self._reference, extractor)

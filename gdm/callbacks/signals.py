@@ -13,7 +13,9 @@ from gdm.callbacks.together import part_of
 
 log = logging.getLogger(__name__)
 
-NUMBERS = (signal.SIGTERM, signal.SIGINT)
+# Besides Ctrl-C and kill: a closed terminal, and Slurm's warning before a job's time is up.
+NAMES = ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1")
+NUMBERS = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))
 
 
 class Interrupted(BaseException):
@@ -29,19 +31,22 @@ class Interrupted(BaseException):
 
 
 class Signals(Callback):
-    """Takes SIGTERM and Ctrl-C: a training run is saved after the step and stops.
+    """Takes SIGTERM, Ctrl-C, SIGHUP and SIGUSR1: a training run is saved after the step and stops.
 
-    A second signal, or one at a time when nothing is trained, stops at once.
+    A second signal, or one at a time when nothing is trained, stops at once. A SIGHUP that is
+    ignored already, as nohup has it, stays so.
     """
 
     def __init__(self) -> None:
+        self._taken = NUMBERS
         self._received: int | None = None
         self._training = False
 
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Take the signals for a while."""
-        before = {number: signal.signal(number, self._on_signal) for number in NUMBERS}
+        self._taken = tuple(number for number in NUMBERS if not _is_ignored_hangup(number))
+        before = {number: signal.signal(number, self._on_signal) for number in self._taken}
         try:
             yield
         finally:
@@ -50,7 +55,7 @@ class Signals(Callback):
 
     def on_train_start(self, trainer, model) -> None:
         self._training, self._received = True, None
-        for number in NUMBERS:  # Lightning has put a handler of its own before ours
+        for number in self._taken:  # Lightning has put a handler of its own before ours
             signal.signal(number, self._on_signal)
 
     def on_train_batch_end(self, trainer, model, outputs, batch, batch_idx: int) -> None:
@@ -73,3 +78,7 @@ class Signals(Callback):
             raise Interrupted(number)
         self._received = number
         log.info("%s: saving after this step", signal.Signals(number).name)
+
+
+def _is_ignored_hangup(number: int) -> bool:
+    return number == getattr(signal, "SIGHUP", None) and signal.getsignal(number) == signal.SIG_IGN

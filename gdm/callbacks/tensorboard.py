@@ -1,14 +1,22 @@
 """TensorBoard, on an axis of images seen, in a run's own directory."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor
 from torch.utils.tensorboard.summary import hparams
 
+from gdm.recipes import PARTIAL, TARGET, flat, nodes
+
 log = logging.getLogger(__name__)
+
+VARIED = ("seed", "budget", "model", "dataset")  # the rest leaves the weights alone
+# What the data settle, and what no column can show.
+LEFT_OUT = (TARGET, PARTIAL, "channels", "resolution", "native_resolution", "num_classes")
+LARGEST = 2**63  # of a whole number there
 
 
 class TensorBoard(TensorBoardLogger):
@@ -33,10 +41,14 @@ class TensorBoard(TensorBoardLogger):
         """Write a picture of 8-bit values, (C, H, W)."""
         self._write(lambda: self.experiment.add_image(name, picture, step))
 
-    def log_result(self, settings: dict[str, object], final: dict[str, float], step: int) -> None:
-        """Write the settings with the final figures, for the hparams tab."""
-        self.log_metrics(final, step)
-        self._write(lambda: self._log_hparams(settings, final))
+    def log_result(self, recipe: dict[str, Any], figures: Iterable[str]) -> None:
+        """Write what a user varies, for the hparams tab.
+
+        Args:
+            recipe: the whole recipe.
+            figures: the names of curves, whose last values stand beside it.
+        """
+        self._write(lambda: self._log_hparams(varied(recipe), dict.fromkeys(figures, 0.0)))
 
     def save(self) -> None:
         self._write(super().save)
@@ -44,8 +56,8 @@ class TensorBoard(TensorBoardLogger):
     def finalize(self, status: str) -> None:
         self._write(lambda: super(TensorBoard, self).finalize(status))
 
-    def _log_hparams(self, settings: dict[str, object], final: dict[str, float]) -> None:
-        for summary in hparams(settings, final):
+    def _log_hparams(self, settings: dict[str, Any], figures: dict[str, float]) -> None:
+        for summary in hparams(settings, figures):
             self.experiment._get_file_writer().add_summary(summary)  # it may be closed
 
     def _write(self, write: Callable[[], None]) -> None:
@@ -53,6 +65,22 @@ class TensorBoard(TensorBoardLogger):
             return
         try:
             write()
-        except OSError as error:
+        except (OSError, ValueError) as error:
+            reason = error if isinstance(error, OSError) else error.__cause__
+            if not isinstance(reason, OSError):  # Lightning raises a ValueError in its place
+                raise
             self._failed = True
-            log.warning("TensorBoard stops here (%s); training goes on", error)
+            log.warning("TensorBoard stops here (%s); training goes on", reason)
+
+
+def varied(recipe: dict[str, Any]) -> dict[str, bool | int | float | str]:
+    """Return what tells runs apart by its full keys: scalars of the model, its data and length,
+    and what the model is made of by its classes' names."""
+    kept = {key: recipe[key] for key in VARIED if key in recipe}
+    classes = {key: node[TARGET].rpartition(".")[2] for key, node in nodes(kept)}
+    scalars = {
+        key: str(value) if isinstance(value, int) and abs(value) >= LARGEST else value
+        for key, value in flat(kept).items()
+        if key.rpartition(".")[2] not in LEFT_OUT and value != "None" and "/" not in str(value)
+    }
+    return {key: classes[key] for key in classes if key not in ("budget", "dataset")} | scalars

@@ -72,7 +72,7 @@ class Validation(Callback):
                 ", the best so far" if is_best else "", seconds,
             )  # fmt: skip
         Run(trainer.default_root_dir).record(model.images_seen, record)
-        figures = {f"validation/{name}": v for name, v in evaluation.numbers(record).items()}
+        figures = named_figures(record)
         figures["validation/seconds"] = seconds
         if "health" in record:
             say(record["health"])
@@ -97,3 +97,8 @@ class Validation(Callback):
                 self.pictures.draw(model, data, run, trainer.loggers, stage, record)
         found = self.health.measure(model, data, record) if self.health is not None else {}
         return record | ({"health": found} if found else {})
+
+
+def named_figures(record: dict[str, Any]) -> dict[str, float]:
+    """Return the figures of a record by the names of their curves."""
+    return {f"validation/{name}": value for name, value in evaluation.numbers(record).items()}

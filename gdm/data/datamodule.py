@@ -151,6 +151,7 @@ class ImageDataModule(LightningDataModule):
 
     def _load(self, name: str) -> Images:
         images = self.source.load(name)
+        _refuse_other_types(images, f"{type(self.source).__name__}.load({name!r})")
         shape = tuple(images.images.shape[1:])
         expected = (self.channels, self.native_resolution, self.native_resolution)
         if shape != expected:
@@ -163,13 +164,35 @@ class ImageDataModule(LightningDataModule):
                 f"dataset.facts.num_classes={self.num_classes}: the images have "
                 f"{len(images.class_names)} classes"
             )
-        return images
+        if len(images) and not 0 <= int(images.labels.min()) <= int(images.labels.max()) < len(
+            images.class_names
+        ):
+            raise UserError(
+                f"the labels of the {name} images must be between 0 and "
+                f"{len(images.class_names) - 1}, the number of the last class"
+            )
+        return Images(images.images.contiguous(), images.labels, images.class_names)
 
     def _processed(self, images: Images) -> Images:
         if not self.binarize:
             return images
         black_and_white = images.images.gt(127).to(torch.uint8).mul_(255)
         return Images(black_and_white, images.labels, images.class_names)
+
+
+def _refuse_other_types(images: Images, named: str) -> None:
+    """Refuse what a source of a user's own may return by mistake; `named` says which call did."""
+    x, label = images.images, images.labels
+    if x.dtype != torch.uint8 or x.ndim != 4:
+        raise UserError(
+            f"{named}: images are {x.dtype}, {tuple(x.shape)}; must be torch.uint8, (N, C, H, W), "
+            "with 255 for white"
+        )
+    if label.dtype != torch.int64 or label.shape != x.shape[:1]:
+        raise UserError(
+            f"{named}: labels are {label.dtype}, {tuple(label.shape)}; must be torch.int64, "
+            f"({len(x)},), one for each image"
+        )
 
 
 def identity(source: Source, binarize: bool) -> str:
@@ -184,5 +207,6 @@ def order_of_holding_out(images: Images) -> Tensor:
     It is the order of the images' own digests. So whoever holds out more images of a data set
     holds out all those that others do, and a part of it shares its order.
     """
-    digests = [hashlib.blake2b(image, digest_size=8).digest() for image in images.images.numpy()]
+    arrays = images.images.contiguous().numpy()
+    digests = [hashlib.blake2b(image, digest_size=8).digest() for image in arrays]
     return torch.from_numpy(np.argsort(digests, kind="stable"))

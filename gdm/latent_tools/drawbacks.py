@@ -16,7 +16,7 @@ from gdm.models.base import GenerativeModel
 from gdm.randomness import normal, uniform
 from gdm.subjects import Subject
 
-SHARPEST = 0.05  # share of the steps whose part in all change is told
+LARGEST_STEPS = 0.05  # share of the steps whose part in all change is told
 
 
 @dataclass
@@ -29,7 +29,7 @@ class Measured:
         label: their classes, (N,).
         shares: what is shared out among the classes, by its name -> (K,).
         change: grey levels by which the image changes at each step of each path, (P, S).
-        sharpest: images along the path with the sharpest step, (S + 1, C, H, W).
+        largest_jump: images along the path with the largest change in one step, (S + 1, C, H, W).
     """
 
     figures: dict[str, float]
@@ -37,7 +37,7 @@ class Measured:
     label: Tensor
     shares: dict[str, Tensor]
     change: Tensor
-    sharpest: Tensor
+    largest_jump: Tensor
 
 
 def measure(
@@ -181,16 +181,16 @@ def _steps(
 def _evenness(change: Tensor) -> dict[str, float]:
     """Return how far the change of images is from the same at every step."""
     _, whole = concentration(change)
-    sharpest = whole[max(1, round(SHARPEST * (len(whole) - 1)))]
+    in_largest = whole[max(1, round(LARGEST_STEPS * (len(whole) - 1)))]
     return {
         "grey_levels_a_step": float(change.mean()),
         "largest_step_over_mean": float(change.max() / change.mean()),
-        "change_in_sharpest_steps": float(sharpest),
+        "change_in_largest_5_percent_of_steps": float(in_largest),
     }
 
 
 def concentration(change: Tensor) -> tuple[Tensor, Tensor]:
-    """Return which share of all change lies in which share of the steps, the sharpest first.
+    """Return which share of all change lies in which share of the steps, the largest first.
 
     Args:
         change: at each step, of any shape.

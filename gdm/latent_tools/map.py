@@ -37,11 +37,12 @@ QUANTILES_OF = 10_000  # sampled codes that give the lines of a manifold and the
 NO_FIGURES = "Codes as large as images are mapped without the figures of codes with few numbers."
 LEGEND = (
     "nats: KL divergences of the codes, at least. off: the share of samples that would have to "
-    "change class to match the decoded codes. change in sharpest steps: the share of all change "
-    "in a twentieth of the steps; 0.05 is even. clear images: named with a probability of 0.8."
+    "change class to match the decoded codes. change in largest 5 percent of steps: the share of "
+    "all change of the images that lies in them; 0.05 is even. clear images: named with a "
+    "probability of 0.8."
 )
 LABELS = {
-    "x": "share of the steps, the sharpest first",
+    "x": "share of the steps, the largest change first",
     "y": "share of all change of the images",
     "equal": "the same change at every step",
 }
@@ -56,7 +57,7 @@ class Map(Tool):
     - `manifold`, in two dimensions: images decoded on a grid over the plane, whose lines are
       quantiles of the codes that are sampled, or of the images' codes where these follow no
       prior;
-    - `distribution`, `classes`, `steps` and `sharpest_steps`: the three drawbacks of a plain
+    - `distribution`, `classes`, `steps` and `largest_jumps`: the three drawbacks of a plain
       autoencoder, beside the runs that are compared; of codes as large as images none of this.
 
     Args:
@@ -234,7 +235,7 @@ def _drawn_drawbacks(
             panels[f"{subject.name}: {nats:.2f} nats from normal"] = distributions.whitened(
                 each.codes
             )
-        rows.append(each.sharpest)
+        rows.append(each.largest_jump)
     label = next(iter(measured.values())).label
     found = {
         "classes": pictures.class_shares(
@@ -243,7 +244,7 @@ def _drawn_drawbacks(
         "steps": pictures.concentration(
             {name: drawbacks.concentration(each.change) for name, each in measured.items()}, LABELS
         ),
-        "sharpest_steps": _strips(measured),
+        "largest_jumps": _strips(measured),
     }
     if panels:  # the circles hold half, 90 % and 99 % of N(0, I) in the plane
         circles = {
@@ -254,8 +255,8 @@ def _drawn_drawbacks(
 
 
 def _strips(measured: dict[str, Measured]) -> Tensor:
-    """Draw the path with the sharpest step of each model."""
-    rows = torch.stack([each.sharpest for each in measured.values()])  # (M, S + 1, C, H, W)
+    """Draw the path with the largest change in one step of each model."""
+    rows = torch.stack([each.largest_jump for each in measured.values()])  # (M, S + 1, C, H, W)
     shown = torch.linspace(0, rows.shape[1] - 1, min(rows.shape[1], 11)).round().int().tolist()
     names = [f"{each / (rows.shape[1] - 1):.2f}" for each in shown]
     return pictures.image_table(rows[:, shown], list(measured), names)

@@ -22,7 +22,7 @@ from gdm.latent_tools.tool import (
 )
 from gdm.models.base import GenerativeModel
 from gdm.ranges import Count
-from gdm.sampling import class_called
+from gdm.sampling import class_called, class_number
 from gdm.subjects import Subject
 
 CLASS = "class:"  # before the name of a class
@@ -32,14 +32,15 @@ CENTRE_OF = 1000  # sampled codes whose mean is the centre of great circles
 class Morph(Tool):
     """Walks from code a to code b along a straight line and along a great circle.
 
-    The circle's centre is the mean of the codes that samples are decoded from. A conditional model
-    is told the class of a up to the middle, then that of b.
+    The circle's centre is the mean of the codes that samples are decoded from.
 
     Args:
         a, b: each the index of a validation image, or a class's name, also as `class:NAME`, where
             names are numbers. Of a model without an encoder the index of a latent.
         of_class: what a class's name stands for: the `first` of its validation images, or the
             `mean` of their codes, which is none of codes that are noise.
+        label: a class's name or number that a conditional model is told all the way; None for the
+            class of a up to the middle, then that of b.
         num_images: in each strip.
         frames_between: of the animation, between two images of the strip.
     """
@@ -49,12 +50,14 @@ class Morph(Tool):
         a: int | str,
         b: int | str,
         of_class: Literal["first", "mean"],
+        label: str | int | None,
         num_images: Count,
         frames_between: Count,
     ) -> None:
         self.a = a
         self.b = b
         self.of_class = of_class
+        self.label = label
         self.num_images = num_images
         self.frames_between = frames_between
 
@@ -62,6 +65,7 @@ class Morph(Tool):
         refuse_single(self.num_images)
         if self.a == self.b:
             raise UserError(f"tool.a={self.a}: is tool.b too; name two ends")
+        class_number(self.label, data.class_names, subject.model, "tool.label")
         if self.of_class == "mean" and subject.model.has_codes:
             refuse_codes_of_images_size(subject)
         for key, end in (("tool.a", self.a), ("tool.b", self.b)):
@@ -85,6 +89,9 @@ class Morph(Tool):
         )
         steps = self.frames_between * (self.num_images - 1) + 1
         t = torch.linspace(0, 1, steps)
+        held = class_number(self.label, data.class_names, model, "tool.label")
+        if held is not None:
+            label_a = label_b = held
         label = torch.tensor([label_a if moment < 0.5 else label_b for moment in t.tolist()])
         centre = _centre(model, seed)
         paths = {
@@ -101,6 +108,7 @@ class Morph(Tool):
                 "split": SPLIT if model.has_codes else None,
                 "from": names[0],
                 "to": names[1],
+                "label": None if held is None else data.class_names[held],
                 "paths": {
                     name: _facts(path, images[name], centre) for name, path in paths.items()
                 },

@@ -3,7 +3,10 @@
 import contextlib
 import shutil
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 
+from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from gdm import pictures
@@ -19,7 +22,8 @@ LARGEST_SPRITE = 8192  # pixels a side of the picture of all thumbnails, as Tens
 
 
 class Projector(Tool):
-    """Writes codes with their classes and thumbnails into the run's `tensorboard` folder.
+    """Writes codes with their classes and thumbnails for TensorBoard, into the run's own
+    `tensorboard` folder, or into the one that `to` names.
 
     Args:
         num_images: of the validation split, the first of it.
@@ -43,25 +47,28 @@ class Projector(Tool):
         part = coded(subject.model, data.split(SPLIT), self.num_images)
         names = [data.class_names[label] for label in part.label.tolist()]
         thumbnails = part.images.float() / 255
-        folder = subject.run.tensorboard
-        try:
-            with contextlib.suppress(FileNotFoundError):
-                shutil.rmtree(folder / "00000" / TAG)  # of an earlier use
-            with SummaryWriter(folder, filename_suffix=EMPTY) as writer:
-                writer.add_embedding(part.z.flatten(1), names, thumbnails, tag=TAG)
-            for events in folder.glob(f"*{EMPTY}"):
-                events.unlink()
-        except OSError as error:
-            raise UserError(f"could not write {folder} ({error})") from error
         record = {
             "split": SPLIT,
             "num_images": len(names),
             "latent_dim": part.z[0].numel(),
-            "written_to": str(folder),
         }
         return Found(
             record,
             {"thumbnails": pictures.grid(part.images[:100], 10)},
             scales={"thumbnails": 2},
-            remark=f"To see it: tensorboard --logdir {folder}, then Projector in its menu.",
+            for_tensorboard=partial(_write, part.z.flatten(1), names, thumbnails),
         )
+
+
+def _write(z: Tensor, names: list[str], thumbnails: Tensor, folder: Path) -> None:
+    """Write codes, (N, D), their classes and thumbnails, in the place of those of an earlier use.
+
+    Raises:
+        OSError: if the folder cannot be written to.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(folder / "00000" / TAG)
+    with SummaryWriter(folder, filename_suffix=EMPTY) as writer:
+        writer.add_embedding(z, names, thumbnails, tag=TAG)
+    for events in folder.glob(f"*{EMPTY}"):
+        events.unlink()

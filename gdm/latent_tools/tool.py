@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shlex
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -21,7 +22,7 @@ from gdm.errors import UserError
 from gdm.features import Extractor, NoClassifier
 from gdm.files import durable_replacement, named_folder, write_text
 from gdm.models.base import GenerativeModel
-from gdm.ranges import Natural
+from gdm.ranges import Seed
 from gdm.runs import Run
 from gdm.subjects import Subject
 
@@ -46,6 +47,7 @@ class Found:
         animations: name -> frames of 8-bit values, (T, C, H, W).
         scales: name of a picture -> screen pixels a side of its pixels, where it is not one.
         remark: a sentence to say below the figures; none if empty.
+        for_tensorboard: writes what TensorBoard alone shows into a folder; None for nothing.
     """
 
     record: dict[str, Any]
@@ -53,6 +55,7 @@ class Found:
     animations: dict[str, Tensor] = field(default_factory=dict)
     scales: dict[str, int] = field(default_factory=dict)
     remark: str = ""
+    for_tensorboard: Callable[[Path], None] | None = None
 
 
 class Tool(ABC):
@@ -91,7 +94,7 @@ def layout(
     run: str | None,
     compare: list[str],
     outputs: str,
-    seed: Natural,
+    seed: Seed,
     checkpoint: str,
     averaged: bool,
     tool: Tool,
@@ -147,14 +150,33 @@ def destination(tool: Tool, run: Run, to: str | None) -> Path:
     return named_folder(folder, folder)
 
 
-def write(found: Found, folder: Path) -> list[Path]:
+def folder_for_tensorboard(run: Run, to: str | None) -> Path:
+    """Return the folder for what TensorBoard alone shows: what `to` names, or the run's own."""
+    return Path(to) if to else run.tensorboard
+
+
+def write(found: Found, folder: Path, tensorboard: Path | None = None) -> list[Path]:
     """Write what a tool has found, each file whole or not at all, in the place of what an earlier
     use wrote; return the files.
+
+    Args:
+        found: what there is to write.
+        folder: for the record, the pictures and the animations.
+        tensorboard: for what TensorBoard alone shows; None for the same folder.
     """
+    tensorboard = tensorboard or folder
+    if found.for_tensorboard is not None:
+        found.record["written_to"] = str(tensorboard)
+        found.record["remark"] = (
+            f"To see it: tensorboard --logdir {shlex.quote(str(tensorboard))}, then Projector in "
+            "its menu."
+        )
     written = [folder / "record.json"]
     found.record["files"] = [f"{name}.png" for name in found.pictures]
     found.record["files"] += [f"{name}.gif" for name in found.animations]
     try:
+        if found.for_tensorboard is not None:
+            found.for_tensorboard(tensorboard)
         for name in _files_of_an_earlier_use(written[0], found.record["tool"]):
             if name not in found.record["files"]:
                 (folder / name).unlink(missing_ok=True)

@@ -78,7 +78,15 @@ class Traverse(Tool):
             ],
         }  # fmt: skip
         picture = pictures.image_table(images[shown], names, columns)
-        return Found(record, {"traverse": picture})
+        return Found(record, {"traverse": picture}, remark=self._remark(model, len(shown)))
+
+    def _remark(self, model: GenerativeModel, num_shown: int) -> str:
+        """Explain what is written in the picture."""
+        of = "over validation images" if model.has_codes else "of the latents, which is 1"
+        return (
+            f"s: a unit's standard deviation {of}. A row is a unit; {num_shown} of the code's "
+            f"{model.latent_dim} are shown."
+        )
 
     def _amounts(self) -> Tensor:
         """Return how far to move, (K,) from -reach to reach, and 0 itself in the middle."""

@@ -59,6 +59,7 @@ class Autoencoder(GenerativeModel):
 
     @torch.no_grad()
     def sample(self, indices: Sequence[int], label: Tensor | None = None, seed: int = 0) -> Tensor:
+        """Decode codes drawn from the fitted density; arguments as in `GenerativeModel.sample`."""
         return self.decode(self.sample_codes(indices, label, seed))
 
     @torch.no_grad()

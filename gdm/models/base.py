@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Required, TypedDict
+from typing import Literal, Required, TypedDict
 
 import torch
 from pytorch_lightning import LightningModule
@@ -14,7 +14,7 @@ from gdm.ema import EMA
 from gdm.images import ImageFacts
 from gdm.learning_rates import Constant, LearningRate
 from gdm.moments import Moments
-from gdm.randomness import seed_default_generators
+from gdm.randomness import refuse_number, seed_default_generators
 from gdm.ranges import Positive
 
 CONSTANT = Constant(warmup_share=0.0)
@@ -36,13 +36,16 @@ class SharedByConditional(Shared, total=False):
     conditional: bool
 
 
+INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+
+
 class GenerativeModel(LightningModule):
     """A model of images x: (N, channels, native_resolution, native_resolution) in [-1, 1].
 
     A model says what is optimised in `training_step` and makes images in `sample`. Where it has
-    codes it also offers `encode(x)` and `decode(z)`; where it has a likelihood,
-    `log_likelihood(x)`. Images enter and leave in their native resolution; networks see them
-    padded to `resolution`.
+    codes it also offers `encode(x)` and `decode(z)`; where it weighs codes that it draws for an
+    image, `log_likelihood(x)`. Images enter and leave in their native resolution; networks see
+    them padded to `resolution`.
 
     Args:
         facts: what is known of the data set's images.
@@ -55,8 +58,10 @@ class GenerativeModel(LightningModule):
 
     headline: tuple[str, ...] = ("loss",)  # the figures that the progress bar shows
     latent_dim: int | None = None  # size of a code or a latent; None where it is an image
+    smallest_batch: int = 1  # images that a training step takes at least
     batches_in_cycle: int = 1  # after so many, what a training step does comes again
     network_evaluations: int = 1  # passes through a network that one sample takes
+    likelihood_kind: Literal["exact", "bound"] | None = None  # what `figures` tell of log p(x)
 
     def __init__(
         self,
@@ -83,14 +88,20 @@ class GenerativeModel(LightningModule):
 
     # What a family defines ---------------------------------------------------------------------
 
-    def sample(self, indices: Sequence[int], label: Tensor | None = None, seed: int = 0) -> Tensor:
+    def sample(
+        self,
+        indices: Sequence[int],
+        label: int | Sequence[int] | Tensor | None = None,
+        seed: int = 0,
+    ) -> Tensor:
         """Return the images of these indices, (N, C, H, W) in [-1, 1].
 
         Image i depends on (seed, i) alone, not on the batch it is drawn in.
 
         Args:
             indices: the N indices.
-            label: (N,) classes for a conditional model; None spreads the indices over all.
+            label: classes for a conditional model, one for all or (N,); None spreads the indices
+                over all.
             seed: the seed of the whole set of samples.
         """
         raise NotImplementedError
@@ -144,17 +155,49 @@ class GenerativeModel(LightningModule):
         return callable(getattr(self, "encode", None))
 
     @property
+    def weighs_codes(self) -> bool:
+        """Whether it has the importance-weighted bound on log p(x), `log_likelihood`."""
+        return callable(getattr(self, "log_likelihood", None))
+
+    @property
     def makes_images(self) -> bool:
         """Whether there is anything to sample; a classifier has nothing."""
         return type(self).sample is not GenerativeModel.sample
 
     # Labels ------------------------------------------------------------------------------------
 
-    def labels_of(self, indices: Sequence[int], label: Tensor | None) -> Tensor:
-        """Return the classes to sample, (N,): those asked for, or all classes in turn."""
+    def labels_of(
+        self, indices: Sequence[int], label: int | Sequence[int] | Tensor | None
+    ) -> Tensor:
+        """Return the classes to sample, (N,): those asked for, or all classes in turn.
+
+        Args:
+            indices: the N indices.
+            label: the class of all, or of each; None for all classes in turn.
+
+        Raises:
+            ValueError: if they are no classes, or not as many as indices.
+        """
+        refuse_number(indices)
         if label is None:
-            label = torch.tensor([index % max(self.num_classes, 1) for index in indices])
-        return label.to(self.device)
+            label = [index % max(self.num_classes, 1) for index in indices]
+        return self._checked(label, len(indices)).to(self.device)
+
+    def _checked(self, label: int | Sequence[int] | Tensor, count: int) -> Tensor:
+        """Return labels as a tensor, (count,), if they are the numbers of classes."""
+        last = max(self.num_classes, 1) - 1
+        wanted = f"must be a class's number, 0 to {last}, or {count} of them, one for each index"
+        try:
+            found = torch.as_tensor(label)
+        except (TypeError, ValueError, RuntimeError):
+            raise ValueError(f"label={label!r}: {wanted}") from None
+        if found.shape not in ((), (count,)):
+            raise ValueError(f"label has the shape {tuple(found.shape)}: {wanted}")
+        if found.numel() and (
+            found.dtype not in INTEGERS or int(found.min()) < 0 or int(found.max()) > last
+        ):
+            raise ValueError(f"label={found.tolist()}: {wanted}")
+        return found.long().expand(count)
 
     def one_hot(self, label: Tensor | None) -> Tensor:
         """Return labels as indicator vectors: (N,) -> (N, num_classes)."""

@@ -27,6 +27,7 @@ class Classifier(GenerativeModel):
     """
 
     headline = ("loss", "accuracy")
+    smallest_batch = 2  # BatchNorm of a single feature map needs two values
 
     def __init__(
         self,

@@ -24,6 +24,7 @@ class DDPM(Diffusion):
     """
 
     schedule_kind = Discrete
+    likelihood_kind = "bound"
 
     # The variational bound ----------------------------------------------------------------------
 

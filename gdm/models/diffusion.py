@@ -194,6 +194,7 @@ class Diffusion(GenerativeModel):
 
     @torch.no_grad()
     def sample(self, indices: Sequence[int], label: Tensor | None = None, seed: int = 0) -> Tensor:
+        """Take noise to images by the sampler; arguments as in `GenerativeModel.sample`."""
         return self.crop(end_of(self.backward_process(indices, label, seed))).clamp(-1, 1)
 
     def backward_process(self, indices: Sequence[int], label: Tensor | None = None, seed: int = 0):

@@ -196,6 +196,7 @@ class GAN(GenerativeModel):
 
     @torch.no_grad()
     def sample(self, indices: Sequence[int], label: Tensor | None = None, seed: int = 0) -> Tensor:
+        """Generate images from normal latents; arguments as in `GenerativeModel.sample`."""
         return self.decode(self.sample_codes(indices, seed=seed), self.labels_of(indices, label))
 
     @torch.no_grad()

@@ -29,6 +29,7 @@ class VAE(GenerativeModel):
     """
 
     headline = ("reconstruction", "kl")
+    likelihood_kind = "bound"
 
     def __init__(
         self,
@@ -94,6 +95,7 @@ class VAE(GenerativeModel):
 
     @torch.no_grad()
     def sample(self, indices: Sequence[int], label: Tensor | None = None, seed: int = 0) -> Tensor:
+        """Decode codes drawn from the prior; arguments as in `GenerativeModel.sample`."""
         label = self.labels_of(indices, label)
         return self.decode(self.sample_codes(indices, label, seed), label)
 
