@@ -426,7 +426,8 @@ def _searched(folder: Path) -> str:
 
 def _options(configs: Path, group: str) -> list[str]:
     """Return a group's options, of a folder within it by their paths."""
-    folders = [folder / group for folder in _folders(configs)] if group else []
+    is_group = re.fullmatch(r"\w+(/\w+)*", group)
+    folders = [folder / group for folder in _folders(configs)] if is_group else []
     files = {file.relative_to(each) for each in folders for file in each.rglob("*.yaml")}
     return sorted(str(file.with_suffix("")) for file in files)
 

@@ -100,8 +100,8 @@ class Run:
         if not isinstance(recipe, dict):
             raise UserError(f"{self._recipe} holds no recipe")
         _refuse_other_types(recipe, RECIPE, self._recipe)
-        for key in RECIPE:
-            if key not in recipe:
+        for key, kind in RECIPE.items():
+            if key not in recipe or (kind is dict and "_target_" not in recipe[key]):
                 raise UserError(f"{self._recipe} holds no recipe: it has no {key}")
         return upgraded(recipe)
 

@@ -16,7 +16,7 @@ from gdm.config import job_name
 from gdm.errors import UserError
 from gdm.recipes import THIRD_PARTY, arguments, locate, nodes
 from gdm.runs import Run
-from gdm.signatures import check, schema
+from gdm.signatures import check, check_quickly, schema
 from gdm.terminal import override
 
 ROOT = Path(__file__).parents[1]
@@ -203,6 +203,19 @@ def test_plugins_come_from_the_command_line_alone(line, tmp_path):
     assert line.recipe["seed"] == 5
     assert line.origin.plugins == []
     assert "plugins" not in line.recipe
+
+
+def test_a_seed_may_be_as_large_as_one_likes(line):
+    line.task = lambda recipe, origin: check(recipe, root=training.layout)
+    assert line(f"seed={10**400}") == ""
+    assert line.recipe["seed"] == 10**400
+
+
+@pytest.mark.parametrize("budget", ["epochs=1e308", f"images={10**30}", "minutes=1e308"])
+def test_a_budget_without_end_is_refused(budget, line):
+    line.task = lambda recipe, origin: check_quickly(recipe)
+    assert line(f"budget.{budget}").startswith(f"error: budget.{budget.split('=')[0]}=1")
+    assert line.status == 1
 
 
 def test_a_debugging_run_is_short_and_looks_for_nan(line):
@@ -631,6 +644,8 @@ QUERIES = [
     ["rerun=tests"],
     ["budget.epochs=0"],
     ["budget.epochs=1", "budget.images=1"],
+    ["budget.epochs=1e308"],
+    ["budget.minutes=1e308"],
     ["trainer.devices=2"],
 ]
 

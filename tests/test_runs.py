@@ -215,7 +215,8 @@ BAD_RECIPES = {
     "not readable YAML": b"seed: 2023-99-99\n",
     "seed is '3'": b"seed: '3'\nmodel: {}\ndataset: {}\n",
     "model is '3'": b"seed: 3\nmodel: 3\ndataset: {}\n",
-    "it has no dataset": b"seed: 3\nmodel: {}\n",
+    "it has no dataset": b"seed: 3\nmodel: {_target_: x}\n",
+    "it has no model": b"seed: 3\nmodel: {}\ndataset: {_target_: x}\n",
 }
 
 
@@ -229,7 +230,8 @@ def test_a_recipe_that_is_none_is_one_line(words, copy):
 
 def test_what_a_recipe_holds_twice_is_written_twice(tmp_path):
     run, twice = runs.Run(tmp_path), [0.9, 0.99]
-    recipe = {"seed": 0, "model": {"betas": twice}, "dataset": {"betas": twice}}
+    recipe = {key: {"_target_": "some.Class", "betas": twice} for key in ("model", "dataset")}
+    recipe["seed"] = 0
     run.write_recipe(recipe, [])
     assert run.recipe() == recipe == read_yaml(tmp_path / ".hydra" / "config.yaml")
 

@@ -5,6 +5,7 @@ from typing import Annotated
 from gdm.errors import UserError
 from gdm.ranges import Range
 
+MOST = {"epochs": 10**6, "images": 10**12, "minutes": 10**6}  # minutes: two years
 DEFAULT_EPOCHS = 12  # what a run lasts if its user says nothing
 # What no run reaches, and numbers can still be counted in.
 Epochs = Annotated[float, Range(0, 10**9, low_open=True)]
@@ -22,7 +23,7 @@ class Budget:
             turned into images.
 
     Raises:
-        UserError: if more than one is given.
+        UserError: if more than one is given, or one that has no end.
     """
 
     def __init__(
@@ -32,6 +33,9 @@ class Budget:
         named = [f"budget.{unit}={value}" for unit, value in given.items() if value is not None]
         if len(named) > 1:
             raise UserError(f"{' and '.join(named)}: give one of them, not {len(named)}")
+        for unit, most in MOST.items():
+            if given[unit] is not None and given[unit] > most:
+                raise UserError(f"budget.{unit}={given[unit]}: a run has at most {most:,} {unit}")
         self.epochs = epochs if named else DEFAULT_EPOCHS
         self.images = images
         self.minutes = minutes
