@@ -106,7 +106,7 @@ def at_work(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     yield tmp_path
     for name in [name for name in sys.modules if name.partition(".")[0] == PLUGINS]:
-        monkeypatch.delitem(sys.modules, name)
+        del sys.modules[name]
 
 
 def typed(command: Command, monkeypatch) -> list[tuple]:
@@ -186,8 +186,7 @@ def test_ones_own_model_is_trained_on_ones_own_data(at_work, monkeypatch):
 @pytest.mark.parametrize("page", sorted({b.page for b in BLOCKS if b.language == "python"}))
 def test_the_pages_python_runs(page, at_work, monkeypatch, short_vae):
     shutil.copytree(short_vae.path, at_work / "outputs" / "vae" / short_vae.path.name)
-    blocks = [block for block in BLOCKS if block.page == page and block.language == "python"]
-    for block in blocks:
+    for block in (each for each in BLOCKS if (each.page, each.language) == (page, "python")):
         exec(compile(block.text, page, "exec"), {"__name__": "typed"})
 
 
