@@ -8,9 +8,9 @@ from gdm.recipes.terminal import say
 
 def export(recipe: dict[str, Any], origin: Origin) -> None:
     """Write the averaged network of an earlier run, with what is known of it."""
-    from gdm.evaluation import classifier
     from gdm.files import named_file
     from gdm.recipes import check
+    from gdm.tools import export as classifier
     from gdm.tools.export import export
 
     run, options = origin.run, origin.options

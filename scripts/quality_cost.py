@@ -27,15 +27,15 @@ def compare(recipe: dict[str, Any], origin: Origin) -> None:
     ways = quality_cost.ways(options, nodes_of_group(CONFIGS, "sampler"), plugins)
     data = build.build(recipe["dataset"], "dataset", plugins)
     protocol.refuse_other_data(run, data)
-    subject = open_run.opened(run, recipe, options, data, plugins)
-    others = open_run.opened_others(options, subject, data, plugins)
-    open_run.prepare([subject, *others], data)
+    opened = open_run.opened_run(run, recipe, options, data, plugins)
+    others = open_run.compared_runs(options, opened, data, plugins)
+    open_run.prepare([opened, *others], data)
     extractor = build.build(options["extractor"], "extractor", plugins)(
         data=data, outputs=Path(options["outputs"]), plugins=plugins
-    ).to(subject.model.device)
+    ).to(opened.model.device)
     path = quality_cost.destination(options, run, recipe, data, extractor)
     judge = protocol.Judge(data, extractor, pairwise=False, num_neighbours=0)
-    record = quality_cost.measure(subject, ways, others, judge, options)
+    record = quality_cost.measure(opened, ways, others, judge, options)
     record["overrides"] = origin.overrides
     console.report_quality_cost(record)
     say(*quality_cost.write(record, path))

@@ -110,9 +110,9 @@ def test_guidance_has_its_price_and_runs_of_one_name_are_told_apart(short_ddpm, 
     model.sampler = ways[0].sampler
     assert model.network_evaluations == 2 * 3
     options = options_of(f"others=[{short_ddpm.path},{short_ddpm.path}]")
-    subject = open_run.opened(short_ddpm, short_ddpm.recipe(), options, data)
-    others = open_run.opened_others(options, subject, data)
-    assert [each.name for each in (subject, *others)] == ["ddpm", "ddpm 2", "ddpm 3"]
+    opened = open_run.opened_run(short_ddpm, short_ddpm.recipe(), options, data)
+    others = open_run.compared_runs(options, opened, data)
+    assert [each.name for each in (opened, *others)] == ["ddpm", "ddpm 2", "ddpm 3"]
 
 
 def test_different_curves_have_different_files(short_ddpm, data, judge, tmp_path):
@@ -163,25 +163,25 @@ def test_only_a_run_with_a_sampler_has_a_curve_and_only_one_with_images_a_point(
     with pytest.raises(UserError, match="its model has no sampler whose steps could be chosen"):
         quality_cost.refuse_without_sampler(short_vae, short_vae.recipe())
     quality_cost.refuse_without_sampler(short_ddpm, short_ddpm.recipe())
-    subject = open_run.Subject(short_ddpm, "ddpm", None)
+    opened = open_run.OpenRun(short_ddpm, "ddpm", None)
     with pytest.raises(UserError, match="no run 'nowhere' in"):
-        open_run.opened_others(options_of("others=[nowhere]"), subject, data)
+        open_run.compared_runs(options_of("others=[nowhere]"), opened, data)
     blind = trained(short("classifier") | {"extractor": None}, tmp_path)
     with pytest.raises(UserError, match="is a Classifier, which makes no images to sample"):
-        open_run.opened_others(options_of(f"others=[{blind.path}]"), subject, data)
+        open_run.compared_runs(options_of(f"others=[{blind.path}]"), opened, data)
 
 
 def test_other_data_and_too_few_samples_and_a_place_that_cannot_be_written_are_refused(
     short_vae, short_ddpm, data, judge, tmp_path
 ):
     binarized = build(composed("dataset.binarize=true")["dataset"], "dataset")
-    subject = open_run.Subject(short_ddpm, "ddpm", None)
+    opened = open_run.OpenRun(short_ddpm, "ddpm", None)
     options = options_of(f"others=[{short_vae.path}]", f"to={tmp_path}")
     with pytest.raises(UserError, match=r"was trained on other data than .*; only figures on"):
-        open_run.opened_others(options, subject, binarized)
+        open_run.compared_runs(options, opened, binarized)
     few = options_of("num_samples=3")
     with pytest.raises(UserError, match=f"3 samples are too few.*{features.FEWEST} or more"):
-        quality_cost.measure(subject, [], [], judge, few)
+        quality_cost.measure(opened, [], [], judge, few)
     (tmp_path / "file").write_text("")
     for place in ("file/curve.png", "folder.png"):
         (tmp_path / "folder.png").mkdir(exist_ok=True)

@@ -19,7 +19,7 @@ from gdm.runs.run import Run
 
 
 @dataclass
-class Subject:
+class OpenRun:
     """A run whose model is worked on.
 
     Args:
@@ -37,13 +37,13 @@ class Subject:
     extractor: Callable[..., Extractor] | None = None
 
 
-def opened(
+def opened_run(
     run: Run,
     recipe: dict[str, Any],
     options: dict[str, Any],
     data: ImageDataModule,
     plugins: Iterable[str] = (),
-) -> Subject:
+) -> OpenRun:
     """Return a run with its model on the device where it is to work.
 
     Raises:
@@ -60,14 +60,14 @@ def opened(
         "images_seen": model.images_seen,
     }
     name = str(recipe.get("name") or run.path.name).removesuffix(f"/{data.source.name}")
-    return Subject(run, name, model, facts, extractor_of(options, plugins))
+    return OpenRun(run, name, model, facts, extractor_of(options, plugins))
 
 
-def prepare(subjects: Iterable[Subject], data: ImageDataModule) -> None:
+def prepare(opened_runs: Iterable[OpenRun], data: ImageDataModule) -> None:
     """Make models ready to sample from the weights that they have; this may take a while."""
-    for subject in subjects:
-        with subject.model.evaluating(averaged=False):  # the weights that were asked for
-            model_metrics.prepare_sampling(subject.model, data)
+    for opened in opened_runs:
+        with opened.model.evaluating(averaged=False):  # the weights that were asked for
+            model_metrics.prepare_sampling(opened.model, data)
 
 
 def extractor_of(
@@ -80,18 +80,18 @@ def extractor_of(
     return partial(extractor, outputs=Path(options["outputs"]), plugins=plugins)
 
 
-def opened_others(
+def compared_runs(
     options: dict[str, Any],
-    subject: Subject,
+    opened: OpenRun,
     data: ImageDataModule,
     plugins: Iterable[str] = (),
     key: str = "others",
-) -> list[Subject]:
-    """Return the further runs, with names that tell them from the subject and one another.
+) -> list[OpenRun]:
+    """Return the further runs, with names that tell them from the first and one another.
 
     Args:
         options: the keys of the script.
-        subject: the first run.
+        opened: the first run.
         data: its data set.
         plugins: packages that a recipe may name besides gdm.
         key: the key that lists them.
@@ -99,17 +99,17 @@ def opened_others(
     Raises:
         UserError: if there is no such run, or it was trained on other data than the first.
     """
-    found, names = [], [subject.name]
+    found, names = [], [opened.name]
     for reference in options[key]:
         other = catalogue.find(reference, Path(options["outputs"]))
         recipe = other.recipe()
         own = other.manifest().get("data")
         if (own or build(recipe["dataset"], "dataset", plugins).fingerprint) != data.fingerprint:
             raise UserError(
-                f"{key}=[{reference}]: {other} was trained on other data than {subject.run}; "
+                f"{key}=[{reference}]: {other} was trained on other data than {opened.run}; "
                 "only figures on the same images compare"
             )
-        found.append(opened(other, recipe, options, data, plugins))
+        found.append(opened_run(other, recipe, options, data, plugins))
         plain, number = found[-1].name, 1
         while found[-1].name in names:
             number += 1

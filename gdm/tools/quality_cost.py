@@ -23,7 +23,7 @@ from gdm.recipes.ranges import Count, Seed
 from gdm.runs import catalogue
 from gdm.runs.run import Run
 from gdm.theory.samplers import Sampler
-from gdm.tools.open_run import Subject
+from gdm.tools.open_run import OpenRun
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -164,16 +164,16 @@ def destination(
 
 
 def measure(
-    subject: Subject,
+    opened: OpenRun,
     alternatives: Sequence[Way],
-    others: Sequence[Subject],
+    others: Sequence[OpenRun],
     judge: protocol.Judge,
     options: dict[str, Any],
 ) -> dict[str, Any]:
     """Judge a run's samples in every way, and those of other runs; what it takes is said first.
 
     Args:
-        subject: the run of a diffusion model; its sampler is left as the last one.
+        opened: the run of a diffusion model; its sampler is left as the last one.
         alternatives: the ways to make its samples.
         others: further runs, of any family.
         judge: of the runs' data set.
@@ -187,11 +187,11 @@ def measure(
     """
     data, extractor, count = judge.data, judge.extractor, options["num_samples"]
     judge.refuse_too_few(count)
-    timing.announce(_seconds_ahead(subject, alternatives, others, judge, options))
+    timing.announce(_seconds_ahead(opened, alternatives, others, judge, options))
     reference = features.features_of_split(extractor, data, protocol.SPLIT, pairwise=False)
     points: list[dict[str, Any]] = []
 
-    def judged(each: Subject, **facts: Any) -> None:
+    def judged(each: OpenRun, **facts: Any) -> None:
         with each.model.evaluating(averaged=False):
             batches = samples.draw(each.model, count, None, options["seed"], options["batch_size"])
             clock = timing.Clock(batches)
@@ -208,12 +208,12 @@ def measure(
     for other in others:
         judged(other)
     for way in alternatives:
-        subject.model.sampler = way.sampler
+        opened.model.sampler = way.sampler
         facts = arguments(way.node)
-        judged(subject, sampler=way.name, steps=facts.pop("num_steps"), sampler_arguments=facts)
+        judged(opened, sampler=way.name, steps=facts.pop("num_steps"), sampler_arguments=facts)
     real = features.real_against_real(count, reference, extractor, data)
     return {
-        "run": str(subject.run.path),
+        "run": str(opened.run.path),
         "n": count,
         "seed": options["seed"],
         "batch_size": options["batch_size"],
@@ -223,16 +223,16 @@ def measure(
         "dataset": data.source.name,
         "extractor": extractor.name,
         "extractor_checksum": extractor.checksum,
-        "device": _device(subject.model),
+        "device": _device(opened.model),
         "real": {"n": real["n"], "frechet_distance": real["frechet_distance"]},
         "points": points,
     }
 
 
 def _seconds_ahead(
-    subject: Subject,
+    opened: OpenRun,
     alternatives: Sequence[Way],
-    others: Sequence[Subject],
+    others: Sequence[OpenRun],
     judge: protocol.Judge,
     options: dict[str, Any],
 ) -> dict[str, float]:
@@ -246,7 +246,7 @@ def _seconds_ahead(
                 min(protocol.BATCH, count),
             )
 
-    model = subject.model
+    model = opened.model
     few = min(MOST_STEPS_TIMED, *(way.sampler.num_steps for way in alternatives))
     model.sampler = copy(alternatives[0].sampler)
     model.sampler.num_steps = few
