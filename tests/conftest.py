@@ -17,8 +17,10 @@ from omegaconf import OmegaConf
 from gdm.cli.compose import compose_config
 from gdm.evaluation import model_metrics
 from gdm.recipes.build import build
+from gdm.recipes.options import options_from
 from gdm.runs import catalogue
 from gdm.tools import open_run
+from gdm.tools.latent.tool import LatentOptions
 from gdm.training.training import Training
 
 ROOT = Path(__file__).parents[1]
@@ -137,9 +139,9 @@ def opened_of(data, tmp_path_factory):
         model = build(composed(*overrides)["model"], "model").eval()
         with model.evaluating():
             model_metrics.prepare_sampling(model, data)
-        extractor = open_run.extractor_of(latent_options(), ())
+        extractor = open_run.extractor_of(options_from(LatentOptions, latent_options()))
         run = catalogue.Run(tmp_path_factory.mktemp(name))
-        return open_run.OpenRun(run, name, model, {"run": name}, extractor)
+        return open_run.OpenRun(run, name, model, {}, data, {"run": name}, extractor)
 
     return made
 

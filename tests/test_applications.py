@@ -3,6 +3,7 @@
 import io
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -51,7 +52,7 @@ def conditional(opened_of):
 
 def made(name: str, *overrides: str) -> tool.Tool:
     options = latent_options(f"tool={name}", *FEW[name], *overrides)
-    check.check(options, root=tool.layout)
+    check.check(options, root=tool.LatentOptions)
     return build(options["tool"], "tool")
 
 
@@ -76,7 +77,7 @@ class Perfect:
 
 
 def perfect(restored=None) -> tool.OpenRun:
-    return tool.OpenRun(Run(ROOT), "perfect", Perfect(restored))
+    return tool.OpenRun(Run(ROOT), "perfect", Perfect(restored), {}, None)
 
 
 # Codes in few bits -------------------------------------------------------------------------------
@@ -376,7 +377,7 @@ def test_samples_of_every_family_stand_beside_their_nearest_training_images(gan,
 
 
 def test_without_a_classifier_samples_are_drawn_all_the_same(vae, data):
-    nobody = tool.OpenRun(vae.run, "vae", vae.model, {}, None)
+    nobody = replace(vae, extractor=None)
     found = used("generate", nobody, data)
     assert set(found.pictures) == {"samples"}
     assert "classes" not in found.record

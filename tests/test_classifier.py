@@ -19,6 +19,7 @@ from gdm.recipes.build import build
 from gdm.runs import catalogue
 from gdm.theory.moments import Moments
 from gdm.tools.export import export
+from gdm.tools.open_run import opened_run
 
 
 def classifier(*overrides: str):
@@ -147,14 +148,14 @@ def test_the_report_does_not_depend_on_the_batches_of_the_stream(run, data):
 
 def test_a_run_becomes_a_file_and_the_file_the_same_classifier(run, data, tmp_path, short_vae):
     path = tmp_path / "mine.safetensors"
-    facts = export(run, "last", path)
+    facts = export(opened_run(run, run.recipe()), path)
     assert float(facts["test_accuracy"]) > 0.4
     model, held_out = read_classifier(path)
     assert held_out == {data.identity: 1000}
     x = next(data.batches("validation", 64)).x
     assert torch.equal(model.eval().features(x), catalogue.load(run).features(x))
     with pytest.raises(UserError, match=r"is no run of model=classifier"):
-        export(short_vae, "last", path)
+        export(opened_run(short_vae, short_vae.recipe()), path)
 
 
 def flipped(path, place: float, to):

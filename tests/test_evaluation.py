@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +18,23 @@ from safetensors.torch import load_file, save_file
 from torch.nn.functional import avg_pool2d
 
 from gdm.cli import console
+from gdm.cli.compose import compose_config
 from gdm.errors import UserError
 from gdm.evaluation import distances, features, metrics, model_metrics, protocol, samples
 from gdm.evaluation.classifier import SHIPPED, ClassifierFeatures, NoClassifier, _command
 from gdm.evaluation.extractors import Extractor, Features
 from gdm.recipes.build import build
+from gdm.recipes.options import options_from
 from gdm.runs import catalogue
 from gdm.theory.images import to_float
+from gdm.tools.evaluate import (
+    EvaluateOptions,
+    evaluation_path,
+    judge_run,
+    refuse_contradictions,
+    refuse_impossible_bound,
+)
+from gdm.tools.open_run import OpenRun, refuse_other_data
 from gdm.training.quality import Quality
 from gdm.training.saving import Checkpoints
 from gdm.training.training import Training
@@ -337,7 +348,7 @@ def test_an_autoencoder_is_judged_with_a_density_of_the_codes_that_it_has_now(tm
             tensor.add_(1)
     judge = protocol.Judge(data, Blocks(), pairwise=False, num_neighbours=0)
     options = composed_options("num_samples=50", "reconstructions=0")
-    found = [protocol.judge_run(model, judge, options).record for model in (stale, fresh)]
+    found = [judge_run(opened(model, data), judge, options).record for model in (stale, fresh)]
     assert found[0]["frechet_distance"] == pytest.approx(found[1]["frechet_distance"], rel=1e-6)
 
 
@@ -418,14 +429,16 @@ def test_a_run_and_a_file_of_its_samples_get_the_same_figures(short_vae, tmp_pat
 
 def test_a_run_is_judged_by_its_own_data_alone(short_vae):
     with pytest.raises(UserError, match=r"was trained on other data than dataset\.\* gives now"):
-        protocol.refuse_other_data(short_vae, data_of("dataset.binarize=true"))
-    protocol.refuse_other_data(short_vae, data_of())
+        refuse_other_data(short_vae, data_of("dataset.binarize=true"))
+    refuse_other_data(short_vae, data_of())
 
 
 def test_different_evaluations_have_different_files(short_vae, data, classifier, tmp_path):
     def path(run=short_vae, extractor=classifier, **changes):
-        options = composed_options() | {"samples": str(tmp_path / "theirs.npz")} | changes
-        return protocol.destination(options, run, data, extractor)
+        options = replace(composed_options(), samples=str(tmp_path / "theirs.npz"), **changes)
+        facts = {"checkpoint": options.checkpoint}
+        found = run and OpenRun(run, "vae", None, run.recipe(), data, facts)
+        return evaluation_path(options, data, extractor, found)
 
     others = [
         path(extractor=Blocks()), path(pairwise=False), path(importance_samples=5), path(seed=1),
@@ -484,9 +497,9 @@ def test_what_an_option_cannot_be_is_said_before_anything_is_computed(short_vae,
     model = catalogue.load(short_vae)
     model.report = lambda moments: {"reconstruction": 1.0}
     with pytest.raises(UserError, match="importance_samples=4: this model has no likelihood"):
-        protocol.judge_run(model, judge, options)
+        judge_run(opened(model, data), judge, options)
     with pytest.raises(UserError, match="name one of them"):
-        protocol.refuse_contradictions({"samples": "a.npz"}, short_vae)
+        refuse_contradictions(composed_options("samples=a.npz"), short_vae)
 
 
 def test_a_bound_without_codes_to_weigh_is_refused_before_anything_is_judged(data):
@@ -497,9 +510,9 @@ def test_a_bound_without_codes_to_weigh_is_refused_before_anything_is_judged(dat
     options = composed_options("importance_samples=4", "num_samples=10000")
     started = time.monotonic()
     with pytest.raises(UserError, match="importance_samples=4: a DDPM has no importance-weighted"):
-        protocol.judge_run(ddpm, judge, options)
+        judge_run(opened(ddpm, data), judge, options)
     assert time.monotonic() - started < 5
-    protocol.refuse_impossible_bound(ddpm, data, None)
+    refuse_impossible_bound(ddpm, data, None)
 
 
 def test_what_a_model_tells_of_likelihoods_is_declared(data):
@@ -577,10 +590,14 @@ def test_a_useless_classifier_is_warned_of_and_stands_in_the_record(data, judge,
     assert "a classifier of fashion_mnist_mini, right on" in capsys.readouterr().out
 
 
-def composed_options(*overrides: str) -> dict:
-    from gdm.cli.compose import compose_config
+def composed_options(*overrides: str) -> EvaluateOptions:
+    composed = compose_config(ROOT / "configs", "evaluate", list(overrides))
+    return options_from(EvaluateOptions, composed)
 
-    return compose_config(ROOT / "configs", "evaluate", list(overrides))
+
+def opened(model, data) -> OpenRun:
+    facts = {"checkpoint": "last", "weights": "average"}
+    return OpenRun(catalogue.Run("nowhere"), "a run", model, {}, data, facts)
 
 
 def test_distances_are_those_of_the_rooms_functions(judge, data):

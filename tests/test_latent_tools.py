@@ -19,6 +19,7 @@ from gdm.models.base import GenerativeModel
 from gdm.pictures import latent
 from gdm.recipes import check
 from gdm.recipes.build import build
+from gdm.recipes.options import options_from
 from gdm.runs.run import Run
 from gdm.tools import open_run
 from gdm.tools.latent import drawbacks, tool
@@ -86,7 +87,7 @@ def test_every_tool_is_in_the_help_and_its_options_fit_the_layout():
     for name in TOOLS:
         assert f"\n{name} " in shown
         options = latent_options(f"tool={name}")
-        check.check(options, root=tool.layout)
+        check.check(options, root=tool.LatentOptions)
         assert tool.name_of(build(options["tool"], "tool")) == name
     assert shown.count("\n  python scripts/latent.py ") >= 6
 
@@ -218,7 +219,7 @@ class Plane:
 
 def test_an_even_decoder_changes_alike_at_every_step_and_a_torn_one_at_few(tmp_path):
     def figures(pixel) -> dict[str, float]:
-        opened = tool.OpenRun(Run(tmp_path), "bent", Bent(pixel))
+        opened = tool.OpenRun(Run(tmp_path), "bent", Bent(pixel), {}, None)
         return drawbacks.measure(opened, Plane(), None, 1000, 200, 100, 20, 1000, seed=0).figures
 
     even, torn = figures(lambda z: z), figures(lambda z: 1.0 * (z > 0))
@@ -233,14 +234,14 @@ def test_an_even_decoder_changes_alike_at_every_step_and_a_torn_one_at_few(tmp_p
 
 def test_figures_of_a_straight_decoder_are_those_of_its_codes(tmp_path):
     """The pixel is z_1, so that a path of one deviation changes it by its cosine."""
-    opened = tool.OpenRun(Run(tmp_path), "straight", Bent(lambda z: z))
+    opened = tool.OpenRun(Run(tmp_path), "straight", Bent(lambda z: z), {}, None)
     measured = drawbacks.measure(opened, Plane(), None, 1000, 200, 100, 20, 1000, seed=0)
     deviation = measured.codes[:, 0].std()
     mean_cosine = 2 / torch.pi
     expected = float(127.5 * deviation * mean_cosine / 20)
     assert measured.figures["grey_levels_a_step"] == pytest.approx(expected, rel=0.1)
     assert measured.figures["off_by_chance"] < 0.1
-    far = tool.OpenRun(Run(tmp_path), "far", Bent(lambda z: z))
+    far = tool.OpenRun(Run(tmp_path), "far", Bent(lambda z: z), {}, None)
     far.model.sample_codes = lambda indices, seed=0: torch.full((len(indices), 2), 0.9)  # all wide
     off = drawbacks.measure(far, Plane(), None, 1000, 200, 100, 20, 1000, seed=0).figures[
         "samples_off"
@@ -260,7 +261,7 @@ def test_images_between_codes_of_two_clusters_are_less_clear_than_at_them(tmp_pa
             side = torch.tensor([30.0, 225.0])[torch.arange(1000) // 500]
             return replace(images, images=(side[:, None, None, None] + images.images / 25).byte())
 
-    opened = tool.OpenRun(Run(tmp_path), "two", Bent(lambda z: z))
+    opened = tool.OpenRun(Run(tmp_path), "two", Bent(lambda z: z), {}, None)
     found = drawbacks.measure(opened, Two(), Named(), 1000, 500, 100, 20, 1000, seed=0).figures
     assert found["clear_images_of_decoded_codes"] == 1
     assert found["clear_images_between_codes"] == 0  # one of either side
@@ -453,7 +454,7 @@ def test_an_attribute_of_a_file_is_that_of_its_image_and_judged_by_validation_im
     assert found.record["num_held_out"] == found.record["num_held_out_with"] == 60
     assert found.record["told_apart_along_direction"] > 0.6
     assert all(0 <= row["p_with"] <= 1 for row in found.record["by_alpha"])
-    blind = tool.OpenRun(vae.run, "blind", vae.model)
+    blind = replace(vae, name="blind", facts={}, extractor=None)
     found = used(blind, data, *BRIEFLY, f"tool.csv={tmp_path}/of.csv", "tool.column=dull")
     assert "p_with" not in found.record["by_alpha"][0]
 
@@ -498,7 +499,7 @@ class Pixels(torch.nn.Module):
 
 
 def test_an_edit_takes_the_classifier_from_class_to_class_and_says_what_is_left(vae, data):
-    pixels = tool.OpenRun(vae.run, "pixels", Pixels(), {}, vae.extractor)
+    pixels = replace(vae, name="pixels", model=Pixels(), facts={})
     asked = ("tool=edit", "tool.attribute=[Trouser,T-shirt/top]", "tool.alphas=[0,1,3]")
     found = used(pixels, data, *asked)
     plain, _, far = found.record["by_alpha"]
@@ -508,7 +509,7 @@ def test_an_edit_takes_the_classifier_from_class_to_class_and_says_what_is_left(
     assert found.record["told_apart_along_direction"] > 0.9
     assert plain["individuality"] == 1
     assert 0.05 < far["individuality"] < 0.9  # black and white cut off
-    same = tool.OpenRun(vae.run, "same", Pixels(one=True), {}, None)
+    same = replace(vae, name="same", model=Pixels(one=True), facts={}, extractor=None)
     assert used(same, data, *asked).record["by_alpha"][-1]["individuality"] == 0
     single = used(pixels, data, *asked, "tool.num_held_out=1").record["by_alpha"][-1]
     assert "individuality" not in single  # there is nothing to be told from
@@ -636,6 +637,6 @@ def test_a_conditional_model_has_no_direction_between_the_classes_it_is_told(ope
 def test_other_data_is_no_comparison(vae, data, tmp_path):
     recipe = short("vae") | {"extractor": None, "callbacks": None}
     other = trained(recipe, tmp_path)  # which holds out 1,000 images
-    options = latent_options(f"compare=[{other.path}]")
+    options = options_from(tool.LatentOptions, latent_options(f"compare=[{other.path}]"))
     with pytest.raises(UserError, match=r"compare=\[.*was trained on other data than"):
-        open_run.compared_runs(options, vae, data, key="compare")
+        open_run.compared_runs(options, vae)

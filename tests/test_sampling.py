@@ -7,13 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import composed
+from conftest import ROOT, composed
 from PIL import Image
 
+from gdm.cli.compose import compose_config
 from gdm.errors import UserError
 from gdm.evaluation import samples
 from gdm.recipes.build import build
+from gdm.recipes.options import options_from
 from gdm.runs.run import Run
+from gdm.tools.sample import SampleOptions, samples_path
 
 
 @pytest.fixture(scope="module")
@@ -126,25 +129,29 @@ def test_a_malformed_header_is_no_traceback(data, images, tmp_path):
             samples.SampleFile(path, data)
 
 
+def path_of(kind: str, to: Path) -> Path:
+    composed = compose_config(ROOT / "configs", "sample", [f"format={kind}"])
+    options = options_from(SampleOptions, composed | {"to": str(to)})
+    return samples_path(options, None)
+
+
 @pytest.mark.parametrize(("kind", "example"), [("npz", "samples.npz"), ("grid", "samples.png")])
 def test_what_cannot_be_written_is_said_before_anything_is_drawn(kind, example, tmp_path):
     (tmp_path / "file").write_text("")
-    options = {"format": kind, "to": str(tmp_path)}
     with pytest.raises(UserError, match=f"is a folder; name a file in it, such as {example}"):
-        samples.destination(options, Run(tmp_path), {})
+        path_of(kind, tmp_path)
     for to in (tmp_path / "file" / example, Path("/proc/nowhere") / example):
         with pytest.raises(UserError, match="cannot be written"):
-            samples.destination(options | {"to": str(to)}, Run(tmp_path), {})
+            path_of(kind, to)
     with pytest.raises(UserError, match="cannot be written"):
-        samples.destination({"format": "png", "to": str(tmp_path / "file")}, Run(tmp_path), {})
+        path_of("png", tmp_path / "file")
 
 
 def test_a_grid_of_pixels_is_no_drawing(tmp_path):
     for name in ("samples.pdf", "samples.svg", "samples"):
         with pytest.raises(UserError, match=rf"to=.*{name}: a picture of this kind is written as"):
-            samples.destination({"format": "grid", "to": str(tmp_path / name)}, Run(tmp_path), {})
-    options = {"format": "grid", "to": str(tmp_path / "samples.PNG")}
-    assert samples.destination(options, Run(tmp_path), {}) == tmp_path / "samples.PNG"
+            path_of("grid", tmp_path / name)
+    assert path_of("grid", tmp_path / "samples.PNG") == tmp_path / "samples.PNG"
 
 
 def test_a_model_that_makes_no_images_is_not_sampled(tmp_path):

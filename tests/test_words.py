@@ -33,7 +33,7 @@ def test_the_tours_commands_are_valid(command):
 @pytest.mark.parametrize("command", OF_LATENTS)
 def test_the_commands_for_latent_spaces_are_valid(command):
     options = compose_config(ROOT / "configs", "latent", shlex.split(command)[2:])
-    check.check(options, root=tool.layout)
+    check.check(options, root=tool.LatentOptions)
 
 
 def test_the_readmes_pictures_exist():

@@ -95,7 +95,7 @@ OPEN_FUNCTIONS = (
 )
 
 
-# What other tools call a key -> what it is called here.
+# What other tools call a key, or gdm once did -> what it is called here.
 ELSEWHERE = {
     "epochs": "budget.epochs",
     "max_epochs": "budget.epochs",
@@ -103,6 +103,7 @@ ELSEWHERE = {
     "max_time": "budget.minutes",
     "learning_rate": "model.optimizer.lr",
     "devices": "trainer.accelerator",
+    "others": "compare",
     "gpus": "trainer.accelerator",
 }
 

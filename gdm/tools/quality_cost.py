@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from gdm.data.datamodule import ImageDataModule
 from gdm.errors import UserError
 from gdm.evaluation import features, protocol, samples, timing
 from gdm.evaluation.extractors import Extractor
@@ -37,21 +36,39 @@ OTHER_PICTURES = (".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".e
 MOST_STEPS_TIMED = 5  # an evaluation costs the same in any step
 
 
-def layout(
-    run: str | None,
-    others: list[str],
-    samplers: list[str],
-    steps: list[Count],
-    outputs: str,
-    num_samples: Count,
-    seed: Seed,
-    averaged: bool,
-    checkpoint: str,
-    extractor: Callable[..., Extractor],
-    batch_size: Count | None,
-    to: str | None,
-) -> None:
-    """The keys of configs/quality_cost.yaml, and what each holds."""
+@dataclass(frozen=True)
+class QualityCostOptions:
+    """The keys of scripts/quality_cost.py.
+
+    Args:
+        run: its directory, a unique ending of its path, or last.
+        compare: further runs of any family, trained on the same data, a point each: [RUN,...].
+        samplers: options of sampler=, with the arguments in configs/sampler/; heun evaluates the
+            network twice a step.
+        steps: of each sampler.
+        outputs: the folder of all runs.
+        num_samples: at every point.
+        seed: of the samples.
+        averaged: false takes the weights themselves instead of their average.
+        checkpoint: last or best.
+        extractor: classifier or inception.
+        batch_size: images at a time; null for as many as are small enough together.
+        to: the picture's file, .png, .pdf or .svg; the tables get its name. null for one in the
+            run's samples/.
+    """
+
+    run: str | None
+    compare: list[str]
+    samplers: list[str]
+    steps: list[Count]
+    outputs: str
+    num_samples: Count
+    seed: Seed
+    averaged: bool
+    checkpoint: str
+    extractor: Callable[..., Extractor]
+    batch_size: Count | None
+    to: str | None
 
 
 @dataclass
@@ -73,12 +90,12 @@ class Way:
 
 
 def ways(
-    options: dict[str, Any], nodes: dict[str, dict[str, Any]], plugins: Iterable[str] = ()
+    options: QualityCostOptions, nodes: dict[str, dict[str, Any]], plugins: Iterable[str] = ()
 ) -> list[Way]:
     """Return every sampler that is asked for, with every number of steps.
 
     Args:
-        options: the keys of configs/quality_cost.yaml.
+        options: the keys of the script.
         nodes: option of `sampler=` -> what builds it.
         plugins: packages that a node may name besides gdm.
 
@@ -86,17 +103,17 @@ def ways(
         UserError: if a list is empty, or there is no such sampler.
     """
     for key, example in (("samplers", "[ddim,heun]"), ("steps", "[5,10]")):
-        if not options[key]:
+        if not getattr(options, key):
             raise UserError(f"{key}=[]: name one at least, such as {key}={example}")
-    for name in options["samplers"]:
+    for name in options.samplers:
         if name not in nodes:
             raise UserError(
                 f"samplers=[{name}]: there is no such sampler{nearest(name, nodes)}; "
                 f"there are {', '.join(nodes)}"
             )
     found = []
-    for name in dict.fromkeys(options["samplers"]):
-        for num_steps in sorted(set(options["steps"])):
+    for name in dict.fromkeys(options.samplers):
+        for num_steps in sorted(set(options.steps)):
             node = nodes[name] | {"num_steps": num_steps}
             found.append(Way(name, node, build(node, f"samplers.{name}", plugins)))
     return found
@@ -111,7 +128,7 @@ def refuse_without_sampler(run: Run, recipe: dict[str, Any]) -> None:
     if "sampler" not in recipe["model"]:
         raise UserError(
             f"{run}: its model has no sampler whose steps could be chosen; name a run of a "
-            "diffusion model, and this one in others=[...]"
+            "diffusion model, and this one in compare=[...]"
         )
 
 
@@ -128,21 +145,15 @@ def refuse_idle(overrides: Iterable[str]) -> None:
         )
 
 
-def destination(
-    options: dict[str, Any],
-    run: Run,
-    recipe: dict[str, Any],
-    data: ImageDataModule,
-    extractor: Extractor,
-) -> Path:
+def curve_path(options: QualityCostOptions, opened: OpenRun, extractor: Extractor) -> Path:
     """Return the picture's file: what `to` names, or one beside the run's samples whose name
     tells apart what was asked for. The tables go beside it.
 
     Raises:
         UserError: if one of them cannot be written.
     """
-    if options["to"]:
-        path = Path(options["to"])
+    if options.to:
+        path = Path(options.to)
         if path.suffix.lower() in OTHER_PICTURES:
             grids.refuse_ending(path)
         if path.suffix in TABLES:
@@ -150,11 +161,12 @@ def destination(
         elif path.suffix.lower() not in grids.ENDINGS:
             path = Path(f"{path}.png")
     else:
-        asked = {key: value for key, value in options.items() if key not in ("extractor", "to")}
-        judged_by = {"data": data.fingerprint, "extractor": extractor.checksum}
-        digest = catalogue.recipe_hash(asked | judged_by | {"model": recipe["model"]})
-        name = f"quality-cost-{options['num_samples']}-{extractor.name}-{digest}.png"
-        path = run.samples / name
+        keys = vars(options).items()
+        asked = {key: value for key, value in keys if key not in ("extractor", "to")}
+        judged_by = {"data": opened.data.fingerprint, "extractor": extractor.checksum}
+        digest = catalogue.recipe_hash(asked | judged_by | {"model": opened.recipe["model"]})
+        name = f"quality-cost-{options.num_samples}-{extractor.name}-{digest}.png"
+        path = opened.run.samples / name
     for each in (path, *_tables(path)):
         named_file(each, "curve.png")
     return path
@@ -168,7 +180,7 @@ def measure(
     alternatives: Sequence[Way],
     others: Sequence[OpenRun],
     judge: protocol.Judge,
-    options: dict[str, Any],
+    options: QualityCostOptions,
 ) -> dict[str, Any]:
     """Judge a run's samples in every way, and those of other runs; what it takes is said first.
 
@@ -177,7 +189,7 @@ def measure(
         alternatives: the ways to make its samples.
         others: further runs, of any family.
         judge: of the runs' data set.
-        options: the keys of configs/quality_cost.yaml.
+        options: the keys of the script.
 
     Returns:
         The points, and what they depend on.
@@ -185,7 +197,7 @@ def measure(
     Raises:
         UserError: if the samples are too few to compare.
     """
-    data, extractor, count = judge.data, judge.extractor, options["num_samples"]
+    data, extractor, count = judge.data, judge.extractor, options.num_samples
     judge.refuse_too_few(count)
     timing.announce(_seconds_ahead(opened, alternatives, others, judge, options))
     reference = features.features_of_split(extractor, data, protocol.SPLIT, pairwise=False)
@@ -193,7 +205,7 @@ def measure(
 
     def judged(each: OpenRun, **facts: Any) -> None:
         with each.model.evaluating(averaged=False):
-            batches = samples.draw(each.model, count, None, options["seed"], options["batch_size"])
+            batches = samples.draw(each.model, count, None, options.seed, options.batch_size)
             clock = timing.Clock(batches)
             shown = samples.with_progress(clock, count)
             found = features.features_of(shown, extractor, pairwise=False)
@@ -215,8 +227,8 @@ def measure(
     return {
         "run": str(opened.run.path),
         "n": count,
-        "seed": options["seed"],
-        "batch_size": options["batch_size"],
+        "seed": options.seed,
+        "batch_size": options.batch_size,
         "split": protocol.SPLIT,
         "num_reference": len(reference),
         "data": data.fingerprint,
@@ -234,15 +246,15 @@ def _seconds_ahead(
     alternatives: Sequence[Way],
     others: Sequence[OpenRun],
     judge: protocol.Judge,
-    options: dict[str, Any],
+    options: QualityCostOptions,
 ) -> dict[str, float]:
     """Return what each part will take, from what a sample in few steps takes."""
-    count = options["num_samples"]
+    count = options.num_samples
 
     def per_sample(model: GenerativeModel) -> float:
         with model.evaluating(averaged=False):
             return timing.seconds_each(
-                lambda few: next(samples.draw(model, few, None, options["seed"], few)),
+                lambda few: next(samples.draw(model, few, None, options.seed, few)),
                 min(protocol.BATCH, count),
             )
 

@@ -92,18 +92,33 @@ class Tool(ABC):
         """
 
 
-def layout(
-    run: str | None,
-    compare: list[str],
-    outputs: str,
-    seed: Seed,
-    checkpoint: str,
-    averaged: bool,
-    tool: Tool,
-    extractor: Callable[..., Extractor] | None,
-    to: str | None,
-) -> None:
-    """The keys of configs/latent.yaml, and what each holds."""
+@dataclass(frozen=True)
+class LatentOptions:
+    """The keys of scripts/latent.py.
+
+    Args:
+        run: its directory, a unique ending of its path, or last.
+        compare: further runs, trained on the same data, for tools that compare: [RUN,...], with
+            map and the last five.
+        outputs: the folder of all runs.
+        seed: of what is sampled, codes that a VAE draws among it.
+        checkpoint: last or best.
+        averaged: false takes the weights themselves instead of their average.
+        tool: one of those above.
+        extractor: classifier knows the classes of images; null for none.
+        to: the folder, in the place of the run's latent/TOOL/; nothing is then written into the
+            run.
+    """
+
+    run: str | None
+    compare: list[str]
+    outputs: str
+    seed: Seed
+    checkpoint: str
+    averaged: bool
+    tool: Tool
+    extractor: Callable[..., Extractor] | None
+    to: str | None
 
 
 def name_of(tool: Tool) -> str:
@@ -115,7 +130,7 @@ def apply(
     tool: Tool, opened: OpenRun, others: Sequence[OpenRun], data: ImageDataModule, seed: int
 ) -> Found:
     """Return what a tool finds, with what it depends on; what makes no sense has been refused."""
-    open_run.prepare([opened, *others], data)
+    open_run.prepare([opened, *others])
     with ExitStack() as stack:
         for each in (opened, *others):  # the weights are those that were asked for
             stack.enter_context(each.model.evaluating(averaged=False))
