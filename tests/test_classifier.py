@@ -1,11 +1,14 @@
 """The classifier: it learns, it says how sure it may be, and the one that is shipped is good."""
 
 import json
+import re
+import runpy
+import sys
 from collections import defaultdict
 
 import pytest
 import torch
-from conftest import composed, short, trained
+from conftest import ROOT, composed, short, trained
 from safetensors import safe_open
 from safetensors.torch import save_file
 
@@ -156,6 +159,18 @@ def test_a_run_becomes_a_file_and_the_file_the_same_classifier(run, data, tmp_pa
     assert torch.equal(model.eval().features(x), catalogue.load(run).features(x))
     with pytest.raises(UserError, match=r"is no run of model=classifier"):
         export(opened_run(short_vae, short_vae.recipe()), path)
+
+
+def test_the_script_says_how_good_the_classifier_is_that_it_writes(
+    run, tmp_path, monkeypatch, capsys
+):
+    path, script = tmp_path / "mine.safetensors", str(ROOT / "scripts" / "export_classifier.py")
+    monkeypatch.setattr(sys, "argv", [script, f"run={run.path}", f"to={path}"])
+    runpy.run_path(script, run_name="__main__")
+    assert re.fullmatch(
+        rf"{path}: right about \d\d\.\d\d% of the test images", capsys.readouterr().out.strip()
+    )
+    read_classifier(path)
 
 
 def flipped(path, place: float, to):

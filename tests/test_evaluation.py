@@ -330,6 +330,10 @@ def test_only_a_lower_figure_of_the_same_kind_replaces_the_best_checkpoint(tmp_p
     assert (run.checkpoints / "best.ckpt").read_text() == "6.0"
     assert keeps(frechet_distance=8.0, extractor_checksum="b")  # another measure
     assert not keeps(frechet_distance=8.5)
+    with monkeypatch.context() as patched:  # which way is better is the table's to say
+        patched.setitem(metrics.METRICS, "frechet_distance", metrics.Metric(better="higher"))
+        assert not keeps(frechet_distance=7.5)
+        assert keeps(frechet_distance=8.5)
 
     run.forget_after(model.images_seen)
     assert (run.checkpoints / "best.ckpt").exists()
@@ -547,9 +551,9 @@ def test_metrics_are_printed_with_units_direction_and_real_images_integers_too(
             for line in capsys.readouterr().out.splitlines() if line.startswith("│")}  # fmt: skip
     rows = {name: [cell.strip() for cell in cells] for name, cells in rows.items()}
     assert rows["network_evaluations"] == ["1,250", "", "per sample", "lower"]
-    assert rows["frechet_distance"] == ["12.5000", "2.5000", "", "lower"]
+    assert rows["frechet_distance"] == ["12.500", "2.500", "", "lower"]
     assert rows["confident"] == ["0.8000", "0.9000", "fraction of samples", "as real"]
-    assert rows["psnr"] == ["21.0000", "", "dB, 40 images", "higher"]
+    assert rows["psnr"] == ["21.00", "", "dB, 40 images", "higher"]
     assert rows["mine"] == ["0.2500", "", "", ""]  # a metric of the user's own
     assert rows["share of Bag"] == ["0.100", "0.100", "", "as real"]
     assert "seed" not in rows
@@ -566,6 +570,20 @@ def test_the_last_table_of_a_run_has_real_images_beside_what_is_confident(short_
     (line,) = [line for line in shown.splitlines() if line.startswith("│ elbo")]
     assert "nats" in line
     assert "higher" in line
+
+
+def test_a_value_is_printed_and_compared_as_the_table_says():
+    assert metrics.shown("network_evaluations", 1250) == "1,250"
+    assert metrics.shown("elbo", -1234.5678) == "-1,234.57"
+    assert metrics.shown("mine", 0.5) == "0.5000"
+    assert metrics.at_least_as_good("frechet_distance", 2.0, 3.0)
+    assert metrics.at_least_as_good("accuracy", 0.9, 0.8)
+    for name in ("frechet_distance", "accuracy"):
+        assert metrics.at_least_as_good(name, 1.0, 1.0)
+        assert metrics.at_least_as_good(name, 1.0, 2.0) != metrics.at_least_as_good(name, 2.0, 1.0)
+    for name in ("confident", "kl", "mine"):
+        with pytest.raises(ValueError, match=f"no value of {name} is better than another"):
+            metrics.at_least_as_good(name, 1.0, 2.0)
 
 
 def test_every_metric_of_a_record_has_its_place_in_the_table(judge, data, short_vae):

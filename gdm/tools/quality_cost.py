@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from gdm.errors import UserError
-from gdm.evaluation import features, protocol, samples, timing
+from gdm.evaluation import features, metrics, protocol, samples, timing
 from gdm.evaluation.extractors import Extractor
 from gdm.files import named_file, write_text
 from gdm.models.base import GenerativeModel
@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 WORDS = ("model", "sampler")  # columns of words; the others are of numbers
 COLUMNS = (*WORDS, "steps", "network evaluations", "Frechet distance", "seconds a sample")
+MEASURED = ("network_evaluations", "frechet_distance")  # the metrics among them
 TABLES = (".md", ".json")  # endings of the files that are written beside the picture
 OTHER_PICTURES = (".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".eps", ".ps")
 MOST_STEPS_TIMED = 5  # an evaluation costs the same in any step
@@ -305,13 +306,13 @@ def rows(record: dict[str, Any]) -> list[list[str]]:
             point["name"],
             point.get("sampler", ""),
             str(point.get("steps", "")),
-            f"{point['network_evaluations']:,}",
-            f"{point['frechet_distance']:,.3f}",
+            *(metrics.shown(name, point[name]) for name in MEASURED),
             f"{point['seconds_per_sample']:.2g}",
         ]
         for point in record["points"]
     ]
-    return [*cells, [_real(record), "", "", "", f"{record['real']['frechet_distance']:,.3f}", ""]]
+    of_real = metrics.shown("frechet_distance", record["real"]["frechet_distance"])
+    return [*cells, [_real(record), "", "", "", of_real, ""]]
 
 
 def markdown(record: dict[str, Any]) -> str:
