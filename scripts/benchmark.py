@@ -57,8 +57,7 @@ class Tiny(GenerativeModel):
         self.matrix = torch.nn.Linear(self.native_resolution**2, 1)
 
     def training_step(self, batch, batch_idx: int) -> dict[str, torch.Tensor]:
-        x, _, _ = batch
-        loss = self.matrix(x.flatten(1)).square().mean()
+        loss = self.matrix(batch.x.flatten(1)).square().mean()
         return {"loss": loss, "reconstruction": loss, "kl": loss}
 
 
@@ -70,8 +69,8 @@ class Bare(LightningModule):
         self.model = model
 
     def training_step(self, batch, batch_idx: int) -> torch.Tensor:
-        x, label, index = batch
-        return self.model.training_step((to_float(x), label, index), batch_idx)["loss"]
+        batch = batch._replace(x=to_float(batch.x))
+        return self.model.training_step(batch, batch_idx)["loss"]
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return self.model.optimizer(self.model.parameters())

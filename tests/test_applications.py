@@ -11,6 +11,7 @@ from conftest import ROOT, SplitsAsked, composed, latent_options
 from PIL import Image
 
 from gdm.errors import UserError
+from gdm.models.base import GenerativeModel
 from gdm.pictures import figures
 from gdm.recipes import check
 from gdm.recipes.build import build
@@ -63,16 +64,22 @@ def used(name: str, opened, data, *overrides: str, others=(), seed: int = 0) -> 
 class Perfect:
     """A model whose codes are the images themselves, unless something is done to them."""
 
-    latent_dim, conditional, num_classes, device, has_codes = 784, False, 10, "cpu", True
+    latent_dim, condition, num_classes, device, encodes = 784, None, 10, "cpu", True
+
+    @property
+    def decoding_network(self):
+        return self.decoder
+
+    condition_of = GenerativeModel.condition_of
 
     def __init__(self, restored=None):
         self.restored = restored
         self.decoder = torch.nn.Linear(3, 5)  # 20 weights
 
-    def encode(self, x, label=None):
+    def encode(self, x, condition=None):
         return x.flatten(1)
 
-    def decode(self, z, label=None):
+    def decode(self, z, condition=None):
         return z.reshape(-1, 1, 28, 28) if self.restored is None else self.restored[: len(z)]
 
 
@@ -292,7 +299,7 @@ def test_a_decoder_is_paid_for_by_what_images_save_at_the_fewest_bits_that_cost_
     paid = facts["images_that_pay_for_the_decoder"]
     assert paid == pytest.approx(facts["decoder_bytes"] / saved)
     told = perfect()
-    told.model.conditional = True
+    told.model.condition = "label"
     row_told = made("compress", "tool.bits=[2]").use(told, (), data, 0).record["codes"][0]
     class_bytes = row_told["bytes_entropy_coded"] - row["bytes_entropy_coded"]
     assert class_bytes == pytest.approx(math.log2(10) / 8)
@@ -304,7 +311,7 @@ def test_neighbours_know_the_class_where_codes_tell_classes_apart(data):
               for x, label in zip(data.split(split).images, data.split(split).labels,
                                   strict=True)}  # fmt: skip
 
-    def encode(x, label=None):
+    def encode(x, condition=None):
         known = [labels[bytes(image.numpy())] for image in images.to_bytes(x)]
         return torch.eye(10)[known] + 0.01 * x.flatten(1)[:, 300:310]
 
@@ -336,7 +343,7 @@ def test_training_images_are_nothing_away_from_the_nearest_and_stand_beside_them
     vae, data, monkeypatch
 ):
     train, drawn = data.split("train").images, []
-    monkeypatch.setattr(vae.model, "sample", lambda indices, label=None, seed=0: to_float(
+    monkeypatch.setattr(vae.model, "sample", lambda indices, condition=None, seed=0: to_float(
         train[list(indices)]))  # fmt: skip
     grids = figures.titled_grids
     monkeypatch.setattr(figures, "titled_grids", lambda panels, *a: drawn.append(panels) or grids(

@@ -12,6 +12,7 @@ from conftest import ROOT, composed, short, trained
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from gdm.data.batches import Batch
 from gdm.data.datamodule import order_of_holding_out
 from gdm.data.sources import FashionMNIST
 from gdm.errors import UserError
@@ -48,7 +49,7 @@ def report(model, confidence: torch.Tensor, right: torch.Tensor) -> dict:
     probabilities = others.unsqueeze(1).repeat(1, model.num_classes)
     probabilities[:, 0] = confidence
     model.features_and_probabilities = lambda x: (None, probabilities)
-    figures = model.figures(None, torch.where(right, 0, 1), range(len(right)))
+    figures = model.figures(Batch(None, torch.where(right, 0, 1), torch.arange(len(right))))
     moments = {name: Moments() for name in figures}
     for name, values in figures.items():
         moments[name].update(values)
@@ -138,7 +139,7 @@ def test_the_report_does_not_depend_on_the_batches_of_the_stream(run, data):
     for size in (90, 7):
         streams = defaultdict(Moments)
         for index in torch.arange(90).split(size):
-            figures = model.figures(batch.x[index], batch.label[index], index.tolist())
+            figures = model.figures(Batch(batch.x[index], batch.label[index], index))
             for name, values in figures.items():
                 streams[name].update(values)
         reports.append(model.report(streams))

@@ -136,6 +136,8 @@ def test_a_recipe_is_plain_and_resolved(line):
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
+        ("model.conditional=true", "model.conditional: write model.condition=label, or null now"),
+        ("dataset.channels=3", "dataset.channels: write dataset.facts.channels now"),
         ("density=gaussian", "model.density: VAE takes no density; it takes latent_dim"),
         ("model.optimizer.lr=-1", "model.optimizer.lr=-1: must be a number, above 0"),
         ("model.latent_dim=0", "model.latent_dim=0: must be a whole number, at least 1"),
@@ -682,4 +684,4 @@ def test_help_explains_groups_options_and_typical_commands(line):
 
 def test_the_further_runs_of_a_curve_were_called_others(line, saved):
     message = line("run=first", "others=[second]", script="quality_cost")
-    assert message == "error: others: there is no such key; did you mean compare?"
+    assert message == "error: others: write compare now"

@@ -124,9 +124,11 @@ def test_guidance_is_a_line_through_two_estimates():
 
 
 def test_labels_are_left_out_as_often_as_asked_and_guidance_costs_two_passes(images):
-    model = built("ddpm", "model.conditional=true", "model.label_dropout=0.3")
+    model = built("ddpm", "model.condition=label", "model.label_dropout=0.3")
     labels = []
-    model.error = lambda x_0, epsilon, t, label: labels.append(label) or epsilon.mean((1, 2, 3))
+    model.error = lambda x_0, epsilon, t, condition: (
+        labels.append(label) or epsilon.mean((1, 2, 3))
+    )
     label = torch.arange(len(images)) % 10
     for number in range(60):
         model.training_step(_Batch(images, label), number)
@@ -146,7 +148,7 @@ class _Batch:
 
 @pytest.mark.parametrize("guidance", [0.0, 1.0, 3.0])
 def test_a_conditional_models_samples_depend_on_the_label_but_for_no_guidance(guidance):
-    model = built("ddpm", "model.conditional=true", f"model.guidance={guidance}")
+    model = built("ddpm", "model.condition=label", f"model.guidance={guidance}")
     for parameter in model.network.parameters():
         parameter.data += 0.3 * torch.randn_like(parameter)
     with model.evaluating(averaged=False):
@@ -194,7 +196,7 @@ def test_guidance_without_labels_is_refused():
 
 
 def test_samples_of_a_conditional_model_get_a_row_a_class():
-    model = built("ddpm", "model.conditional=true")
+    model = built("ddpm", "model.condition=label")
     x = torch.arange(30).view(30, 1, 1, 1).expand(-1, 1, 2, 2).to(torch.uint8)  # class: i % 10
     picture = grid(x, model, None)[0]
     assert picture.shape == (10 * 4 - 2, 3 * 4 - 2)
@@ -223,7 +225,7 @@ def test_the_memory_of_sampling_does_not_grow_with_the_steps():
     model = built("ddpm", "sampler=ddpm", "model.sampler.num_steps=40")
     kept = []
 
-    def denoise(x_t, t, label, network=None):
+    def denoise(x_t, t, condition, network=None):
         kept.append(weakref.ref(x_t))
         assert sum(each() is not None for each in kept) <= 3
         return x_t
@@ -236,7 +238,7 @@ def test_the_memory_of_sampling_does_not_grow_with_the_steps():
 def test_the_processes_end_at_noise_and_begin_at_noise(images):
     model = built("ddpm")
     with model.evaluating():
-        strips = model.strips(images[:3], torch.zeros(3).long())
+        strips = model.strips(_Batch(images[:3], torch.zeros(3).long()))
         samples = model.sample(range(3))
     assert strips["forward"].shape[:2] == (3, 10)
     torch.testing.assert_close(strips["forward"][:, 0], images[:3], rtol=0, atol=1e-6)
@@ -274,14 +276,14 @@ def test_the_bound_of_gaussian_data_is_its_exact_sum_and_above_the_entropy():
     x = mean + deviation * torch.randn(count, 1, 28, 28, generator=generator)
     x = ((x.clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1
 
-    def exact(x_t, t, label, network):
+    def exact(x_t, t, condition, network):
         alpha, sigma = alpha_sigma(model.schedule, t)
         gain = alpha * deviation**2 / (alpha**2 * deviation**2 + sigma**2)
         return mean + gain * (x_t - alpha * mean)
 
     model.predict = exact
     with torch.no_grad():
-        terms = model.bound(x, torch.zeros(count).long(), range(count))
+        terms = model.bound(x, None, range(count))
     bits = {name: values.double() / 28**2 / math.log(2) for name, values in terms.items()}
     snr = model.schedule.log_snr(torch.arange(1, 1001, dtype=torch.float64) / 1000).exp()
     variance = deviation**2 / (1 + deviation**2 * snr)  # of x_0, given x_t
@@ -298,10 +300,10 @@ def test_the_bound_of_gaussian_data_is_its_exact_sum_and_above_the_entropy():
 
 def test_one_drawn_step_of_the_bound_stands_for_the_sum_of_all(images):
     model = built("ddpm", "model.schedule.num_steps=30", "prediction=x_0")
-    model.predict = lambda x_t, t, label, network: 0.9 * x_t  # good at little noise only
+    model.predict = lambda x_t, t, condition, network: 0.9 * x_t  # good at little noise only
     x = images[:1].expand(3000, -1, -1, -1)
     with torch.no_grad():
-        drawn = model.bound(x, torch.zeros(3000).long(), range(3000))
+        drawn = model.bound(x, None, range(3000))
     whole, times = 0.0, torch.arange(1, 31, dtype=torch.float64) / 30
     snr = model.schedule.log_snr(times).exp()
     for place in range(1, 30):
@@ -333,7 +335,7 @@ def test_the_terms_of_the_bound_add_up_and_are_reported(images):
 def test_codes_of_images_are_noise_and_decode_to_the_images(model, images):
     model = built(model, "model.inversion_steps=60")
 
-    def exact(x_t, t, label):  # of data in N(0, 0.5^2), whose flow is known
+    def exact(x_t, t, condition):  # of data in N(0, 0.5^2), whose flow is known
         alpha, sigma = alpha_sigma(model.schedule, t)
         return alpha * 0.25 / (alpha**2 * 0.25 + sigma**2) * x_t
 

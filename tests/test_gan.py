@@ -342,7 +342,7 @@ def test_looking_at_the_health_changes_nothing(model):
     model.train()
     before = copy.deepcopy(model.state_dict())
     (batch,) = batches(1)
-    figures = model.health(batch.x, batch.label)
+    figures = model.health(batch)
     after = model.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert all(torch.isfinite(torch.tensor(value)) for value in figures.values())
@@ -362,7 +362,7 @@ def test_accuracies_are_shares_of_images_on_the_right_side():
 def test_gradients_are_those_that_the_players_would_follow():
     model = gan("penalty=none")
     (batch,) = batches(1)
-    figures = model.health(batch.x, batch.label)
+    figures = model.health(batch)
     fake = model.generate(model.sample_codes(range(SIZE)), None)
     real_output = model.discriminate(batch.x, batch.label)
     fake_output = model.discriminate(fake, batch.label)

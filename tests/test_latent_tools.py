@@ -183,23 +183,20 @@ def test_codes_as_large_as_images_are_mapped_too_without_the_drawbacks_of_few_nu
 class Bent(torch.nn.Module):
     """A model whose first pixel is a function of its two-dimensional code, class 0 within."""
 
-    latent_dim, num_classes, device = 2, 2, "cpu"
+    latent_dim, num_classes, device, condition, has_code_density = 2, 2, "cpu", None, False
 
     def __init__(self, pixel) -> None:
         super().__init__()
         self.pixel = pixel
 
-    def draw_codes(self, x, label, index, seed):
+    def draw_codes(self, x, condition, index, seed):
         return x[:, 0, 0, :2]
 
-    def decode(self, z, label):
+    def decode(self, z, condition):
         return self.pixel(z[:, 0])[:, None, None, None].expand(len(z), 1, 4, 4)
 
     def sample_codes(self, indices, seed=0):
         return torch.randn(len(indices), 2, generator=torch.Generator().manual_seed(seed))
-
-    def labels_of(self, indices, label):
-        return torch.zeros(len(indices), dtype=torch.int64)
 
 
 class Plane:
@@ -281,8 +278,10 @@ def test_contours_hold_their_share_of_samples_each_axis_in_its_place(vae, data, 
     model = vae.model
     monkeypatch.setattr(model, "code_log_prob",
                         lambda z: Normal(0, wide.to(z)).log_prob(z).sum(1))  # fmt: skip
-    monkeypatch.setattr(model, "sample_codes", lambda indices, label=None, seed=0: wide * gaussian(
-        len(indices), 2, seed))  # fmt: skip
+    monkeypatch.setattr(
+        model, "sample_codes",
+        lambda indices, condition=None, seed=0: wide * gaussian(len(indices), 2, seed),
+    )  # fmt: skip
     used(vae, data, *FEW)
     x, y, heights, levels = drawn["contours"]
     expected = Normal(0, wide).log_prob(torch.stack([x[20], y[70]])).sum()
@@ -349,7 +348,7 @@ def test_units_are_moved_by_the_deviation_of_drawn_codes(vae, data):
     found = used(vae, data, "tool=traverse", seed=3)
     split = data.split("validation")
     x = split.images / 127.5 - 1
-    drawn = vae.model.draw_codes(x, split.labels, range(len(x)), 3).std(0)
+    drawn = vae.model.draw_codes(x, None, range(len(x)), 3).std(0)
     units = sorted(found.record["units"], key=lambda unit: unit["unit"])
     assert [unit["deviation"] for unit in units] == pytest.approx(drawn.tolist(), rel=1e-4)
 
@@ -478,7 +477,7 @@ def test_rows_and_values_of_a_file_are_checked(vae, data, tmp_path):
 class Pixels(torch.nn.Module):
     """A model whose codes are the images themselves, or which gives one image for every code."""
 
-    latent_dim, conditional, has_codes, num_classes, device = 784, False, True, 10, "cpu"
+    latent_dim, condition, encodes, num_classes, device = 784, None, True, 10, "cpu"
     ema = None
 
     def __init__(self, one: bool = False) -> None:
@@ -490,10 +489,10 @@ class Pixels(torch.nn.Module):
     def prepare_sampling(self, batches):
         pass
 
-    def encode(self, x, label=None):
+    def encode(self, x, condition=None):
         return x.flatten(1)
 
-    def decode(self, z, label=None):
+    def decode(self, z, condition=None):
         x = z.reshape(-1, 1, 28, 28).clamp(-1, 1)
         return torch.zeros_like(x) if self.one else x
 

@@ -91,7 +91,7 @@ def test_a_model_learns_samples_encodes_and_decodes(model, kind):
     assert last < first
 
     with model.evaluating():
-        figures = model.figures(batch.x, batch.label, batch.index.tolist())
+        figures = model.figures(batch)
     assert all(len(values) == len(batch.x) for values in figures.values())
     assert all(torch.isfinite(values).all() for values in figures.values())
     if not model.makes_images:
@@ -101,10 +101,11 @@ def test_a_model_learns_samples_encodes_and_decodes(model, kind):
         samples = model.sample(range(5))
     assert samples.shape == (5, *batch.x.shape[1:])
     assert samples.abs().max() <= 1
-    if not model.has_codes:
+    if not model.encodes:
         return
     with model.evaluating():
-        reconstructions = model.decode(model.encode(batch.x, batch.label), batch.label)
+        condition = model.condition_of(batch)
+        reconstructions = model.decode(model.encode(batch.x, condition), condition)
     assert reconstructions.shape == batch.x.shape
 
 
@@ -122,8 +123,8 @@ def test_what_networks_see_is_the_padded_image_and_what_users_see_is_not(model):
 def test_figures_do_not_depend_on_the_batch_that_they_are_computed_in():
     model, batch = model_for("vae", "grey and padded")
     with model.evaluating():
-        whole = model.figures(batch.x, batch.label, batch.index.tolist())
-        single = [model.figures(batch.x[i : i + 1], batch.label[i : i + 1], [i]) for i in range(9)]
+        whole = model.figures(batch)
+        single = [model.figures(Batch(*(part[i : i + 1] for part in batch))) for i in range(9)]
     for name in ("elbo", "kl", "reconstruction"):
         parts = torch.cat([figures[name] for figures in single])
         torch.testing.assert_close(whole[name][:9], parts, rtol=1e-4, atol=1e-3)
@@ -203,7 +204,7 @@ def conditional():
 def test_labels_are_taken_in_every_form(conditional, label, expected):
     for model in conditional:
         with model.evaluating():
-            assert model.labels_of([5, 6, 12], label).tolist() == expected
+            assert model.conditions_for([5, 6, 12], label).tolist() == expected
             found = model.sample([5, 6, 12], label)
             assert torch.equal(found, model.sample([5, 6, 12], torch.tensor(expected)))
 
@@ -214,9 +215,9 @@ def test_labels_are_taken_in_every_form(conditional, label, expected):
 def test_what_is_no_label_is_one_clear_line(conditional, label):
     for model in conditional:
         with pytest.raises(
-            ValueError, match=r"label.*: must be a class's number, 0 to 9, or 3 of"
+            ValueError, match=r"condition.*: must be a class's number, 0 to 9, or 3 of"
         ):
-            model.sample(range(3), label=label)
+            model.sample(range(3), condition=label)
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -110,7 +110,7 @@ def test_the_script_says_what_is_ahead_what_is_done_and_what_it_found(written):
 def test_guidance_has_its_price_and_runs_of_one_name_are_told_apart(short_ddpm, data):
     ways = quality_cost.ways(options_of(), NODES)
     recipe = short_ddpm.recipe()
-    recipe["model"] |= {"guidance": 2.0, "conditional": True}
+    recipe["model"] |= {"guidance": 2.0, "condition": "label"}
     model = build(recipe["model"], "model")
     model.sampler = ways[0].sampler
     assert model.network_evaluations == 2 * 3

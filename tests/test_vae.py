@@ -13,6 +13,7 @@ from torch.distributions import (
     Normal,
 )
 
+from gdm.data.batches import Batch
 from gdm.models.vae import VAE
 from gdm.theory import likelihoods
 from gdm.theory.images import ImageFacts
@@ -26,7 +27,7 @@ LATENT_DIM, PIXELS, SIGMA = 2, 16 * 16, 0.3
 def vae(**changes) -> VAE:
     arguments = {
         "facts": ImageFacts(channels=1, resolution=16, native_resolution=16, num_classes=10),
-        "latent_dim": LATENT_DIM, "width": 8, "beta": 1.0, "conditional": False,
+        "latent_dim": LATENT_DIM, "width": 8, "beta": 1.0, "condition": None,
         "likelihood": likelihoods.Gaussian(-2.0, True), "prior": StandardNormal,
         "optimizer": partial(torch.optim.Adam, lr=1e-3), "learning_rate": Constant(0.0),
         "ema": None, "max_gradient_norm": None,
@@ -84,9 +85,7 @@ def exact_and_bound(ppca, num_importance_samples: int = 1) -> tuple[Tensor, Tens
     draws = 4000
     repeated = x.view(1, 1, 16, 16).expand(draws, -1, -1, -1)
     with torch.no_grad():
-        bound = model.log_likelihood(
-            repeated, torch.zeros(draws).long(), range(draws), num_importance_samples
-        )
+        bound = model.log_likelihood(repeated, None, range(draws), num_importance_samples)
     return exact.log_prob(x)[0] + likelihoods.log_bin_volume(PIXELS), bound
 
 
@@ -119,7 +118,7 @@ def test_the_importance_weighted_bound_rises_to_the_likelihood_and_its_weights_a
 
 def test_the_objective_is_reconstruction_plus_beta_times_kl():
     x = torch.rand(4, 1, 16, 16) * 2 - 1
-    batch = (x, torch.zeros(4).long(), torch.arange(4))
+    batch = Batch(x, torch.zeros(4).long(), torch.arange(4))
     for beta in (0.0, 1.0, 4.0):
         terms = vae(beta=beta).training_step(batch, 0)
         expected = terms["reconstruction"] + beta * terms["kl"]
@@ -132,10 +131,9 @@ def test_the_reported_elbo_knows_no_beta():
     plain = vae(beta=1.0).eval()
     other = vae(beta=7.0).eval()
     other.load_state_dict(plain.state_dict())
-    label = torch.zeros(4).long()
     with torch.no_grad():
         assert torch.equal(
-            plain.log_likelihood(x, label, range(4)), other.log_likelihood(x, label, range(4))
+            plain.log_likelihood(x, None, range(4)), other.log_likelihood(x, None, range(4))
         )
 
 
@@ -235,7 +233,7 @@ def test_a_bernoulli_reports_no_elbo_of_grey_images():
     label = torch.zeros(4).long()
     for x, reported in ((grey, False), (grey.sign(), True)):
         with torch.no_grad():
-            figures = model.figures(x, label, range(4))
+            figures = model.figures(Batch(x, label, torch.arange(4)))
         report = model.report({name: moments_of(values) for name, values in figures.items()})
         assert ("bits_per_dim" in report) == reported
 
@@ -249,7 +247,7 @@ def test_samples_depend_on_their_index_and_the_seed_alone():
 
 
 def test_a_conditional_vae_decodes_one_code_differently_for_each_class():
-    model = vae(conditional=True).eval()
+    model = vae(condition="label").eval()
     z = torch.zeros(10, LATENT_DIM)
     images = model.decode(z, torch.arange(10))
     assert len({tuple(image.flatten().tolist()) for image in images}) == 10

@@ -31,7 +31,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from gdm.errors import UserError
 from gdm.recipes import terminal
-from gdm.recipes.build import TARGET, assign, keys, nearest, nearest_key
+from gdm.recipes.build import TARGET, assign, keys, nearest, nearest_key, no_such_key
 from gdm.recipes.check import show
 from gdm.recipes.options import help_text
 from gdm.recipes.terminal import config_dir, printable
@@ -461,7 +461,7 @@ def _problem(text: str, known: list[str], configs: Path, reason: str) -> str | N
     if override.type == OverrideType.CHANGE and not override.is_hydra_override():
         key, options = override.key_or_group, _options(configs, override.key_or_group)
         if not options and key not in known:
-            return f"{key}: there is no such key{nearest_key(key, known)}"
+            return no_such_key(key, known)
         if options and isinstance(override.value(), int | float):
             return _unknown_option(key, show(override.value()), options)
     if override.is_sweep_override() and "--multirun" in reason:

@@ -12,7 +12,7 @@ from torch import Tensor
 from gdm.data.datamodule import ImageDataModule
 from gdm.errors import UserError
 from gdm.evaluation.extractors import Extractor, Features, read_checked
-from gdm.models.base import GenerativeModel
+from gdm.models.base import Model
 from gdm.models.classifier import Classifier
 from gdm.recipes.build import build
 from gdm.recipes.moved import upgraded
@@ -123,7 +123,7 @@ def load_classifier(
     return as_classifier(catalogue.load(run, checkpoint, plugins=plugins), run)
 
 
-def as_classifier(model: GenerativeModel, run: catalogue.Run) -> Classifier:
+def as_classifier(model: Model, run: catalogue.Run) -> Classifier:
     """Return a run's model, which must be a classifier.
 
     Raises:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from gdm.evaluation import distances
-from gdm.models.base import GenerativeModel
+from gdm.models.base import Model
 from gdm.theory.adversarial import GradientPenalty, Minimax
 
 DUPLICATE = 0.5  # of the distance below which 5 % of real images have a neighbour
@@ -42,22 +42,22 @@ class Failure:
 
     name: str
     signs: tuple[Sign, ...]
-    remedies: Callable[[GenerativeModel], list[str]]
-    applies: Callable[[GenerativeModel], bool] = lambda model: True
+    remedies: Callable[[Model], list[str]]
+    applies: Callable[[Model], bool] = lambda model: True
 
 
-def judges_each_image(model: GenerativeModel) -> bool:
+def judges_each_image(model: Model) -> bool:
     """Whether the discriminator says of an image that it is real; a critic of the Wasserstein
     distance is meant to tell the two sets apart as well as it can."""
     return model.objective.boundary is not None
 
 
-def holds_slopes_at_one(model: GenerativeModel) -> bool:
+def holds_slopes_at_one(model: Model) -> bool:
     """Whether a penalty is there to keep the critic's slope at 1."""
     return isinstance(model.penalty, GradientPenalty)
 
 
-def weaker_discriminator(model: GenerativeModel) -> list[str]:
+def weaker_discriminator(model: Model) -> list[str]:
     """Return overrides that weaken the discriminator, the best first."""
     width = getattr(model.discriminator, "width", 0)
     normalises_batches = getattr(model.discriminator, "normalisation", None) == "batch"
@@ -75,7 +75,7 @@ def weaker_discriminator(model: GenerativeModel) -> list[str]:
     return [override for override, does in helps.items() if does][:MOST_REMEDIES]
 
 
-def stronger_discriminator(model: GenerativeModel) -> list[str]:
+def stronger_discriminator(model: Model) -> list[str]:
     """Return overrides against a generator that repeats itself, the best first."""
     has_deviation = getattr(model.discriminator, "minibatch_deviation", True)
     helps = {
@@ -88,7 +88,7 @@ def stronger_discriminator(model: GenerativeModel) -> list[str]:
     return [override for override, does in helps.items() if does][:MOST_REMEDIES]
 
 
-def firmer_penalty(model: GenerativeModel) -> list[str]:
+def firmer_penalty(model: Model) -> list[str]:
     """Return overrides against a critic whose slope is out of hand."""
     slower = _rate("model.discriminator_optimizer.lr", model.discriminator_optimizer, 0.25)
     return [f"model.penalty.weight={4 * model.penalty.weight:g}", *slower]
@@ -164,7 +164,7 @@ def class_variety(histogram: Sequence[float], real_histogram: Sequence[float]) -
     return _perplexity(histogram) / _perplexity(real_histogram)
 
 
-def verdict(figures: dict[str, float], model: GenerativeModel) -> str | None:
+def verdict(figures: dict[str, float], model: Model) -> str | None:
     """Return the first failure that the figures show, with overrides to try; None for none.
 
     Args:

@@ -15,7 +15,7 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 
 from gdm.data.datamodule import EVALUATION_BATCH, ImageDataModule
 from gdm.evaluation import distances
-from gdm.models.base import GenerativeModel
+from gdm.models.base import GenerativeModel, Model
 from gdm.theory.images import to_bytes, to_float
 from gdm.theory.moments import Moments
 
@@ -28,7 +28,7 @@ DENSITY_IMAGES = 20_000  # codes of that many training images settle a density o
 
 
 def evaluate(
-    model: GenerativeModel, data: ImageDataModule, split: str, limit: int | None = None
+    model: Model, data: ImageDataModule, split: str, limit: int | None = None
 ) -> dict[str, Any]:
     """Return the model's own figures, averaged over the images of a split.
 
@@ -44,7 +44,7 @@ def evaluate(
     num_images = 0
     for batch in data.batches(split, device=model.device, limit=limit):
         num_images += len(batch.x)
-        for name, values in model.figures(batch.x, batch.label, batch.index.tolist()).items():
+        for name, values in model.figures(batch).items():
             moments[name].update(values)
     return {"split": split, "num_images": num_images} | model.report(dict(moments))
 
@@ -62,13 +62,13 @@ def reconstruction(
     """
     likeness = Likeness()
     for batch in data.batches(split, device=model.device, limit=limit):
-        likeness.update(images_back(model, batch.x, batch.label), batch.x)
+        likeness.update(images_back(model, batch.x, model.condition_of(batch)), batch.x)
     return likeness.figures() | {"num_reconstructions": likeness.count}
 
 
-def images_back(model: GenerativeModel, x: Tensor, label: Tensor) -> Tensor:
-    """Return images encoded and decoded: (N, C, H, W), (N,) -> (N, C, H, W) in [-1, 1]."""
-    return model.decode(model.encode(x, label), label)
+def images_back(model: GenerativeModel, x: Tensor, condition: Tensor | None) -> Tensor:
+    """Return images encoded and decoded: (N, C, H, W) -> (N, C, H, W) in [-1, 1]."""
+    return model.decode(model.encode(x, condition), condition)
 
 
 class Likeness:
@@ -111,16 +111,20 @@ def importance_weighted_bound(
     bound = Moments()
     for batch in data.batches(split, device=model.device):
         index = batch.index.tolist()
-        bound.update(model.log_likelihood(batch.x, batch.label, index, num_importance_samples))
+        bound.update(
+            model.log_likelihood(batch.x, model.condition_of(batch), index, num_importance_samples)
+        )
     return {
         "importance_weighted_bound": float(bound.mean),
         "importance_samples": num_importance_samples,
     }
 
 
-def prepare_sampling(model: GenerativeModel, data: ImageDataModule) -> None:
+def prepare_sampling(model: Model, data: ImageDataModule) -> None:
     """Let a model whose codes have no known distribution fit one to its training codes."""
-    model.prepare_sampling(data.batches("train", device=model.device, limit=DENSITY_IMAGES))
+    if model.makes_images:
+        batches = data.batches("train", device=model.device, limit=DENSITY_IMAGES)
+        model.prepare_sampling(batches)
 
 
 def nearest_training_images(

@@ -15,7 +15,7 @@ from gdm.evaluation import distances, features, model_metrics
 from gdm.evaluation.extractors import Extractor
 from gdm.evaluation.samples import SampleFile, with_progress
 from gdm.evaluation.timing import TIMED, announce, seconds_each, seconds_of
-from gdm.models.base import GenerativeModel
+from gdm.models.base import Model
 from gdm.pictures import figures
 
 log = logging.getLogger(__name__)
@@ -79,11 +79,11 @@ class Judge:
         return Judgement(record, picture)
 
     def model(
-        self, model: GenerativeModel, num_reconstructions: int, importance_samples: int | None
+        self, model: Model, num_reconstructions: int, importance_samples: int | None
     ) -> dict[str, Any]:
         """Return the model's own figures on the test images, within `model.evaluating()`."""
         record = model_metrics.evaluate(model, self.data, SPLIT)
-        if model.has_codes and num_reconstructions:
+        if model.encodes and num_reconstructions:
             record |= model_metrics.reconstruction(model, self.data, SPLIT, num_reconstructions)
         if importance_samples is not None:
             record |= model_metrics.importance_weighted_bound(

@@ -18,7 +18,7 @@ from torch import Tensor
 from gdm.data.datamodule import ImageDataModule
 from gdm.errors import UserError
 from gdm.files import durable_replacement
-from gdm.models.base import GenerativeModel
+from gdm.models.base import GenerativeModel, Model
 from gdm.pictures import figures, grids
 from gdm.runs.run import Run
 from gdm.theory.images import to_bytes
@@ -75,7 +75,7 @@ def grid(x: Tensor, model: GenerativeModel, label: int | None) -> Tensor:
 
 def _has_row_a_class(x: Tensor, model: GenerativeModel, label: int | None) -> bool:
     """Whether samples 0, 1, ... are shown with a row a class."""
-    return model.conditional and label is None and len(x) >= model.num_classes
+    return model.condition == "label" and label is None and len(x) >= model.num_classes
 
 
 def _by_class(x: Tensor, model: GenerativeModel) -> Tensor:
@@ -96,7 +96,7 @@ def picture(
     return grids.enlarged(grid(x, model, label), SCALE)
 
 
-def refuse_without_images(model: GenerativeModel, run: Run) -> None:
+def refuse_without_images(model: Model, run: Run) -> None:
     """Refuse a model that has nothing to sample.
 
     Raises:
@@ -119,7 +119,7 @@ def class_number(
     """
     if label is None:
         return None
-    if not model.conditional:
+    if model.condition != "label":
         raise UserError(f"{key}={label}: this model was trained without labels; leave {key} out")
     return class_called(label, class_names, key)
 

@@ -12,6 +12,7 @@ MODELS = {  # class -> its module
     "Diffusion": "diffusion",
     "GAN": "gan",
     "GenerativeModel": "base",
+    "Model": "base",
     "VAE": "vae",
 }
 

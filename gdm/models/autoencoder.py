@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Unpack
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gdm.models.base import GenerativeModel, Shared
 from gdm.networks.convolutional import Decoder, Encoder
@@ -23,6 +23,9 @@ class Autoencoder(GenerativeModel):
 
     The arguments beside its own are those of `GenerativeModel`.
     """
+
+    encodes = True
+    has_code_density = True
 
     def __init__(
         self,
@@ -48,23 +51,29 @@ class Autoencoder(GenerativeModel):
         return {"loss": loss}
 
     @torch.no_grad()
-    def encode(self, x: Tensor, label: Tensor | None = None) -> Tensor:
+    def encode(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
         """Return the codes of images: (N, C, H, W) in [-1, 1] -> (N, D)."""
         return self._encoded(x)
 
     @torch.no_grad()
-    def decode(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+    def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         """Return the images of codes: (N, D) -> (N, C, H, W) in [-1, 1]."""
         return self._decoded(z).clamp(-1, 1)
 
+    @property
+    def decoding_network(self) -> nn.Module:
+        return self.decoder
+
     @torch.no_grad()
-    def sample(self, indices: Sequence[int], label: Tensor | None = None, seed: int = 0) -> Tensor:
+    def sample(
+        self, indices: Sequence[int], condition: Tensor | None = None, seed: int = 0
+    ) -> Tensor:
         """Decode codes drawn from the fitted density; arguments as in `GenerativeModel.sample`."""
-        return self.decode(self.sample_codes(indices, label, seed))
+        return self.decode(self.sample_codes(indices, seed=seed))
 
     @torch.no_grad()
     def sample_codes(
-        self, indices: Sequence[int], label: Tensor | None = None, seed: int = 0
+        self, indices: Sequence[int], condition: Tensor | None = None, seed: int = 0
     ) -> Tensor:
         """Return the codes that `sample` decodes, drawn from the fitted density: (N, D)."""
         component = uniform(indices, (), seed, "component")
@@ -80,7 +89,8 @@ class Autoencoder(GenerativeModel):
         """Fit the density to the codes of training images."""
         self.density.fit(torch.cat([self.encode(batch.x) for batch in batches]))
 
-    def figures(self, x: Tensor, label: Tensor, index: Sequence[int]) -> dict[str, Tensor]:
+    def figures(self, batch) -> dict[str, Tensor]:
+        x, index = batch.x, batch.index.tolist()
         corruption = self.noise * normal(index, x.shape[1:], 0, "corruption").to(x.device)
         figures = {"squared_error": squared_error(x, self.decode(self.encode(x)))}
         if self.noise > 0:

@@ -1,8 +1,8 @@
-"""What every family shares: the contract that callbacks, metrics and scripts rest on."""
+"""What models share: `Model` is what is trained, `GenerativeModel` is what makes images too."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Literal, Required, TypedDict
+from typing import Any, ClassVar, Literal, Required, TypedDict
 
 import torch
 from pytorch_lightning import LightningModule
@@ -18,6 +18,8 @@ from gdm.theory.moments import Moments
 from gdm.theory.randomness import refuse_number, seed_default_generators
 
 CONSTANT = Constant(warmup_share=0.0)
+INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+Condition = Literal["label"]  # what a model may be told: a field of the batches that it is fed
 
 
 class Shared(TypedDict, total=False):
@@ -31,42 +33,47 @@ class Shared(TypedDict, total=False):
 
 
 class SharedByConditional(Shared, total=False):
-    """The same, of a model that can be told the class."""
+    """The same, of a model that can be told something of the image."""
 
-    conditional: bool
-
-
-INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+    condition: Condition | None
 
 
-class GenerativeModel(LightningModule):
-    """A model of images x: (N, channels, native_resolution, native_resolution) in [-1, 1].
+class Model(LightningModule):
+    """Something that is trained on images x, (N, C, H, W) in [-1, 1].
 
-    A model says what is optimised in `training_step` and makes images in `sample`. Where it has
-    codes it also offers `encode(x)` and `decode(z)`; where it weighs codes that it draws for an
-    image, `log_likelihood(x)`. Images enter and leave in their native resolution; networks see
-    them padded to `resolution`.
+    A model says what is optimised in `training_step`, which returns `loss` and its terms. Batches
+    are read by name: `batch.x`, `batch.label`, `batch.index`. Images enter and leave in their
+    native resolution; networks see them padded to `resolution`.
+
+    What a model can do it declares, for callers to ask; each flag names the method it stands for.
 
     Args:
         facts: what is known of the data set's images.
-        conditional: tell the model the class.
         optimizer: parameters -> optimizer.
         learning_rate: progress in [0, 1] -> factor of the optimizer's rate.
         ema: the average of the weights that samples and evaluation use; None for none.
         max_gradient_norm: gradients are scaled down to this norm; None for no clipping.
     """
 
-    headline: tuple[str, ...] = ("loss",)  # the figures that the progress bar shows
+    # what it can do
+    makes_images: ClassVar[bool] = False  # `sample`
+    encodes: ClassVar[bool] = False  # `encode` and `decode`; a GAN only decodes
+    has_prior: ClassVar[bool] = False  # codes are trained to follow what is sampled
+    has_code_density: ClassVar[bool] = False  # `code_log_prob`
+    has_sampler: ClassVar[bool] = False  # images are made by a sampler that can be swapped
+    likelihood_kind: ClassVar[Literal["exact", "bound"] | None] = None  # of log p(x), in `figures`
+    weighs_codes: ClassVar[bool] = False  # `log_likelihood`, the importance-weighted bound
+
+    # what it is
+    condition: Condition | None = None  # what it is told of an image
     latent_dim: int | None = None  # size of a code or a latent; None where it is an image
+    headline: tuple[str, ...] = ("loss",)  # the figures that the progress bar shows
     smallest_batch: int = 1  # images that a training step takes at least
-    batches_in_cycle: int = 1  # after so many, what a training step does comes again
-    network_evaluations: int = 1  # passes through a network that one sample takes
-    likelihood_kind: Literal["exact", "bound"] | None = None  # what `figures` tell of log p(x)
+    batches_in_cycle: int = 1  # period of the training step (lazy penalties, turns of players)
 
     def __init__(
         self,
         facts: ImageFacts,
-        conditional: bool = False,
         optimizer: Callable = Adam,
         learning_rate: LearningRate = CONSTANT,
         ema: EMA | None = None,
@@ -78,8 +85,6 @@ class GenerativeModel(LightningModule):
         self.resolution = facts.resolution
         self.native_resolution = facts.native_resolution
         self.num_classes = facts.num_classes
-        self.conditional = conditional
-        self.num_labels = facts.num_classes if conditional else 0
         self.optimizer = optimizer
         self.learning_rate = learning_rate
         self.ema = ema
@@ -88,60 +93,12 @@ class GenerativeModel(LightningModule):
 
     # What a family defines ---------------------------------------------------------------------
 
-    def sample(
-        self,
-        indices: Sequence[int],
-        label: int | Sequence[int] | Tensor | None = None,
-        seed: int = 0,
-    ) -> Tensor:
-        """Return the images of these indices, (N, C, H, W) in [-1, 1].
-
-        Image i depends on (seed, i) alone, not on the batch it is drawn in.
+    def figures(self, batch: Any) -> dict[str, Tensor]:
+        """Return figures of each image for the evaluation to average: {name: (N, ...)}.
 
         Args:
-            indices: the N indices.
-            label: classes for a conditional model, one for all or (N,); None spreads the indices
-                over all.
-            seed: the seed of the whole set of samples.
-        """
-        raise NotImplementedError
-
-    def prepare_sampling(self, batches: Iterable) -> None:
-        """Fit what sampling needs to batches of training images; most models need nothing."""
-
-    def as_if_trained(self) -> None:
-        """Let a throw-away copy cost as much to sample from as a trained model; most do."""
-
-    def figures(self, x: Tensor, label: Tensor, index: Sequence[int]) -> dict[str, Tensor]:
-        """Return figures of each image for the evaluation to average: {name: (N, ...)}."""
-        return {}
-
-    def strips(self, x: Tensor, label: Tensor) -> dict[str, Tensor]:
-        """Return pictures of what the family does, by name: rows of K moments, (N, K, C, H, W).
-
-        Args:
-            x: N images.
-            label: their classes, (N,).
-        """
-        return {}
-
-    def draw_codes(
-        self, x: Tensor, label: Tensor | None, index: Sequence[int], seed: int = 0
-    ) -> Tensor:
-        """Return the codes of images as training sees them: (N, C, H, W), (N,) -> (N, ...).
-
-        Args:
-            x, label: the images.
-            index, seed: what the noise of each image's code depends on, where codes are drawn.
-        """
-        return self.encode(x, label)
-
-    def health(self, x: Tensor, label: Tensor) -> dict[str, float]:
-        """Return how training stands, where a family has ways to fail that its loss hides.
-
-        Args:
-            x: N images that are not trained on.
-            label: their classes, (N,).
+            batch: N images with what is known of them; `batch.index` is what their noise depends
+                on.
         """
         return {}
 
@@ -149,61 +106,18 @@ class GenerativeModel(LightningModule):
         """Turn the moments of `figures` over a split into the figures that are reported."""
         return {name: float(moment.mean) for name, moment in moments.items()}
 
-    @property
-    def has_codes(self) -> bool:
-        """Whether it encodes images and decodes codes."""
-        return callable(getattr(self, "encode", None))
+    def strips(self, batch: Any) -> dict[str, Tensor]:
+        """Return pictures of what the family does with a batch of images, by name: rows of K
+        moments, (N, K, C, H, W)."""
+        return {}
 
-    @property
-    def weighs_codes(self) -> bool:
-        """Whether it has the importance-weighted bound on log p(x), `log_likelihood`."""
-        return callable(getattr(self, "log_likelihood", None))
+    def health(self, batch: Any) -> dict[str, float]:
+        """Return how training stands by a batch that is not trained on, where a family has ways
+        to fail that its loss hides."""
+        return {}
 
-    @property
-    def makes_images(self) -> bool:
-        """Whether there is anything to sample; a classifier has nothing."""
-        return type(self).sample is not GenerativeModel.sample
-
-    # Labels ------------------------------------------------------------------------------------
-
-    def labels_of(
-        self, indices: Sequence[int], label: int | Sequence[int] | Tensor | None
-    ) -> Tensor:
-        """Return the classes to sample, (N,): those asked for, or all classes in turn.
-
-        Args:
-            indices: the N indices.
-            label: the class of all, or of each; None for all classes in turn.
-
-        Raises:
-            ValueError: if they are no classes, or not as many as indices.
-        """
-        refuse_number(indices)
-        if label is None:
-            label = [index % max(self.num_classes, 1) for index in indices]
-        return self._checked(label, len(indices)).to(self.device)
-
-    def _checked(self, label: int | Sequence[int] | Tensor, count: int) -> Tensor:
-        """Return labels as a tensor, (count,), if they are the numbers of classes."""
-        last = max(self.num_classes, 1) - 1
-        wanted = f"must be a class's number, 0 to {last}, or {count} of them, one for each index"
-        try:
-            found = torch.as_tensor(label)
-        except (TypeError, ValueError, RuntimeError):
-            raise ValueError(f"label={label!r}: {wanted}") from None
-        if found.shape not in ((), (count,)):
-            raise ValueError(f"label has the shape {tuple(found.shape)}: {wanted}")
-        if found.numel() and (
-            found.dtype not in INTEGERS or int(found.min()) < 0 or int(found.max()) > last
-        ):
-            raise ValueError(f"label={found.tolist()}: {wanted}")
-        return found.long().expand(count)
-
-    def one_hot(self, label: Tensor | None) -> Tensor:
-        """Return labels as indicator vectors: (N,) -> (N, num_classes)."""
-        if label is None:
-            raise ValueError("this model is conditional: give the label of each image")
-        return one_hot(label, self.num_classes).float()
+    def as_if_trained(self) -> None:
+        """Put a copy that is only timed into the state of a trained model, e.g. with its guide."""
 
     # Padding -----------------------------------------------------------------------------------
 
@@ -289,3 +203,113 @@ class GenerativeModel(LightningModule):
         if self.max_gradient_norm is not None:
             parameters = [p for group in optimizer.param_groups for p in group["params"]]
             nn.utils.clip_grad_norm_(parameters, self.max_gradient_norm)
+
+
+class GenerativeModel(Model):
+    """A model that makes images, in `sample`.
+
+    Args:
+        condition: what the model is told of an image, by the name that batches have for it; None
+            for nothing.
+        (the rest as in `Model`)
+    """
+
+    makes_images = True
+    network_evaluations: int = 1  # passes through a network that one sample takes
+
+    def __init__(self, condition: Condition | None = None, **shared: Any) -> None:
+        super().__init__(**shared)
+        self.condition = condition
+        self.num_labels = self.num_classes if condition == "label" else 0
+        if condition == "label" and self.num_classes < 1:
+            raise ValueError("condition=label: the images have no classes; use condition=null")
+
+    # What a family defines ---------------------------------------------------------------------
+
+    def sample(
+        self,
+        indices: Sequence[int],
+        condition: int | Sequence[int] | Tensor | None = None,
+        seed: int = 0,
+    ) -> Tensor:
+        """Return the images of these indices, (N, C, H, W) in [-1, 1].
+
+        Image i depends on (seed, i) alone, not on the batch it is drawn in.
+
+        Args:
+            indices: the N indices.
+            condition: what the model is told: the class of all, or of each, (N,); None spreads
+                the indices over all classes.
+            seed: the seed of the whole set of samples.
+        """
+        raise NotImplementedError
+
+    def prepare_sampling(self, batches: Iterable) -> None:
+        """Fit what sampling needs to batches of training images; most models need nothing."""
+
+    def draw_codes(
+        self, x: Tensor, condition: Tensor | None, index: Sequence[int], seed: int = 0
+    ) -> Tensor:
+        """Return the codes of images as training sees them: (N, C, H, W) -> (N, ...).
+
+        Args:
+            x: the images.
+            condition: what the model is told of them, or None.
+            index, seed: what the noise of each image's code depends on, where codes are drawn.
+        """
+        return self.encode(x, condition)
+
+    @property
+    def decoding_network(self) -> nn.Module:
+        """What has to be kept to decode codes."""
+        return self
+
+    # Conditions --------------------------------------------------------------------------------
+
+    def condition_of(self, batch: Any) -> Tensor | None:
+        """Return what the model is told of a batch's images; None for nothing."""
+        return None if self.condition is None else getattr(batch, self.condition)
+
+    def conditions_for(
+        self, indices: Sequence[int], condition: int | Sequence[int] | Tensor | None
+    ) -> Tensor | None:
+        """Return what the model is told of samples: what is asked for, or all classes in turn,
+        (N,); None of a model that is told nothing.
+
+        Args:
+            indices: the N indices.
+            condition: the class of all, or of each; None for all classes in turn.
+
+        Raises:
+            ValueError: if they are no classes, or not as many as indices.
+        """
+        refuse_number(indices)
+        if self.condition is None:
+            if condition is not None:
+                raise ValueError("condition: this model was trained without; leave it out")
+            return None
+        if condition is None:
+            condition = [index % self.num_classes for index in indices]
+        return self._checked(condition, len(indices)).to(self.device)
+
+    def _checked(self, label: int | Sequence[int] | Tensor, count: int) -> Tensor:
+        """Return labels as a tensor, (count,), if they are the numbers of classes."""
+        last = self.num_classes - 1
+        wanted = f"must be a class's number, 0 to {last}, or {count} of them, one for each index"
+        try:
+            found = torch.as_tensor(label)
+        except (TypeError, ValueError, RuntimeError):
+            raise ValueError(f"condition={label!r}: {wanted}") from None
+        if found.shape not in ((), (count,)):
+            raise ValueError(f"condition has the shape {tuple(found.shape)}: {wanted}")
+        if found.numel() and (
+            found.dtype not in INTEGERS or int(found.min()) < 0 or int(found.max()) > last
+        ):
+            raise ValueError(f"condition={found.tolist()}: {wanted}")
+        return found.long().expand(count)
+
+    def one_hot(self, label: Tensor | None) -> Tensor:
+        """Return labels as indicator vectors: (N,) -> (N, num_classes)."""
+        if label is None:
+            raise ValueError("this model is conditional: give the class of each image")
+        return one_hot(label, self.num_classes).float()

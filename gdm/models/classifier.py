@@ -1,13 +1,12 @@
 """The discriminative model p(class | x), which judges the samples of the generative ones."""
 
-from collections.abc import Sequence
 from typing import Unpack
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, one_hot, softmax
 
-from gdm.models.base import GenerativeModel, Shared
+from gdm.models.base import Model, Shared
 from gdm.networks.classifier import ConvolutionalClassifier
 from gdm.recipes.ranges import Count, Natural, Share
 from gdm.theory.augmentation import mirrored, moved
@@ -17,13 +16,13 @@ NUM_BINS = 15  # of confidence (Guo et al. 2017, section 3)
 IMAGES_IN_CACHE = 64  # a CPU is slower by a third where the maps of a batch leave its cache
 
 
-class Classifier(GenerativeModel):
+class Classifier(Model):
     """Minimises -log p(label | x), a convolutional network's cross-entropy.
 
-    The discriminative counterpart of the other models: it samples nothing and has no codes. Its
-    last hidden layer is the space in which sets of images are compared.
+    The discriminative counterpart of the generative models. Its last hidden layer is the space in
+    which sets of images are compared.
 
-    The arguments beside its own are those of `GenerativeModel`.
+    The arguments beside its own are those of `Model`.
     """
 
     headline = ("loss", "accuracy")
@@ -79,7 +78,8 @@ class Classifier(GenerativeModel):
         features = torch.cat([self.network.features(self.pad(part)) for part in parts])
         return features.float(), softmax(self.network.head(features).float(), 1)
 
-    def figures(self, x: Tensor, label: Tensor, index: Sequence[int]) -> dict[str, Tensor]:
+    def figures(self, batch) -> dict[str, Tensor]:
+        x, label = batch.x, batch.label
         probabilities = self.probabilities(x)
         confidence, answer = probabilities.max(1)
         accuracy = (answer == label).float()

@@ -28,16 +28,16 @@ class DDPM(Diffusion):
 
     # The variational bound ----------------------------------------------------------------------
 
-    def figures(self, x: Tensor, label: Tensor, index: Sequence[int]) -> dict[str, Tensor]:
+    def figures(self, batch) -> dict[str, Tensor]:
         """Return the loss, and the terms of the bound on -log p(x) in nats, (N,) each.
 
         Of the T - 1 terms of the middle one is drawn for each image and stands for all.
         """
-        terms = self.bound(x, label, index)
+        terms = self.bound(batch.x, self.condition_of(batch), batch.index.tolist())
         total = terms["prior"] + terms["diffusion"] + terms["reconstruction"]
         parts = (terms["t"] * NUM_PARTS).ceil().long().clamp(1, NUM_PARTS) - 1
         of_part = nn.functional.one_hot(parts, NUM_PARTS) * terms["diffusion"].unsqueeze(1)
-        return super().figures(x, label, index) | {
+        return super().figures(batch) | {
             "elbo": -total,
             "nats_prior": terms["prior"],
             "nats_diffusion": terms["diffusion"],
@@ -45,7 +45,9 @@ class DDPM(Diffusion):
             "nats_by_time": of_part,
         }
 
-    def bound(self, x: Tensor, label: Tensor, index: Sequence[int]) -> dict[str, Tensor]:
+    def bound(
+        self, x: Tensor, condition: Tensor | None, index: Sequence[int]
+    ) -> dict[str, Tensor]:
         """Return the terms of the variational bound on -log p(x), in nats: (N,) each.
 
         - `prior`: KL(q(x_1 | x_0) || N(0, I));
@@ -68,7 +70,7 @@ class DDPM(Diffusion):
 
         first, noise = one / num_steps, normal(index, shape, 0, "first step").to(x.device)
         alpha, sigma = alpha_sigma(self.schedule, first)
-        mean = self.denoise(alpha * x_0 + sigma * noise, first, label).clamp(-1, 1)
+        mean = self.denoise(alpha * x_0 + sigma * noise, first, condition).clamp(-1, 1)
         reconstruction = -discretised_gaussian_log_prob(x_0, mean, (sigma / alpha).log())
 
         times = torch.arange(1, num_steps + 1, dtype=torch.float64) / num_steps
@@ -81,7 +83,7 @@ class DDPM(Diffusion):
         t = times[step + 1].to(x.device)
         alpha_t, sigma_t = alpha_sigma(self.schedule, t)
         noise = normal(index, shape, 0, "noise of the bound").to(x.device)
-        error = x_0 - self.denoise(alpha_t * x_0 + sigma_t * noise, t, label).clamp(-1, 1)
+        error = x_0 - self.denoise(alpha_t * x_0 + sigma_t * noise, t, condition).clamp(-1, 1)
         weight = (0.5 * fall / chance)[step].to(x.device)
         diffusion = weight * error.square().flatten(1).sum(1)
         return {

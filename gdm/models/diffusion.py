@@ -37,6 +37,8 @@ class Diffusion(GenerativeModel):
     The arguments beside its own are those of `GenerativeModel`.
     """
 
+    encodes = True
+    has_sampler = True
     schedule_kind: type[Schedule] = Schedule  # that a model needs
 
     def __init__(
@@ -64,10 +66,8 @@ class Diffusion(GenerativeModel):
                     f"{type(what).__name__} needs a schedule of class {kind.__name__}, and "
                     f"{type(schedule).__name__} is none"
                 )
-        if guidance != 1 and not self.conditional:
-            raise ValueError(
-                f"guidance={guidance} leads towards labels; it needs conditional=true"
-            )
+        if guidance != 1 and self.condition is None:
+            raise ValueError(f"guidance={guidance} leads towards labels; it needs condition=label")
         if guidance != 1 and label_dropout == 0:
             raise ValueError(
                 f"guidance={guidance} needs a network that knows images without labels too; give "
@@ -93,37 +93,38 @@ class Diffusion(GenerativeModel):
     # Training -----------------------------------------------------------------------------------
 
     def training_step(self, batch, batch_idx: int) -> dict[str, Tensor]:
-        x_0, label = self.pad(batch.x), batch.label
+        x_0, condition = self.pad(batch.x), self.condition_of(batch)
         if self.flip:
             x_0 = mirrored(x_0)
         places = torch.arange(len(x_0), dtype=torch.float64)
         t = self.times((places + torch.rand(len(x_0), dtype=torch.float64)) / len(x_0))
         left_out = torch.rand(len(x_0), device=x_0.device) < self.label_dropout
-        label = label.where(~left_out, self.num_classes)  # the number of no label
+        if condition is not None:
+            condition = condition.where(~left_out, self.num_classes)  # the number of no label
         epsilon = torch.randn_like(x_0)
-        return {"loss": self.error(x_0, epsilon, t.to(x_0.device), label).mean()}
+        return {"loss": self.error(x_0, epsilon, t.to(x_0.device), condition).mean()}
 
-    def error(self, x_0: Tensor, epsilon: Tensor, t: Tensor, label: Tensor) -> Tensor:
+    def error(self, x_0: Tensor, epsilon: Tensor, t: Tensor, condition: Tensor) -> Tensor:
         """Return the mean squared error of the prediction at x_t, (N,)."""
         alpha_t, sigma_t = alpha_sigma(self.schedule, t)
-        output = self.predict(alpha_t * x_0 + sigma_t * epsilon, t, label)
+        output = self.predict(alpha_t * x_0 + sigma_t * epsilon, t, condition)
         target = self.prediction.target(x_0, epsilon, alpha_t, sigma_t)
         return (output - target).square().flatten(1).mean(1)
 
     def predict(
-        self, x_t: Tensor, t: Tensor, label: Tensor | None, network: nn.Module | None = None
+        self, x_t: Tensor, t: Tensor, condition: Tensor | None, network: nn.Module | None = None
     ) -> Tensor:
         """Return what a network predicts: (N, C, H, W), (N,) float64, (N,) -> (N, C, H, W).
 
         Args:
-            x_t, t, label: where, and of which class.
+            x_t, t, condition: where, and of which class.
             network: whose prediction; None for the one that is trained.
         """
         _, sigma_t = alpha_sigma(self.schedule, t)
         seen = self.prediction.network_input(x_t, sigma_t)
         time = self.prediction.network_time(t, self.schedule)
         network = self.network if network is None else network
-        return network(seen, time, label).float()
+        return network(seen, time, condition).float()
 
     def on_train_batch_start(self, batch, batch_idx: int) -> None:
         if self.guide is not None:
@@ -148,37 +149,37 @@ class Diffusion(GenerativeModel):
 
     # Estimates of x_0 ---------------------------------------------------------------------------
 
-    def denoiser(self, label: Tensor | None, autoguided: bool = False) -> Denoiser:
+    def denoiser(self, condition: Tensor | None, autoguided: bool = False) -> Denoiser:
         """Return (x_t, t) -> x_0 for samplers, led towards labels, (N,), if they guide.
 
         Args:
-            label: the classes; None for an estimate without any.
+            condition: the classes; None for an estimate without any.
             autoguided: lead away from what the network was early in the run, if that guides.
         """
         if self.guidance == 0:
-            label = None
-        own = partial(self.denoise, label=label)
-        if self.is_guided and label is not None:
-            return guided(own, partial(self.denoise, label=None), self.guidance)
+            condition = None
+        own = partial(self.denoise, condition=condition)
+        if self.is_guided and condition is not None:
+            return guided(own, partial(self.denoise, condition=None), self.guidance)
         if autoguided and self.is_autoguided:
-            early = partial(self.denoise, label=label, network=self.guide)
+            early = partial(self.denoise, condition=condition, network=self.guide)
             return guided(own, early, self.autoguidance)
         return own
 
     def denoise(
-        self, x_t: Tensor, t: Tensor, label: Tensor | None, network: nn.Module | None = None
+        self, x_t: Tensor, t: Tensor, condition: Tensor | None, network: nn.Module | None = None
     ) -> Tensor:
         """Return the estimate of x_0 that `predict` means; `t` may be a scalar."""
-        if self.conditional and label is None:
-            label = torch.full((len(x_t),), self.num_classes, device=x_t.device)
+        if self.condition == "label" and condition is None:
+            condition = torch.full((len(x_t),), self.num_classes, device=x_t.device)
         t = t.to(x_t.device).expand(len(x_t))
-        output = self.predict(x_t, t, label, network)
+        output = self.predict(x_t, t, condition, network)
         return self.prediction.estimate(x_t, output, *alpha_sigma(self.schedule, t))
 
     @property
     def is_guided(self) -> bool:
         """Whether labels guide, in two passes through the network."""
-        return self.conditional and self.guidance not in (0, 1)
+        return self.condition is not None and self.guidance not in (0, 1)
 
     @property
     def is_autoguided(self) -> bool:
@@ -193,11 +194,15 @@ class Diffusion(GenerativeModel):
         return self.sampler.network_evaluations * passes
 
     @torch.no_grad()
-    def sample(self, indices: Sequence[int], label: Tensor | None = None, seed: int = 0) -> Tensor:
+    def sample(
+        self, indices: Sequence[int], condition: Tensor | None = None, seed: int = 0
+    ) -> Tensor:
         """Take noise to images by the sampler; arguments as in `GenerativeModel.sample`."""
-        return self.crop(end_of(self.backward_process(indices, label, seed))).clamp(-1, 1)
+        return self.crop(end_of(self.backward_process(indices, condition, seed))).clamp(-1, 1)
 
-    def backward_process(self, indices: Sequence[int], label: Tensor | None = None, seed: int = 0):
+    def backward_process(
+        self, indices: Sequence[int], condition: Tensor | None = None, seed: int = 0
+    ):
         """Yield (t, x_t) from the first noise to the image, padded; the rest as in `sample`."""
         shape = (self.channels, self.resolution, self.resolution)
 
@@ -206,36 +211,36 @@ class Diffusion(GenerativeModel):
 
         start = torch.ones(1, dtype=torch.float64)
         x_1 = alpha_sigma(self.schedule, start)[1].to(self.device) * self.sample_codes(
-            indices, label, seed
+            indices, condition, seed
         )
         yield start[0], x_1
-        label = self.labels_of(indices, label) if self.conditional else None
-        denoiser = self.denoiser(label, autoguided=True)
+        condition = self.conditions_for(indices, condition)
+        denoiser = self.denoiser(condition, autoguided=True)
         yield from self.sampler.path(denoiser, self.schedule, x_1, noise)
 
     def sample_codes(
-        self, indices: Sequence[int], label: Tensor | None = None, seed: int = 0
+        self, indices: Sequence[int], condition: Tensor | None = None, seed: int = 0
     ) -> Tensor:
         """Return the noise that `sample` begins with: (N, C, R, R), standard normal."""
         shape = (self.channels, self.resolution, self.resolution)
         return normal(indices, shape, seed, "noise at first").to(self.device)
 
     @torch.no_grad()
-    def encode(self, x: Tensor, label: Tensor | None = None) -> Tensor:
+    def encode(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
         """Return the noise that the probability flow makes of images (the inversion of DDIM, Song
         et al. 2021, section 4.3): (N, C, H, W) in [-1, 1] -> (N, C, R, R), about standard normal.
         """
         times = self._inversion_times().flip(0)
         alpha, _ = alpha_sigma(self.schedule, times[:1].to(x.device))
-        x_1 = self._flow(alpha * self.pad(x), times, label)
+        x_1 = self._flow(alpha * self.pad(x), times, condition)
         return x_1 / alpha_sigma(self.schedule, times[-1:].to(x.device))[1]
 
     @torch.no_grad()
-    def decode(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+    def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         """Return the images of codes: (N, C, R, R) -> (N, C, H, W) in [-1, 1]."""
         times = self._inversion_times()
-        x = self._flow(alpha_sigma(self.schedule, times[:1].to(z.device))[1] * z, times, label)
-        x_0 = self.denoiser(label)(x, times[-1])
+        x = self._flow(alpha_sigma(self.schedule, times[:1].to(z.device))[1] * z, times, condition)
+        x_0 = self.denoiser(condition)(x, times[-1])
         return self.crop(x_0).clamp(-1, 1)
 
     def _inversion_times(self) -> Tensor:
@@ -250,23 +255,25 @@ class Diffusion(GenerativeModel):
         times[0] = first[sigma <= LARGE * alpha][-1]
         return times
 
-    def _flow(self, x: Tensor, times: Tensor, label: Tensor | None) -> Tensor:
+    def _flow(self, x: Tensor, times: Tensor, condition: Tensor | None) -> Tensor:
         flow = Heun(num_steps=len(times) - 1, clip=False)
-        return end_of(flow.along(times, self.denoiser(label), self.schedule, x))
+        return end_of(flow.along(times, self.denoiser(condition), self.schedule, x))
 
     # Figures and pictures -----------------------------------------------------------------------
 
-    def figures(self, x: Tensor, label: Tensor, index: Sequence[int]) -> dict[str, Tensor]:
+    def figures(self, batch) -> dict[str, Tensor]:
+        x, index = batch.x, batch.index.tolist()
         x_0 = self.pad(x)
         t = self.times(uniform(index, (), 0, "time of loss")).to(x.device)
         epsilon = normal(index, x_0.shape[1:], 0, "noise of loss").to(x.device)
-        return {"loss": self.error(x_0, epsilon, t, label)}
+        return {"loss": self.error(x_0, epsilon, t, self.condition_of(batch))}
 
     @torch.no_grad()
-    def strips(self, x: Tensor, label: Tensor) -> dict[str, Tensor]:
+    def strips(self, batch) -> dict[str, Tensor]:
         """Return the forward process of some images and the backward process of some samples:
         rows of moments, each (N, SHOWN, C, H, W).
         """
+        x, condition = batch.x, self.condition_of(batch)
         index, x_0 = range(len(x)), self.pad(x)
         epsilon = normal(index, x_0.shape[1:], 0, "forward process").to(x.device)
         forward = []
@@ -276,7 +283,7 @@ class Diffusion(GenerativeModel):
         last = self.sampler.num_steps
         shown = set(torch.linspace(0, last, min(SHOWN, last + 1)).round().int().tolist())
         backward = []
-        for step, (t, x_t) in enumerate(self.backward_process(index, label)):
+        for step, (t, x_t) in enumerate(self.backward_process(index, condition)):
             if step in shown:
                 amounts = alpha_sigma(self.schedule, t.to(x.device).expand(len(x)))
                 backward.append(_shown(x_t, *amounts))

@@ -72,24 +72,24 @@ class GAN(GenerativeModel):
         self.average(self.generator)
 
     def training_step(self, batch, batch_idx: int) -> dict[str, Tensor]:
-        x, label, _ = batch
+        x, condition = batch.x, self.condition_of(batch)
         generator_optimizer, discriminator_optimizer = self.optimizers()
         is_generators_turn = self.batches_seen % self.num_discriminator_steps == 0
         with torch.set_grad_enabled(is_generators_turn):
             z = torch.randn(len(x), self.latent_dim, device=self.device)
-            fake = self.generate(z, label)
+            fake = self.generate(z, condition)
 
         with self.toggled_optimizer(discriminator_optimizer):
-            real_output = self.discriminate(x, label)
-            fake_output = self.discriminate(fake.detach(), label)
+            real_output = self.discriminate(x, condition)
+            fake_output = self.discriminate(fake.detach(), condition)
             discriminator_loss = self.discriminator_loss(real_output, fake_output)
-            penalty = self.penalty_loss(x, fake, label)
+            penalty = self.penalty_loss(x, fake, condition)
             self.descend(discriminator_loss + penalty, discriminator_optimizer)
             self.clip_weights()
 
         if is_generators_turn:
             with self.toggled_optimizer(generator_optimizer):
-                loss = self.generator_loss(self.discriminate(fake, label))
+                loss = self.generator_loss(self.discriminate(fake, condition))
                 self.descend(loss, generator_optimizer)
 
         return {
@@ -111,23 +111,23 @@ class GAN(GenerativeModel):
         """Return what G minimises: (N,) -> ()."""
         return self.objective.of_generator(fake_output).mean()
 
-    def penalty_loss(self, real: Tensor, fake: Tensor, label: Tensor) -> Tensor:
+    def penalty_loss(self, real: Tensor, fake: Tensor, condition: Tensor) -> Tensor:
         """Return the penalty of D's slope, which is 0 at the batches where it does not count."""
         if self.penalty is None or self.batches_seen % self.penalty.every:
             return real.new_zeros(())
-        slope = self.slope(real, fake, label)
+        slope = self.slope(real, fake, condition)
         return self.penalty.weight * self.penalty.every * self.penalty.cost(slope).mean()
 
-    def slope(self, real: Tensor, fake: Tensor, label: Tensor) -> Tensor:
+    def slope(self, real: Tensor, fake: Tensor, condition: Tensor) -> Tensor:
         """Return D's slope where it is penalised: native images, (N,) -> (N,)."""
-        labels = self.indicators(label)
+        labels = self.indicators(condition)
         return self.penalty.slope(
             lambda x: self.discriminator(x, labels), self.shown(real), self.shown(fake)
         )
 
-    def discriminate(self, x: Tensor, label: Tensor) -> Tensor:
+    def discriminate(self, x: Tensor, condition: Tensor) -> Tensor:
         """Return D's outputs for images as it is shown them: native images, (N,) -> (N,)."""
-        return self.discriminator(self.shown(x), self.indicators(label)).float()
+        return self.discriminator(self.shown(x), self.indicators(condition)).float()
 
     def shown(self, x: Tensor) -> Tensor:
         """Return what D is shown of native images: padded, augmented and noisy."""
@@ -139,9 +139,9 @@ class GAN(GenerativeModel):
             x = x + deviation * torch.randn_like(x)
         return x
 
-    def indicators(self, label: Tensor | None) -> Tensor | None:
+    def indicators(self, condition: Tensor | None) -> Tensor | None:
         """Return what the networks are told of labels, (N,) -> (N, num_classes) or None."""
-        return self.one_hot(label) if self.conditional else None
+        return self.one_hot(condition) if self.condition == "label" else None
 
     # Optimizers --------------------------------------------------------------------------------
 
@@ -185,30 +185,34 @@ class GAN(GenerativeModel):
 
     # Samples -----------------------------------------------------------------------------------
 
-    def generate(self, z: Tensor, label: Tensor | None) -> Tensor:
+    def generate(self, z: Tensor, condition: Tensor | None) -> Tensor:
         """Return the images of latents: (N, D), (N,) -> (N, C, H, W) in [-1, 1]."""
-        return self.crop(self.generator(z, self.indicators(label)))
+        return self.crop(self.generator(z, self.indicators(condition)))
 
     @torch.no_grad()
-    def decode(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+    def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         """Return the images of latents: (N, D), (N,) -> (N, C, H, W) in [-1, 1]."""
-        return self.generate(z, label).float()
+        return self.generate(z, condition).float()
 
     @torch.no_grad()
-    def sample(self, indices: Sequence[int], label: Tensor | None = None, seed: int = 0) -> Tensor:
+    def sample(
+        self, indices: Sequence[int], condition: Tensor | None = None, seed: int = 0
+    ) -> Tensor:
         """Generate images from normal latents; arguments as in `GenerativeModel.sample`."""
-        return self.decode(self.sample_codes(indices, seed=seed), self.labels_of(indices, label))
+        return self.decode(
+            self.sample_codes(indices, seed=seed), self.conditions_for(indices, condition)
+        )
 
     @torch.no_grad()
     def sample_codes(
-        self, indices: Sequence[int], label: Tensor | None = None, seed: int = 0
+        self, indices: Sequence[int], condition: Tensor | None = None, seed: int = 0
     ) -> Tensor:
         """Return the latents that `sample` decodes: (N, D)."""
         return normal(indices, (self.latent_dim,), seed, "sample").to(self.device)
 
     # Health ------------------------------------------------------------------------------------
 
-    def health(self, x: Tensor, label: Tensor) -> dict[str, float]:
+    def health(self, batch) -> dict[str, float]:
         """Return how the two players stand, at their weights of this moment.
 
         The shares of real and of fake images that D takes for what they are (where outputs have
@@ -216,12 +220,16 @@ class GAN(GenerativeModel):
         gradients, and the mean slope of a penalised D. Nothing is changed by it.
 
         Args:
-            x, label: images that were not trained on, (N, C, H, W) and (N,).
+            batch: images that were not trained on.
         """
+        x, condition = batch.x, self.condition_of(batch)
         with self._keeping_buffers(), torch.enable_grad():
             seed_default_generators(self.seed, "health")  # every step seeds them for itself
-            fake = self.generate(self.sample_codes(range(len(x))), label)
-            real_output, fake_output = self.discriminate(x, label), self.discriminate(fake, label)
+            fake = self.generate(self.sample_codes(range(len(x))), condition)
+            real_output, fake_output = (
+                self.discriminate(x, condition),
+                self.discriminate(fake, condition),
+            )
             of_generator = self.generator_loss(fake_output)
             of_discriminator = self.discriminator_loss(real_output, fake_output)
             figures = {
@@ -231,7 +239,7 @@ class GAN(GenerativeModel):
                 "discriminator_gradient": _gradient_norm(of_discriminator, self.discriminator),
             }
             if self.penalty is not None:
-                figures["critic_slope"] = float(self.slope(x, fake, label).detach().mean())
+                figures["critic_slope"] = float(self.slope(x, fake, condition).detach().mean())
         return figures
 
     def _accuracies(self, real_output: Tensor, fake_output: Tensor) -> dict[str, float]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Unpack
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gdm.models.base import GenerativeModel, SharedByConditional
 from gdm.networks.convolutional import Decoder, Encoder
@@ -29,7 +29,11 @@ class VAE(GenerativeModel):
     """
 
     headline = ("reconstruction", "kl")
+    encodes = True
+    has_prior = True
+    has_code_density = True
     likelihood_kind = "bound"
+    weighs_codes = True
 
     def __init__(
         self,
@@ -60,60 +64,66 @@ class VAE(GenerativeModel):
         self.average(self.encoder, self.decoder, self.likelihood, self.prior)
 
     def training_step(self, batch, batch_idx: int) -> dict[str, Tensor]:
-        x, label, _ = batch
-        mean, log_variance = self.posterior(x, label)
+        x, condition = batch.x, self.condition_of(batch)
+        mean, log_variance = self.posterior(x, condition)
         z = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)  # equation 4
-        reconstruction = -self.likelihood.log_prob(self.output(z, label), x).mean()
-        kl = self.prior.divergence(z, mean, log_variance, label).mean()
+        reconstruction = -self.likelihood.log_prob(self.output(z, condition), x).mean()
+        kl = self.prior.divergence(z, mean, log_variance, condition).mean()
         loss = reconstruction + self.beta * kl
         return {"loss": loss, "reconstruction": reconstruction, "kl": kl}
 
-    def posterior(self, x: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor]:
+    def posterior(self, x: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return mean and log-variance of q(z | x): (N, C, H, W), (N,) -> twice (N, D)."""
         x = self.pad(x)
-        if self.conditional:
-            planes = self.one_hot(label)[:, :, None, None].expand(-1, -1, *x.shape[2:])
+        if self.condition == "label":
+            planes = self.one_hot(condition)[:, :, None, None].expand(-1, -1, *x.shape[2:])
             x = torch.cat([x, planes], dim=1)  # (N, C + num_classes, R, R)
         mean, log_variance = self.encoder(x).float().chunk(2, dim=1)
         return mean, log_variance.clamp(-12, 4)  # exp stays finite in the first steps
 
-    def output(self, z: Tensor, label: Tensor | None) -> Tensor:
+    def output(self, z: Tensor, condition: Tensor | None) -> Tensor:
         """Return what the likelihood takes: (N, D), (N,) -> (N, C, H, W)."""
-        if self.conditional:
-            z = torch.cat([z, self.one_hot(label)], dim=1)
+        if self.condition == "label":
+            z = torch.cat([z, self.one_hot(condition)], dim=1)
         return self.crop(self.decoder(z).float())
 
     @torch.no_grad()
-    def encode(self, x: Tensor, label: Tensor | None = None) -> Tensor:
+    def encode(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
         """Return the means of the codes: (N, C, H, W) in [-1, 1] -> (N, D)."""
-        return self.posterior(x, label)[0]
+        return self.posterior(x, condition)[0]
 
     @torch.no_grad()
-    def decode(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+    def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         """Return the mean images of codes: (N, D) -> (N, C, H, W) in [-1, 1]."""
-        return self.likelihood.mean(self.output(z, label))
+        return self.likelihood.mean(self.output(z, condition))
+
+    @property
+    def decoding_network(self) -> nn.Module:
+        return self.decoder
 
     @torch.no_grad()
-    def sample(self, indices: Sequence[int], label: Tensor | None = None, seed: int = 0) -> Tensor:
+    def sample(
+        self, indices: Sequence[int], condition: Tensor | None = None, seed: int = 0
+    ) -> Tensor:
         """Decode codes drawn from the prior; arguments as in `GenerativeModel.sample`."""
-        label = self.labels_of(indices, label)
-        return self.decode(self.sample_codes(indices, label, seed), label)
+        condition = self.conditions_for(indices, condition)
+        return self.decode(self.sample_codes(indices, condition, seed), condition)
 
     @torch.no_grad()
     def sample_codes(
-        self, indices: Sequence[int], label: Tensor | None = None, seed: int = 0
+        self, indices: Sequence[int], condition: Tensor | None = None, seed: int = 0
     ) -> Tensor:
         """Return the codes that `sample` decodes, drawn from the prior: (N, D)."""
         component = uniform(indices, (), seed, "component").to(self.device)
         noise = normal(indices, (self.latent_dim,), seed, "sample").to(self.device)
-        return self.prior.transform(component, noise, self.labels_of(indices, label))
+        return self.prior.transform(component, noise, self.conditions_for(indices, condition))
 
     @torch.no_grad()
     def draw_codes(
-        self, x: Tensor, label: Tensor | None, index: Sequence[int], seed: int = 0
+        self, x: Tensor, condition: Tensor | None, index: Sequence[int], seed: int = 0
     ) -> Tensor:
         """Return a code of each image, drawn from q(z | x): (N, C, H, W), (N,) -> (N, D)."""
-        return self._drawn_code(*self.posterior(x, label), index, seed)
+        return self._drawn_code(*self.posterior(x, condition), index, seed)
 
     @torch.no_grad()
     def code_log_prob(self, z: Tensor) -> Tensor:
@@ -127,7 +137,7 @@ class VAE(GenerativeModel):
     def log_likelihood(
         self,
         x: Tensor,
-        label: Tensor | None = None,
+        condition: Tensor | None = None,
         index: Sequence[int] | None = None,
         num_importance_samples: int = 1,
     ) -> Tensor:
@@ -140,29 +150,28 @@ class VAE(GenerativeModel):
 
         Args:
             x: (N, C, H, W) in [-1, 1].
-            label: (N,) classes, for a conditional model.
+            condition: what the model is told of the images; None for nothing.
             index: what the noise of each image depends on; None for its place in the batch.
             num_importance_samples: K.
         """
-        if label is None and not self.conditional:
-            label = torch.zeros(len(x), dtype=torch.int64, device=x.device)
         index = range(len(x)) if index is None else index
-        mean, log_variance = self.posterior(x, label)
+        mean, log_variance = self.posterior(x, condition)
         total = torch.full((len(x),), -torch.inf, device=x.device)
         for k in range(num_importance_samples):
             z = self._drawn_code(mean, log_variance, index, k)
             q = gaussian_log_density(z, mean, log_variance)
-            log_weight = -self._reconstruction(x, z, label, index, k) + self.prior.log_prob(
-                z, label
+            log_weight = -self._reconstruction(x, z, condition, index, k) + self.prior.log_prob(
+                z, condition
             )
             total = torch.logaddexp(total, log_weight - q)
         return total - math.log(num_importance_samples)
 
-    def figures(self, x: Tensor, label: Tensor, index: Sequence[int]) -> dict[str, Tensor]:
-        mean, log_variance = self.posterior(x, label)
+    def figures(self, batch) -> dict[str, Tensor]:
+        x, condition, index = batch.x, self.condition_of(batch), batch.index.tolist()
+        mean, log_variance = self.posterior(x, condition)
         z = self._drawn_code(mean, log_variance, index, 0)
-        reconstruction = self._reconstruction(x, z, label, index, 0)
-        kl = self.prior.divergence(z, mean, log_variance, label)
+        reconstruction = self._reconstruction(x, z, condition, index, 0)
+        kl = self.prior.divergence(z, mean, log_variance, condition)
         elbo = -(reconstruction + kl)
         return {
             "reconstruction": reconstruction,
@@ -180,11 +189,13 @@ class VAE(GenerativeModel):
         noise = normal(index, mean.shape[1:], k, "posterior").to(mean.device)
         return mean + torch.exp(0.5 * log_variance) * noise
 
-    def _reconstruction(self, x: Tensor, z: Tensor, label: Tensor, index, k: int) -> Tensor:
+    def _reconstruction(
+        self, x: Tensor, z: Tensor, condition: Tensor | None, index, k: int
+    ) -> Tensor:
         """Return -log p(x | z) of the images as observed with draw k of their noise, (N,)."""
         within_bin = uniform(index, x.shape[1:], k, "dequantisation").to(x.device)
         target = self.likelihood.observed(x, within_bin)
-        return -self.likelihood.log_prob(self.output(z, label), target)
+        return -self.likelihood.log_prob(self.output(z, condition), target)
 
     def report(self, moments: dict[str, Moments]) -> dict[str, float | list[float]]:
         scalars = ("reconstruction", "kl", "elbo", "bits_per_dim")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from gdm.errors import UserError
+from gdm.recipes.moved import KEYS
 from gdm.recipes.ranges import Because, NonNegative, Positive, Share
 
 TARGET, PARTIAL = "_target_", "_partial_"
@@ -95,7 +96,7 @@ OPEN_FUNCTIONS = (
 )
 
 
-# What other tools call a key, or gdm once did -> what it is called here.
+# What other tools call a key -> what it is called here.
 ELSEWHERE = {
     "epochs": "budget.epochs",
     "max_epochs": "budget.epochs",
@@ -103,7 +104,6 @@ ELSEWHERE = {
     "max_time": "budget.minutes",
     "learning_rate": "model.optimizer.lr",
     "devices": "trainer.accelerator",
-    "others": "compare",
     "gpus": "trainer.accelerator",
 }
 
@@ -166,6 +166,13 @@ def nearest_key(key: str, known: Iterable[str]) -> str:
     return f"; did you mean {likely[0]}?" if likely else nearest(key, known)
 
 
+def no_such_key(key: str, known: Iterable[str]) -> str:
+    """Return what is said of a key that there is not: its new name, or what it may have meant."""
+    if key in KEYS:
+        return f"{key}: write {KEYS[key]} now"
+    return f"{key}: there is no such key{nearest_key(key, known)}"
+
+
 def assign(recipe: dict, key: str, value: Any, also: Iterable[str] = ()) -> None:
     """Change what a recipe holds at a full key; a dict changes the keys that it names.
 
@@ -183,7 +190,7 @@ def assign(recipe: dict, key: str, value: Any, also: Iterable[str] = ()) -> None
     for name in path:
         parent = parent.get(name) if isinstance(parent, dict) else None
     if not isinstance(parent, dict) or last not in parent:
-        raise UserError(f"{key}: there is no such key{nearest_key(key, [*also, *keys(recipe)])}")
+        raise UserError(no_such_key(key, [*also, *keys(recipe)]))
     if isinstance(parent[last], dict) and isinstance(value, dict):
         for name, part in value.items():
             assign(recipe, join(key, name), part)

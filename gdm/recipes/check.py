@@ -35,6 +35,7 @@ from gdm.recipes.build import (
     nodes,
     refuse_unknown,
 )
+from gdm.recipes.moved import KEYS
 
 KINDS = {  # annotation -> what a recipe may hold for it, and how that is called
     NoneType: (NoneType, "null"),
@@ -170,7 +171,8 @@ def _check_value(value: Any, hint: Any, key: str, trusted: Iterable[str]) -> Non
     elif not _fits(value, hint, trusted):
         alone = get_origin(hint) is list and isinstance(value, (str, int, float))
         brackets = f"; write {key}=[{show(value)}]" if alone else ""
-        raise UserError(f"{key}={show(value)}: must be {words(hint)}{brackets}")
+        renamed = f"; write {KEYS[key]} now" if key in KEYS else ""
+        raise UserError(f"{key}={show(value)}: must be {words(hint)}{brackets}{renamed}")
 
 
 def _fits(value: Any, hint: Any, trusted: Iterable[str]) -> bool:

@@ -31,6 +31,17 @@ _MODULES = {
     "gdm.samplers": "gdm.theory.samplers",
     "gdm.schedules": "gdm.theory.schedules",
 }
+# key -> what to write now
+KEYS = {
+    "model.conditional": "model.condition=label, or null",
+    "model.prediction": "the group prediction=epsilon, x_0 or v",
+    "model.data_deviation": "model.prediction.sigma_data",
+    "dataset.channels": "dataset.facts.channels",
+    "dataset.resolution": "dataset.facts.resolution",
+    "dataset.native_resolution": "dataset.facts.native_resolution",
+    "dataset.num_classes": "dataset.facts.num_classes",
+    "others": "compare",  # of scripts/quality_cost.py
+}
 _PREDICTIONS = {"epsilon": "Epsilon", "x_0": "X0", "v": "V"}
 
 
@@ -90,11 +101,20 @@ def _facts(node: dict) -> dict:
     return rest | {"facts": {"_target_": "gdm.theory.images.ImageFacts"} | facts}
 
 
+def _condition(node: dict) -> dict:
+    """`conditional` said that a model is told the class."""
+    rest = {name: value for name, value in node.items() if name != "conditional"}
+    if rest == node:
+        return node
+    return rest | {"condition": "label" if node["conditional"] else None}
+
+
 # what a target begins with -> what is done to its node, in this order
 _UPGRADES: tuple[tuple[str, Callable[[dict], dict]], ...] = (
     ("gdm.models.ddpm.DDPM", _ddpm),
     ("gdm.models.edm.EDM", _edm),
     ("gdm.models.flow_matching.FlowMatching", _flow_matching),
     ("gdm.models.", _facts),
+    ("gdm.models.", _condition),
     ("gdm.data.datamodule.ImageDataModule", _facts),
 )

@@ -16,7 +16,7 @@ from gdm.recipes.build import build
 from gdm.runs.run import Run
 
 if TYPE_CHECKING:
-    from gdm.models.base import GenerativeModel
+    from gdm.models.base import Model
 
 PACKAGES = ("torch", "torchvision", "pytorch-lightning", "numpy", "gdm")
 
@@ -132,7 +132,7 @@ def load(
     averaged: bool = True,
     recipe: dict[str, Any] | None = None,
     plugins: Iterable[str] = (),
-) -> "GenerativeModel":
+) -> "Model":
     """Return a run's model with its trained weights, on the CPU, in evaluation mode.
 
     Its `images_seen` are those that the weights have been trained on.
@@ -147,13 +147,14 @@ def load(
     Raises:
         UserError: if there is no such run or checkpoint, or the recipe names a foreign target.
     """
+    from gdm.models.base import Model
     from gdm.runs import checkpoints
 
     run = run if isinstance(run, Run) else find(str(run), Path("outputs"))
     path = checkpoint_path(run, checkpoint)
     recipe = recipe or run.recipe()
     model, saved = build(recipe["model"], "model", plugins), checkpoints.read(path)
-    if not hasattr(model, "place_in_run"):
+    if not isinstance(model, Model):
         raise UserError(f"{run} holds no model: its recipe makes a {type(model).__name__}")
     batches_seen = saved["batches_seen"]
     batch_size = run.recipe()["dataset"]["batch_size"]  # the one that it was trained with
@@ -164,7 +165,7 @@ def load(
     return model.eval()
 
 
-def kind_of_weights(model: "GenerativeModel", averaged: bool = True) -> str:
+def kind_of_weights(model: "Model", averaged: bool = True) -> str:
     """Return what the weights of a model are, `average` or `raw`, where the average was asked
     for or not."""
     return "average" if averaged and model.ema is not None else "raw"

@@ -23,11 +23,13 @@ class Prior(nn.Module, ABC):
         self.num_labels = num_labels
 
     @abstractmethod
-    def log_prob(self, z: Tensor, label: Tensor) -> Tensor:
-        """Return log p(z | label) in nats: (N, D), (N,) -> (N,)."""
+    def log_prob(self, z: Tensor, label: Tensor | None) -> Tensor:
+        """Return log p(z | label) in nats: (N, D), (N,) or None where there are none -> (N,)."""
 
     @abstractmethod
-    def divergence(self, z: Tensor, mean: Tensor, log_variance: Tensor, label: Tensor) -> Tensor:
+    def divergence(
+        self, z: Tensor, mean: Tensor, log_variance: Tensor, label: Tensor | None
+    ) -> Tensor:
         """Return the KL divergence of N(mean, diag(exp(log_variance))) from p in nats, or an
         unbiased estimate of it from one sample z: three times (N, D), and (N,) -> (N,)."""
 
@@ -42,24 +44,26 @@ class Prior(nn.Module, ABC):
         """
 
     @abstractmethod
-    def transform(self, uniform: Tensor, normal: Tensor, label: Tensor) -> Tensor:
+    def transform(self, uniform: Tensor, normal: Tensor, label: Tensor | None) -> Tensor:
         """Turn noise into samples: uniform in [0, 1), (N,), standard normal, (N, D) -> (N, D)."""
 
 
 class StandardNormal(Prior):
     """N(0, I), with the KL in closed form (Kingma and Welling 2014)."""
 
-    def log_prob(self, z: Tensor, label: Tensor) -> Tensor:
+    def log_prob(self, z: Tensor, label: Tensor | None) -> Tensor:
         return -0.5 * (z.square() + LOG_TWO_PI).sum(1)
 
-    def divergence(self, z: Tensor, mean: Tensor, log_variance: Tensor, label: Tensor) -> Tensor:
+    def divergence(
+        self, z: Tensor, mean: Tensor, log_variance: Tensor, label: Tensor | None
+    ) -> Tensor:
         return gaussian_kl_per_unit(mean, log_variance).sum(1)
 
     def divergence_per_unit(self, mean: Moments, variance: Tensor, log_variance: Tensor) -> Tensor:
         second_moment = variance + mean.variance + mean.mean.square()
         return 0.5 * (second_moment - 1 - log_variance)  # the average of `gaussian_kl_per_unit`
 
-    def transform(self, uniform: Tensor, normal: Tensor, label: Tensor) -> Tensor:
+    def transform(self, uniform: Tensor, normal: Tensor, label: Tensor | None) -> Tensor:
         return normal
 
 
@@ -106,20 +110,24 @@ class Mixture(Prior):
         """Log-variances of the components, (K, D)."""
         return self.rate_multiplier * self.scaled_log_variance
 
-    def log_weight(self, label: Tensor) -> Tensor:
-        """Return the logarithms of the mixture weights: (N,) -> (N, K)."""
-        index = label if self.num_labels > 1 else torch.zeros_like(label)
+    def log_weight(self, label: Tensor | None, count: int) -> Tensor:
+        """Return the logarithms of the mixture weights of `count` codes: (N,) -> (N, K)."""
+        index = label
+        if self.num_labels == 1:
+            index = torch.zeros(count, dtype=torch.int64, device=self.scaled_logits.device)
         return (self.rate_multiplier * self.scaled_logits).log_softmax(1)[index]
 
-    def log_prob(self, z: Tensor, label: Tensor) -> Tensor:
+    def log_prob(self, z: Tensor, label: Tensor | None) -> Tensor:
         precision = (-self.log_variance).exp()  # (K, D)
         # the square is multiplied out, so that no (N, K, D) arises
         squared = z.square() @ precision.T - 2 * z @ (self.mean * precision).T
         constant = (self.mean.square() * precision + self.log_variance + LOG_TWO_PI).sum(1)
         log_density = -0.5 * (squared + constant)  # (N, K)
-        return torch.logsumexp(self.log_weight(label) + log_density, dim=1)
+        return torch.logsumexp(self.log_weight(label, len(z)) + log_density, dim=1)
 
-    def divergence(self, z: Tensor, mean: Tensor, log_variance: Tensor, label: Tensor) -> Tensor:
+    def divergence(
+        self, z: Tensor, mean: Tensor, log_variance: Tensor, label: Tensor | None
+    ) -> Tensor:
         # the entropy of q(z | x) is known; only log p(z) is estimated
         entropy = 0.5 * (1 + LOG_TWO_PI + log_variance).sum(1)
         return -entropy - self.log_prob(z, label)
@@ -129,8 +137,8 @@ class Mixture(Prior):
         # fits the unit best, which is zero for a unit that says nothing about the image
         return 0.5 * ((variance + mean.variance).log() - log_variance)
 
-    def transform(self, uniform: Tensor, normal: Tensor, label: Tensor) -> Tensor:
-        cumulative = self.log_weight(label).exp().cumsum(1)  # (N, K)
+    def transform(self, uniform: Tensor, normal: Tensor, label: Tensor | None) -> Tensor:
+        cumulative = self.log_weight(label, len(normal)).exp().cumsum(1)  # (N, K)
         component = (cumulative < uniform.to(cumulative).unsqueeze(1)).sum(1)
         component = component.clamp(max=cumulative.shape[1] - 1)  # rounding may end below 1
         deviation = (0.5 * self.log_variance).exp()

@@ -14,7 +14,7 @@ from gdm.evaluation.protocol import BATCH, SPLIT, Judge, Judgement
 from gdm.evaluation.samples import draw, with_progress
 from gdm.evaluation.timing import Clock, announce, seconds_each
 from gdm.files import named_file, write_text
-from gdm.models.base import GenerativeModel
+from gdm.models.base import Model
 from gdm.pictures import grids
 from gdm.recipes.ranges import Count, Natural, Seed
 from gdm.runs.run import Run
@@ -200,7 +200,7 @@ def evaluation_path(
 
 
 def refuse_impossible_bound(
-    model: GenerativeModel, data: ImageDataModule, importance_samples: int | None
+    model: Model, data: ImageDataModule, importance_samples: int | None
 ) -> None:
     """Refuse to weigh codes of a model that draws none, or has no likelihood of the images.
 
@@ -226,7 +226,7 @@ def refuse_impossible_bound(
 
 
 def _seconds_of_model(
-    model: GenerativeModel, data: ImageDataModule, options: EvaluateOptions
+    model: Model, data: ImageDataModule, options: EvaluateOptions
 ) -> dict[str, float]:
     """Return what a model's samples and its own figures will take."""
     count = options.num_samples
@@ -238,7 +238,7 @@ def _seconds_of_model(
             lambda few: next(draw(model, few, None, 0, few)), min(BATCH, count)
         )
         seconds |= {"samples": per_sample * count}
-    if model.has_codes and options.reconstructions:
+    if model.encodes and options.reconstructions:
         each = seconds_each(lambda few: model_metrics.reconstruction(model, data, SPLIT, few))
         seconds |= {"reconstructions": each * min(options.reconstructions, test)}
     if options.importance_samples is not None:

@@ -12,7 +12,7 @@ from gdm.data.datamodule import ImageDataModule
 from gdm.errors import UserError
 from gdm.evaluation import model_metrics, samples
 from gdm.evaluation.extractors import Extractor
-from gdm.models.base import GenerativeModel
+from gdm.models.base import Model
 from gdm.recipes.build import build, changes
 from gdm.recipes.check import check
 from gdm.runs import catalogue
@@ -36,7 +36,7 @@ class OpenRun:
 
     run: Run
     name: str
-    model: GenerativeModel
+    model: Model
     recipe: dict[str, Any]
     data: ImageDataModule
     facts: dict[str, Any] = field(default_factory=dict)

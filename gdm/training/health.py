@@ -8,7 +8,7 @@ import torch
 from gdm.data.datamodule import ImageDataModule
 from gdm.evaluation import gan_health
 from gdm.evaluation.metrics import numbers
-from gdm.models.base import GenerativeModel
+from gdm.models.base import Model
 from gdm.recipes.ranges import Several
 
 log = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ class Health:
         self.num_images = num_images
 
     def measure(
-        self, model: GenerativeModel, data: ImageDataModule, record: dict[str, Any]
+        self, model: Model, data: ImageDataModule, record: dict[str, Any]
     ) -> dict[str, Any]:
         """Return the figures of a model as it is, and its `verdict` if it fails.
 
@@ -36,7 +36,7 @@ class Health:
             record: what else is known of this moment, such as the classes of samples.
         """
         batch = next(iter(data.batches("validation", self.num_images, model.device)))
-        figures = model.health(batch.x, batch.label)
+        figures = model.health(batch)
         if not figures:
             return {}
         if len(batch.x.unique(dim=0)) > 1:

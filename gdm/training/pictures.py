@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gdm.data.datamodule import ImageDataModule
 from gdm.evaluation import model_metrics, samples
-from gdm.models.base import GenerativeModel
+from gdm.models.base import Model
 from gdm.pictures import figures, grids, latent
 from gdm.recipes.ranges import Count
 from gdm.runs.run import Run
@@ -41,7 +41,7 @@ class Pictures:
 
     def draw(
         self,
-        model: GenerativeModel,
+        model: Model,
         data: ImageDataModule,
         run: Run,
         loggers: Iterable,
@@ -63,7 +63,7 @@ class Pictures:
                 logger.log_picture(name, picture, model.images_seen)
 
     def drawn(
-        self, model: GenerativeModel, data: ImageDataModule, record: dict[str, Any]
+        self, model: Model, data: ImageDataModule, record: dict[str, Any]
     ) -> Iterable[tuple[str, Tensor]]:
         """Yield each picture that the model allows with its name: 8-bit values, (C, H, W)."""
         if "confusion" in record:
@@ -73,19 +73,21 @@ class Pictures:
             images = model.sample(range(self.num_samples))
             yield "samples", samples.picture(images, model, None, data.class_names)
         first = next(iter(data.batches("validation", STRIPS, model.device)))
-        for name, rows in model.strips(first.x, first.label).items():
+        for name, rows in model.strips(first).items():
             yield name, _process(name, rows)
-        if not model.has_codes or model.latent_dim is None:
+        if not model.encodes or model.latent_dim is None:
             return
         batch = next(iter(data.batches("validation", self.num_reconstructions, model.device)))
-        reconstructions = model_metrics.images_back(model, batch.x, batch.label)
+        reconstructions = model_metrics.images_back(model, batch.x, model.condition_of(batch))
         yield "reconstructions", grids.pairs(batch.x, reconstructions, COLUMNS)
         if model.latent_dim == 2:
             yield from self._latent_maps(model, data)
 
     def _latent_maps(self, model, data) -> Iterable[tuple[str, Tensor]]:
         batches = list(data.batches("validation", device=model.device))
-        codes = torch.cat([model.encode(batch.x, batch.label) for batch in batches]).cpu()
+        codes = torch.cat(
+            [model.encode(batch.x, model.condition_of(batch)) for batch in batches]
+        ).cpu()
         label = torch.cat([batch.label for batch in batches]).cpu()
         points = range(MAP_POINTS)
         sampled = model.sample_codes(points).cpu()

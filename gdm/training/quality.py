@@ -6,7 +6,7 @@ from gdm.data.datamodule import ImageDataModule
 from gdm.evaluation import features
 from gdm.evaluation.extractors import Extractor
 from gdm.evaluation.samples import draw
-from gdm.models.base import GenerativeModel
+from gdm.models.base import Model
 from gdm.recipes.ranges import Count
 from gdm.runs.catalogue import kind_of_weights
 
@@ -29,7 +29,7 @@ class Quality:
         self.extractor: Extractor | None = None  # given by whoever knows the data
         self._reference: features.FeatureSet | None = None  # the same at every look
 
-    def measure(self, model: GenerativeModel, data: ImageDataModule) -> dict[str, Any]:
+    def measure(self, model: Model, data: ImageDataModule) -> dict[str, Any]:
         """Return the record of the model as it is, within `model.evaluating()`."""
         if self.extractor is None or not model.makes_images:
             return {}

@@ -17,7 +17,7 @@ from gdm.evaluation import features, model_metrics
 from gdm.evaluation.classifier import NoClassifier
 from gdm.evaluation.extractors import Extractor
 from gdm.files import locked
-from gdm.models.base import GenerativeModel
+from gdm.models.base import Model
 from gdm.recipes.build import build
 from gdm.recipes.ranges import Seed
 from gdm.runs import checkpoints
@@ -326,7 +326,7 @@ class Training:
     def _build(self, key: str, **extra: Any) -> Any:
         return build(self.recipe[key], key, self.plugins, **extra)
 
-    def _new_model(self) -> GenerativeModel:
+    def _new_model(self) -> Model:
         """Build the model with the weights that the seed gives it."""
         seed_default_generators(self.recipe["seed"], "initialisation")
         return self._build("model")
@@ -337,7 +337,7 @@ def layout(
     outputs: str,
     name: str | None,
     budget: Budget,
-    model: GenerativeModel,
+    model: Model,
     dataset: ImageDataModule,
     callbacks: dict[str, Callback | None] | None,
     logger: Callable[..., TensorBoard] | None,

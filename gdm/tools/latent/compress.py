@@ -20,7 +20,7 @@ from gdm.theory.moments import Moments
 from gdm.tools.latent.file_sizes import jpeg, png
 from gdm.tools.latent.held_out import Split, places, refuse_empty, refuse_without_code_vectors
 from gdm.tools.latent.quantiser import UniformQuantiser, code_lengths, level_probabilities
-from gdm.tools.latent.tool import Found, Tool, coded
+from gdm.tools.latent.tool import Found, Tool, coded, told
 from gdm.tools.open_run import OpenRun
 
 Bits = Annotated[int, Range(1, 16)]
@@ -144,19 +144,19 @@ class Compress(Tool):
     ) -> dict[int, dict[str, float]]:
         """Return bytes and quality of held-out images: bits of a number -> figures."""
         model = next(iter(coders.values())).model
-        told = math.log2(data.num_classes) if model.conditional else 0.0  # bits of the class
+        bits_of_class = math.log2(data.num_classes) if model.condition == "label" else 0.0
         length = {bits: Moments() for bits in coders}
         likeness = {bits: Likeness() for bits in coders}
         for batch in data.batches(self.split, device=model.device, limit=self.num_images):
-            z = model.encode(batch.x, batch.label).cpu()
+            z = model.encode(batch.x, model.condition_of(batch)).cpu()
             for bits, coder in coders.items():
                 levels = coder.quantiser.levels(z)
                 length[bits].update(code_lengths(levels, coder.probabilities))
                 likeness[bits].update(_decoded(coder, levels, batch.label), batch.x)
         return {
             bits: {
-                "bytes_of_codes": (model.latent_dim * bits + told) / 8,
-                "bytes_entropy_coded": (float(length[bits].mean) + told) / 8,
+                "bytes_of_codes": (model.latent_dim * bits + bits_of_class) / 8,
+                "bytes_entropy_coded": (float(length[bits].mean) + bits_of_class) / 8,
                 **likeness[bits].figures(),
             }
             for bits in coders
@@ -237,7 +237,7 @@ def _fitted(model: GenerativeModel, train: Tensor, bits: int) -> Coder:
 def _decoded(coder: Coder, levels: Tensor, label: Tensor) -> Tensor:
     """Return the images of rounded codes: (N, D), (N,) -> (N, C, H, W)."""
     z = coder.quantiser.centres(levels).float()
-    return coder.model.decode(z.to(coder.model.device), label)
+    return coder.model.decode(z.to(coder.model.device), told(coder.model, label))
 
 
 def _fewest_bits(found: dict[int, dict[str, float]]) -> int:
@@ -259,7 +259,7 @@ def _facts(model: GenerativeModel, figures: dict[str, float | str], bits: int) -
     """Return what a decoder weighs with its tables, and after how many images codes and decoder
     are lighter than JPEG files, and than JPEG's data alone.
     """
-    weights = getattr(model, "decoder", model)
+    weights = model.decoding_network
     numbers = sum(parameter.numel() for parameter in weights.parameters())
     weight = 4.0 * (numbers + model.latent_dim * (2 + 2**bits))  # low, width, probabilities
     own = figures["bytes_entropy_coded"]

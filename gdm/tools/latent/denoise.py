@@ -20,7 +20,7 @@ from gdm.tools.latent.held_out import (
     told_the_class,
 )
 from gdm.tools.latent.noise import NOISES, SHARES
-from gdm.tools.latent.tool import Found, Tool
+from gdm.tools.latent.tool import Found, Tool, told
 from gdm.tools.open_run import OpenRun
 
 NOISY = "noisy image"
@@ -161,4 +161,4 @@ class Denoise(Tool):
 def _restored(opened: OpenRun, noisy: Tensor, label: Tensor) -> Tensor:
     """Return what the codes of noisy images give back: (N, C, H, W), (N,) -> (N, C, H, W)."""
     model = opened.model
-    return model_metrics.images_back(model, noisy.to(model.device), label.to(model.device)).cpu()
+    return model_metrics.images_back(model, noisy.to(model.device), told(model, label)).cpu()

@@ -13,7 +13,14 @@ from gdm.models.base import GenerativeModel
 from gdm.theory.randomness import normal, uniform
 from gdm.theory.walks import TINY
 from gdm.tools.latent import distributions
-from gdm.tools.latent.tool import SPLIT, coded, decoded, grey_levels_changed, probabilities
+from gdm.tools.latent.tool import (
+    SPLIT,
+    classes_in_turn,
+    coded,
+    decoded,
+    grey_levels_changed,
+    probabilities,
+)
 from gdm.tools.open_run import OpenRun
 
 LARGEST_STEPS = 0.05  # share of the steps whose part in all change is told
@@ -95,7 +102,7 @@ def _distances(model: GenerativeModel, codes: Tensor, train: Tensor) -> dict[str
         "standard_normal": Normal(0.0, 1.0).log_prob(codes.double()).sum(1),
         "uniform": -width.log().sum().expand(len(codes)),  # log (1 / volume)
     }
-    if hasattr(model, "code_log_prob"):
+    if model.has_code_density:
         log_densities["own_samples"] = model.code_log_prob(codes.to(model.device)).cpu()
     mixture = distributions.mixture_of(train)
     return {
@@ -132,11 +139,11 @@ def _of_classes(
     """
     share = uniform(range(num_samples), codes.shape[1:], seed, "uniform")
     anywhere = codes.amin(0) + share.to(codes) * (codes.amax(0) - codes.amin(0))
-    told = model.labels_of(range(num_samples), None).cpu()  # to a conditional model
+    in_turn = classes_in_turn(model, range(num_samples))
     decoded_from = {
         "decoded codes": (codes[:num_samples], label[:num_samples]),
-        "samples": (model.sample_codes(range(num_samples), seed=seed).cpu(), told),
-        "uniform samples": (anywhere, told),
+        "samples": (model.sample_codes(range(num_samples), seed=seed).cpu(), in_turn),
+        "uniform samples": (anywhere, in_turn),
     }
     shares = {"area of codes": distributions.class_areas(codes, label, num_classes)}
     clear = {}

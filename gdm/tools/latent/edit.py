@@ -104,7 +104,7 @@ class Edit(Tool):
         if not self.alphas:
             raise UserError("tool.alphas=[]: name one step at least, such as [0,1]")
         attribute = self._asked(data)
-        if attribute.target is not None and opened.model.conditional:
+        if attribute.target is not None and opened.model.condition == "label":
             raise UserError(
                 f"{opened.run} is told the class beside the code, so that no direction in the "
                 "codes leads from class to class; tool.csv and tool.column name other attributes"

@@ -35,13 +35,13 @@ def refuse_told_the_class(opened_runs: Iterable[OpenRun], why: str) -> None:
         why: what is wrong with that, as the end of a sentence.
     """
     for opened in opened_runs:
-        if opened.model.conditional:
+        if opened.model.condition is not None:
             raise UserError(f"{opened.run} is told the class beside the image, {why}")
 
 
 def told_the_class(opened_runs: Iterable[OpenRun]) -> str:
     """Return a sentence that names the models that are told more than their codes; or none."""
-    names = [opened.name for opened in opened_runs if opened.model.conditional]
+    names = [opened.name for opened in opened_runs if opened.model.condition is not None]
     return f"Told the class beside the code: {', '.join(names)}." if names else ""
 
 

@@ -22,6 +22,7 @@ from gdm.tools.latent.tool import (
     Coded,
     Found,
     Tool,
+    classes_in_turn,
     classifier_of,
     coded,
     decoded,
@@ -170,7 +171,7 @@ class Map(Tool):
     ) -> dict[str, Tensor]:
         points = range(self.num_sampled)
         sampled = model.sample_codes(points, seed=seed).cpu()
-        images = decoded(model, sampled, model.labels_of(points, None).cpu())
+        images = decoded(model, sampled, classes_in_turn(model, points))
         codes, flat = part.z.flatten(1), sampled.flatten(1)
         names, contours = ("$z_1$", "$z_2$"), None
         if many is not None:
@@ -189,11 +190,11 @@ class Map(Tool):
     def _manifold(
         self, model: GenerativeModel, part: Coded, many: Tensor, first_class: str
     ) -> Tensor:
-        follows = hasattr(model, "prior")
+        follows = model.has_prior
         z, x, y = walks.quantile_grid(many if follows else part.z, self.manifold)
         label = torch.zeros(len(z), dtype=torch.int64)
         whose = "the prior" if follows else "the codes"
-        whose += f", as {first_class}" if model.conditional else ""
+        whose += f", as {first_class}" if model.condition == "label" else ""
         labels = tuple(f"$z_{d}$, at quantiles of {whose}" for d in (1, 2))
         return latent.manifold(decoded(model, z, label), x, y, labels)
 

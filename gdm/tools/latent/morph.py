@@ -18,6 +18,7 @@ from gdm.tools.latent.tool import (
     SPLIT,
     Found,
     Tool,
+    classes_in_turn,
     coded,
     decoded,
     grey_levels_changed,
@@ -68,10 +69,10 @@ class Morph(Tool):
         if self.a == self.b:
             raise UserError(f"tool.a={self.a}: is tool.b too; name two ends")
         class_number(self.label, data.class_names, opened.model, "tool.label")
-        if self.of_class == "mean" and opened.model.has_codes:
+        if self.of_class == "mean" and opened.model.encodes:
             refuse_codes_of_images_size(opened)
         for key, end in (("tool.a", self.a), ("tool.b", self.b)):
-            if opened.model.has_codes:
+            if opened.model.encodes:
                 if isinstance(end, str):
                     _refuse_class_without_images(end, data, key)
                 else:
@@ -107,7 +108,7 @@ class Morph(Tool):
         moments[0], moments[-1] = names
         return Found(
             {
-                "split": SPLIT if model.has_codes else None,
+                "split": SPLIT if model.encodes else None,
                 "from": names[0],
                 "to": names[1],
                 "label": None if held is None else data.class_names[held],
@@ -131,8 +132,8 @@ def _end(
     model: GenerativeModel, data: ImageDataModule, end: int | str, of_class: str, seed: int
 ) -> tuple[Tensor, int]:
     """Return the code that an end of the walk stands for, and its class."""
-    if not model.has_codes:
-        label = int(model.labels_of([end], None)[0])
+    if not model.encodes:
+        label = int(classes_in_turn(model, [end]))
         return model.sample_codes([end], seed=seed).cpu()[0], label
     split = data.split(SPLIT)
     if isinstance(end, int):
@@ -157,7 +158,7 @@ def _refuse_class_without_images(name: str, data: ImageDataModule, key: str) -> 
 
 def _centre(model: GenerativeModel, seed: int) -> Tensor | float:
     """Return the mean of the codes that are sampled; of pure noise it is 0."""
-    if hasattr(model, "code_log_prob"):
+    if model.has_code_density:
         return model.sample_codes(range(CENTRE_OF), seed=seed).cpu().mean(0)
     return 0.0
 

@@ -19,7 +19,7 @@ from gdm.tools.latent.held_out import (
     size_of_code,
     told_the_class,
 )
-from gdm.tools.latent.tool import Found, Tool, refuse_without_codes
+from gdm.tools.latent.tool import Found, Tool, refuse_without_codes, told
 from gdm.tools.open_run import OpenRun
 
 SIZES = (1, 2, 4, 8, 16, 32, 64)  # of linear codes, beside which the models stand
@@ -81,7 +81,7 @@ class Reconstruct(Tool):
         """Return how images come back from the codes of a model, and how sharp they are."""
         likeness, edges, edges_back = model_metrics.Likeness(), Moments(), Moments()
         for batch in data.batches(self.split, device=model.device, limit=self.num_images):
-            back = model_metrics.images_back(model, batch.x, batch.label)
+            back = model_metrics.images_back(model, batch.x, model.condition_of(batch))
             likeness.update(back, batch.x)
             edges.update(_edges(batch.x))
             edges_back.update(_edges(back))
@@ -111,8 +111,8 @@ class Reconstruct(Tool):
         shown = next(data.batches(self.split, self.num_shown))
         rows = [shown.x]
         for each in opened_runs:
-            x, label = shown.x.to(each.model.device), shown.label.to(each.model.device)
-            rows.append(model_metrics.images_back(each.model, x, label).cpu())
+            x, own = shown.x.to(each.model.device), told(each.model, shown.label)
+            rows.append(model_metrics.images_back(each.model, x, own).cpu())
         names = [
             f"{name}: {run['numbers_in_a_code']} numbers, {run['psnr']:.1f} dB"
             for name, run in runs.items()

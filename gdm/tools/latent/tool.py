@@ -5,7 +5,7 @@ import logging
 import shlex
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -254,7 +254,7 @@ def coded(
     x, label = images.images[:limit], images.labels[:limit]
 
     def encoded(index: Tensor) -> Tensor:
-        part, own = to_float(x[index].to(model.device)), label[index].to(model.device)
+        part, own = to_float(x[index].to(model.device)), told(model, label[index])
         if drawn_by is None:
             return model.encode(part, own)
         return model.draw_codes(part, own, index.tolist(), drawn_by)
@@ -262,12 +262,22 @@ def coded(
     return Coded(x, label, _in_batches(encoded, len(x), "encoding"))
 
 
+def told(model: GenerativeModel, label: Tensor | None) -> Tensor | None:
+    """Return what a model is told of images of these classes, (N,); None for nothing."""
+    return label.to(model.device) if label is not None and model.condition == "label" else None
+
+
+def classes_in_turn(model: GenerativeModel, indices: Iterable[int]) -> Tensor:
+    """Return what samples of these indices are told where a model is told the class, (N,)."""
+    return torch.tensor([index % max(model.num_classes, 1) for index in indices])
+
+
 def decoded(model: GenerativeModel, z: Tensor, label: Tensor | None) -> Tensor:
     """Decode codes in batches: (N, ...), (N,) -> (N, C, H, W) in [-1, 1], on the CPU."""
 
     def images(index: Tensor) -> Tensor:
-        own = None if label is None else label[index].to(model.device)
-        return model.decode(z[index].to(model.device), own)
+        own = None if label is None else label[index]
+        return model.decode(z[index].to(model.device), told(model, own))
 
     return _in_batches(images, len(z), "decoding")
 
@@ -327,7 +337,7 @@ def refuse_without_codes(opened: OpenRun, takes: str = WITH_CODES) -> None:
         opened: the model.
         takes: which models the tool takes.
     """
-    if not opened.model.has_codes:
+    if not opened.model.encodes:
         kind = type(opened.model).__name__
         raise UserError(
             f"{opened.run} is a {kind}, which has no codes of images; this tool takes {takes}"

@@ -16,6 +16,7 @@ from gdm.tools.latent.tool import (
     SPLIT,
     Found,
     Tool,
+    classes_in_turn,
     coded,
     decoded,
     refuse_codes_of_images_size,
@@ -52,7 +53,7 @@ class Traverse(Tool):
     def refuse(self, opened: OpenRun, others: Sequence[OpenRun], data: ImageDataModule) -> None:
         refuse_single(self.num_images)
         refuse_codes_of_images_size(opened)
-        if opened.model.has_codes:
+        if opened.model.encodes:
             refuse_index(self.index, data, "tool.index")
 
     def use(
@@ -84,7 +85,7 @@ class Traverse(Tool):
 
     def _remark(self, model: GenerativeModel, num_shown: int) -> str:
         """Explain what is written in the picture."""
-        of = "over validation images" if model.has_codes else "of the latents, which is 1"
+        of = "over validation images" if model.encodes else "of the latents, which is 1"
         return (
             f"s: a unit's standard deviation {of}. A row is a unit; {num_shown} of the code's "
             f"{model.latent_dim} are shown."
@@ -99,8 +100,8 @@ class Traverse(Tool):
         self, model: GenerativeModel, data: ImageDataModule, seed: int
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return a code, (D,), its class, (1,), and the spread of each unit, (D,)."""
-        if not model.has_codes:
-            label = model.labels_of([self.index], None).cpu()
+        if not model.encodes:
+            label = classes_in_turn(model, [self.index])
             z = model.sample_codes([self.index], seed=seed).cpu()[0]
             return z, label, torch.ones(model.latent_dim)
         split = data.split(SPLIT)
@@ -120,7 +121,7 @@ def _order(
     """Return by what the units are ordered, (D,), and its unit."""
     if kl:
         return torch.tensor(kl), "nats"
-    return (spread.square(), "variance") if model.has_codes else (change, "grey levels")
+    return (spread.square(), "variance") if model.encodes else (change, "grey levels")
 
 
 def _change(images: Tensor) -> Tensor:
