@@ -8,17 +8,16 @@ from gdm.recipes.terminal import say
 
 def export(recipe: dict[str, Any], origin: Origin) -> None:
     """Write the averaged network of an earlier run, with what is known of it."""
-    from gdm.evaluation import classifier
     from gdm.files import named_file
-    from gdm.recipes import check
-    from gdm.tools.export import export
+    from gdm.recipes.options import options_from
+    from gdm.tools.export import ExportOptions, export
+    from gdm.tools.open_run import opened_run  # torch, not for --help
 
-    run, options = origin.run, origin.options
-    check.check(options, root=classifier.layout)
-    check.check(recipe, trusted=origin.plugins)
-    to = options["to"] or run.path / "classifier.safetensors"
-    path = named_file(to, "mine.safetensors")
-    facts = export(run, options["checkpoint"], path, origin.plugins)
+    run, plugins = origin.run, origin.plugins
+    options = options_from(ExportOptions, origin.options, plugins)
+    path = named_file(options.to or run.path / "classifier.safetensors", "mine.safetensors")
+    opened = opened_run(run, run.recipe(), options.checkpoint, plugins=plugins)
+    facts = export(opened, path)
     say(f"{path}: right about {float(facts['test_accuracy']):.2%} of the test images")
 
 

@@ -9,33 +9,27 @@ from gdm.recipes.terminal import say
 def use(recipe: dict[str, Any], origin: Origin) -> None:
     """Use one tool on an earlier run, beside further runs where it compares."""
     from gdm.cli import console
-    from gdm.evaluation import protocol
-    from gdm.recipes import build, check
+    from gdm.evaluation.samples import refuse_without_images  # torch, not for --help
+    from gdm.recipes.options import options_from
     from gdm.tools import open_run
-    from gdm.tools.latent.tool import (
-        apply,
-        destination,
-        folder_for_tensorboard,
-        layout,
-        refuse_idle_comparison,
-        write,
-    )
+    from gdm.tools.latent import tool
 
     console.log_to_console()
-    run, options, plugins = origin.run, origin.options, origin.plugins
-    check.check(options, root=layout, trusted=plugins)
-    check.check(recipe, trusted=plugins)
-    tool = build.build(options["tool"], "tool", plugins)
-    data = build.build(recipe["dataset"], "dataset", plugins)
-    protocol.refuse_other_data(run, data)
-    refuse_idle_comparison(tool, options["compare"])
-    subject = open_run.opened(run, recipe, options, data, plugins)
-    others = open_run.opened_others(options, subject, data, plugins, key="compare")
-    tool.refuse(subject, others, data)
-    folder = destination(tool, run, options["to"])
-    found = apply(tool, subject, others, data, options["seed"])
+    run, plugins = origin.run, origin.plugins
+    options = options_from(tool.LatentOptions, origin.options, plugins)
+    tool.refuse_idle_comparison(options.tool, options.compare)
+    extractor = open_run.extractor_of(options, plugins)
+    opened = open_run.opened_run(
+        run, recipe, options.checkpoint, options.averaged, extractor, plugins
+    )
+    open_run.refuse_other_data(run, opened.data)
+    refuse_without_images(opened.model, run)
+    others = open_run.compared_runs(options, opened, plugins)
+    options.tool.refuse(opened, others, opened.data)
+    folder = tool.destination(options.tool, run, options.to)
+    found = tool.apply(options.tool, opened, others, opened.data, options.seed)
     found.record["overrides"] = origin.overrides
-    written = write(found, folder, folder_for_tensorboard(run, options["to"]))
+    written = tool.write(found, folder, tool.folder_for_tensorboard(run, options.to))
     console.report_found(found.record)
     say(*written)
 

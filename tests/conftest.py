@@ -17,8 +17,10 @@ from omegaconf import OmegaConf
 from gdm.cli.compose import compose_config
 from gdm.evaluation import model_metrics
 from gdm.recipes.build import build
+from gdm.recipes.options import options_from
 from gdm.runs import catalogue
 from gdm.tools import open_run
+from gdm.tools.latent.tool import LatentOptions
 from gdm.training.training import Training
 
 ROOT = Path(__file__).parents[1]
@@ -129,34 +131,34 @@ def data():
 
 
 @pytest.fixture(scope="module")
-def subject_of(data, tmp_path_factory):
-    """Overrides of a recipe -> a subject whose model has the weights that it begins with."""
+def opened_of(data, tmp_path_factory):
+    """Overrides of a recipe -> an open run whose model has the weights that it begins with."""
 
-    def made(*overrides: str, name: str = "ours") -> open_run.Subject:
+    def made(*overrides: str, name: str = "ours") -> open_run.OpenRun:
         torch.manual_seed(0)
         model = build(composed(*overrides)["model"], "model").eval()
         with model.evaluating():
             model_metrics.prepare_sampling(model, data)
-        extractor = open_run.extractor_of(latent_options(), ())
+        extractor = open_run.extractor_of(options_from(LatentOptions, latent_options()))
         run = catalogue.Run(tmp_path_factory.mktemp(name))
-        return open_run.Subject(run, name, model, {"run": name}, extractor)
+        return open_run.OpenRun(run, name, model, {}, data, {"run": name}, extractor)
 
     return made
 
 
 @pytest.fixture(scope="module")
-def autoencoder(subject_of):
+def autoencoder(opened_of):
     """A plain autoencoder of two dimensions."""
-    return subject_of("model=autoencoder", "model.width=8", "density=gaussian", name="plain")
+    return opened_of("model=autoencoder", "model.width=8", "density=gaussian", name="plain")
 
 
 @pytest.fixture(scope="module")
-def gan(subject_of):
+def gan(opened_of):
     """A model without an encoder."""
-    return subject_of("model=dcgan", *small("dcgan"), name="gan")
+    return opened_of("model=dcgan", *small("dcgan"), name="gan")
 
 
 @pytest.fixture(scope="module")
-def ddpm(subject_of):
+def ddpm(opened_of):
     """A model whose codes are as large as its images."""
-    return subject_of("model=ddpm", *small("ddpm"), name="ddpm")
+    return opened_of("model=ddpm", *small("ddpm"), name="ddpm")

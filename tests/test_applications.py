@@ -3,6 +3,7 @@
 import io
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -41,23 +42,23 @@ PICTURES = {
 
 
 @pytest.fixture(scope="module")
-def vae(subject_of):
-    return subject_of("model=vae", "model.width=8", "model.latent_dim=6", name="vae")
+def vae(opened_of):
+    return opened_of("model=vae", "model.width=8", "model.latent_dim=6", name="vae")
 
 
 @pytest.fixture(scope="module")
-def conditional(subject_of):
-    return subject_of("model=conditional_vae", "model.width=8", name="conditional")
+def conditional(opened_of):
+    return opened_of("model=conditional_vae", "model.width=8", name="conditional")
 
 
 def made(name: str, *overrides: str) -> tool.Tool:
     options = latent_options(f"tool={name}", *FEW[name], *overrides)
-    check.check(options, root=tool.layout)
+    check.check(options, root=tool.LatentOptions)
     return build(options["tool"], "tool")
 
 
-def used(name: str, subject, data, *overrides: str, others=(), seed: int = 0) -> tool.Found:
-    return tool.apply(made(name, *overrides), subject, others, data, seed)
+def used(name: str, opened, data, *overrides: str, others=(), seed: int = 0) -> tool.Found:
+    return tool.apply(made(name, *overrides), opened, others, data, seed)
 
 
 class Perfect:
@@ -82,8 +83,8 @@ class Perfect:
         return z.reshape(-1, 1, 28, 28) if self.restored is None else self.restored[: len(z)]
 
 
-def perfect(restored=None) -> tool.Subject:
-    return tool.Subject(Run(ROOT), "perfect", Perfect(restored))
+def perfect(restored=None) -> tool.OpenRun:
+    return tool.OpenRun(Run(ROOT), "perfect", Perfect(restored), {}, None)
 
 
 # Codes in few bits -------------------------------------------------------------------------------
@@ -383,7 +384,7 @@ def test_samples_of_every_family_stand_beside_their_nearest_training_images(gan,
 
 
 def test_without_a_classifier_samples_are_drawn_all_the_same(vae, data):
-    nobody = tool.Subject(vae.run, "vae", vae.model, {}, None)
+    nobody = replace(vae, extractor=None)
     found = used("generate", nobody, data)
     assert set(found.pictures) == {"samples"}
     assert "classes" not in found.record

@@ -1,11 +1,14 @@
 """The classifier: it learns, it says how sure it may be, and the one that is shipped is good."""
 
 import json
+import re
+import runpy
+import sys
 from collections import defaultdict
 
 import pytest
 import torch
-from conftest import composed, short, trained
+from conftest import ROOT, composed, short, trained
 from safetensors import safe_open
 from safetensors.torch import save_file
 
@@ -20,6 +23,7 @@ from gdm.recipes.build import build
 from gdm.runs import catalogue
 from gdm.theory.moments import Moments
 from gdm.tools.export import export
+from gdm.tools.open_run import opened_run
 
 
 def classifier(*overrides: str):
@@ -148,14 +152,26 @@ def test_the_report_does_not_depend_on_the_batches_of_the_stream(run, data):
 
 def test_a_run_becomes_a_file_and_the_file_the_same_classifier(run, data, tmp_path, short_vae):
     path = tmp_path / "mine.safetensors"
-    facts = export(run, "last", path)
+    facts = export(opened_run(run, run.recipe()), path)
     assert float(facts["test_accuracy"]) > 0.4
     model, held_out = read_classifier(path)
     assert held_out == {data.identity: 1000}
     x = next(data.batches("validation", 64)).x
     assert torch.equal(model.eval().features(x), catalogue.load(run).features(x))
     with pytest.raises(UserError, match=r"is no run of model=classifier"):
-        export(short_vae, "last", path)
+        export(opened_run(short_vae, short_vae.recipe()), path)
+
+
+def test_the_script_says_how_good_the_classifier_is_that_it_writes(
+    run, tmp_path, monkeypatch, capsys
+):
+    path, script = tmp_path / "mine.safetensors", str(ROOT / "scripts" / "export_classifier.py")
+    monkeypatch.setattr(sys, "argv", [script, f"run={run.path}", f"to={path}"])
+    runpy.run_path(script, run_name="__main__")
+    assert re.fullmatch(
+        rf"{path}: right about \d\d\.\d\d% of the test images", capsys.readouterr().out.strip()
+    )
+    read_classifier(path)
 
 
 def flipped(path, place: float, to):

@@ -680,3 +680,8 @@ def test_help_explains_groups_options_and_typical_commands(line):
     assert line.shown.count("\n  python scripts/train.py ") >= 9
     for word in ("rerun=RUN", "resume=RUN", "budget.minutes", "-m", "--cfg job", "plugins="):
         assert word in line.shown
+
+
+def test_the_further_runs_of_a_curve_were_called_others(line, saved):
+    message = line("run=first", "others=[second]", script="quality_cost")
+    assert message == "error: others: write compare now"

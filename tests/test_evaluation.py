@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +18,23 @@ from safetensors.torch import load_file, save_file
 from torch.nn.functional import avg_pool2d
 
 from gdm.cli import console
+from gdm.cli.compose import compose_config
 from gdm.errors import UserError
 from gdm.evaluation import distances, features, metrics, model_metrics, protocol, samples
 from gdm.evaluation.classifier import SHIPPED, ClassifierFeatures, NoClassifier, _command
 from gdm.evaluation.extractors import Extractor, Features
 from gdm.recipes.build import build
+from gdm.recipes.options import options_from
 from gdm.runs import catalogue
 from gdm.theory.images import to_float
+from gdm.tools.evaluate import (
+    EvaluateOptions,
+    evaluation_path,
+    judge_run,
+    refuse_contradictions,
+    refuse_impossible_bound,
+)
+from gdm.tools.open_run import OpenRun, refuse_other_data
 from gdm.training.quality import Quality
 from gdm.training.saving import Checkpoints
 from gdm.training.training import Training
@@ -319,6 +330,10 @@ def test_only_a_lower_figure_of_the_same_kind_replaces_the_best_checkpoint(tmp_p
     assert (run.checkpoints / "best.ckpt").read_text() == "6.0"
     assert keeps(frechet_distance=8.0, extractor_checksum="b")  # another measure
     assert not keeps(frechet_distance=8.5)
+    with monkeypatch.context() as patched:  # which way is better is the table's to say
+        patched.setitem(metrics.METRICS, "frechet_distance", metrics.Metric(better="higher"))
+        assert not keeps(frechet_distance=7.5)
+        assert keeps(frechet_distance=8.5)
 
     run.forget_after(model.images_seen)
     assert (run.checkpoints / "best.ckpt").exists()
@@ -337,7 +352,7 @@ def test_an_autoencoder_is_judged_with_a_density_of_the_codes_that_it_has_now(tm
             tensor.add_(1)
     judge = protocol.Judge(data, Blocks(), pairwise=False, num_neighbours=0)
     options = composed_options("num_samples=50", "reconstructions=0")
-    found = [protocol.judge_run(model, judge, options).record for model in (stale, fresh)]
+    found = [judge_run(opened(model, data), judge, options).record for model in (stale, fresh)]
     assert found[0]["frechet_distance"] == pytest.approx(found[1]["frechet_distance"], rel=1e-6)
 
 
@@ -418,14 +433,16 @@ def test_a_run_and_a_file_of_its_samples_get_the_same_figures(short_vae, tmp_pat
 
 def test_a_run_is_judged_by_its_own_data_alone(short_vae):
     with pytest.raises(UserError, match=r"was trained on other data than dataset\.\* gives now"):
-        protocol.refuse_other_data(short_vae, data_of("dataset.binarize=true"))
-    protocol.refuse_other_data(short_vae, data_of())
+        refuse_other_data(short_vae, data_of("dataset.binarize=true"))
+    refuse_other_data(short_vae, data_of())
 
 
 def test_different_evaluations_have_different_files(short_vae, data, classifier, tmp_path):
     def path(run=short_vae, extractor=classifier, **changes):
-        options = composed_options() | {"samples": str(tmp_path / "theirs.npz")} | changes
-        return protocol.destination(options, run, data, extractor)
+        options = replace(composed_options(), samples=str(tmp_path / "theirs.npz"), **changes)
+        facts = {"checkpoint": options.checkpoint}
+        found = run and OpenRun(run, "vae", None, run.recipe(), data, facts)
+        return evaluation_path(options, data, extractor, found)
 
     others = [
         path(extractor=Blocks()), path(pairwise=False), path(importance_samples=5), path(seed=1),
@@ -484,9 +501,9 @@ def test_what_an_option_cannot_be_is_said_before_anything_is_computed(short_vae,
     model = catalogue.load(short_vae)
     model.report = lambda moments: {"reconstruction": 1.0}
     with pytest.raises(UserError, match="importance_samples=4: this model has no likelihood"):
-        protocol.judge_run(model, judge, options)
+        judge_run(opened(model, data), judge, options)
     with pytest.raises(UserError, match="name one of them"):
-        protocol.refuse_contradictions({"samples": "a.npz"}, short_vae)
+        refuse_contradictions(composed_options("samples=a.npz"), short_vae)
 
 
 def test_a_bound_without_codes_to_weigh_is_refused_before_anything_is_judged(data):
@@ -497,9 +514,9 @@ def test_a_bound_without_codes_to_weigh_is_refused_before_anything_is_judged(dat
     options = composed_options("importance_samples=4", "num_samples=10000")
     started = time.monotonic()
     with pytest.raises(UserError, match="importance_samples=4: a DDPM has no importance-weighted"):
-        protocol.judge_run(ddpm, judge, options)
+        judge_run(opened(ddpm, data), judge, options)
     assert time.monotonic() - started < 5
-    protocol.refuse_impossible_bound(ddpm, data, None)
+    refuse_impossible_bound(ddpm, data, None)
 
 
 def test_what_a_model_tells_of_likelihoods_is_declared(data):
@@ -534,9 +551,9 @@ def test_metrics_are_printed_with_units_direction_and_real_images_integers_too(
             for line in capsys.readouterr().out.splitlines() if line.startswith("│")}  # fmt: skip
     rows = {name: [cell.strip() for cell in cells] for name, cells in rows.items()}
     assert rows["network_evaluations"] == ["1,250", "", "per sample", "lower"]
-    assert rows["frechet_distance"] == ["12.5000", "2.5000", "", "lower"]
+    assert rows["frechet_distance"] == ["12.500", "2.500", "", "lower"]
     assert rows["confident"] == ["0.8000", "0.9000", "fraction of samples", "as real"]
-    assert rows["psnr"] == ["21.0000", "", "dB, 40 images", "higher"]
+    assert rows["psnr"] == ["21.00", "", "dB, 40 images", "higher"]
     assert rows["mine"] == ["0.2500", "", "", ""]  # a metric of the user's own
     assert rows["share of Bag"] == ["0.100", "0.100", "", "as real"]
     assert "seed" not in rows
@@ -553,6 +570,20 @@ def test_the_last_table_of_a_run_has_real_images_beside_what_is_confident(short_
     (line,) = [line for line in shown.splitlines() if line.startswith("│ elbo")]
     assert "nats" in line
     assert "higher" in line
+
+
+def test_a_value_is_printed_and_compared_as_the_table_says():
+    assert metrics.shown("network_evaluations", 1250) == "1,250"
+    assert metrics.shown("elbo", -1234.5678) == "-1,234.57"
+    assert metrics.shown("mine", 0.5) == "0.5000"
+    assert metrics.at_least_as_good("frechet_distance", 2.0, 3.0)
+    assert metrics.at_least_as_good("accuracy", 0.9, 0.8)
+    for name in ("frechet_distance", "accuracy"):
+        assert metrics.at_least_as_good(name, 1.0, 1.0)
+        assert metrics.at_least_as_good(name, 1.0, 2.0) != metrics.at_least_as_good(name, 2.0, 1.0)
+    for name in ("confident", "kl", "mine"):
+        with pytest.raises(ValueError, match=f"no value of {name} is better than another"):
+            metrics.at_least_as_good(name, 1.0, 2.0)
 
 
 def test_every_metric_of_a_record_has_its_place_in_the_table(judge, data, short_vae):
@@ -577,10 +608,14 @@ def test_a_useless_classifier_is_warned_of_and_stands_in_the_record(data, judge,
     assert "a classifier of fashion_mnist_mini, right on" in capsys.readouterr().out
 
 
-def composed_options(*overrides: str) -> dict:
-    from gdm.cli.compose import compose_config
+def composed_options(*overrides: str) -> EvaluateOptions:
+    composed = compose_config(ROOT / "configs", "evaluate", list(overrides))
+    return options_from(EvaluateOptions, composed)
 
-    return compose_config(ROOT / "configs", "evaluate", list(overrides))
+
+def opened(model, data) -> OpenRun:
+    facts = {"checkpoint": "last", "weights": "average"}
+    return OpenRun(catalogue.Run("nowhere"), "a run", model, {}, data, facts)
 
 
 def test_distances_are_those_of_the_rooms_functions(judge, data):

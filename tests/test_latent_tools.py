@@ -19,6 +19,7 @@ from gdm.models.base import GenerativeModel
 from gdm.pictures import latent
 from gdm.recipes import check
 from gdm.recipes.build import build
+from gdm.recipes.options import options_from
 from gdm.runs.run import Run
 from gdm.tools import open_run
 from gdm.tools.latent import drawbacks, tool
@@ -30,8 +31,8 @@ TWO = ("prior=standard_normal", "model.latent_dim=2")
 
 
 @pytest.fixture(scope="module")
-def vae(subject_of):
-    return subject_of("model=vae", "model.width=8", *TWO, name="vae")
+def vae(opened_of):
+    return opened_of("model=vae", "model.width=8", *TWO, name="vae")
 
 
 def made(*overrides: str) -> tool.Tool:
@@ -42,13 +43,13 @@ def gaussian(count: int, dimension: int, seed: int) -> torch.Tensor:
     return torch.randn(count, dimension, generator=torch.Generator().manual_seed(seed))
 
 
-def used(subject, data, *overrides: str, others=(), seed: int = 0) -> tool.Found:
-    return tool.apply(made(*overrides), subject, others, data, seed)
+def used(opened, data, *overrides: str, others=(), seed: int = 0) -> tool.Found:
+    return tool.apply(made(*overrides), opened, others, data, seed)
 
 
-def message_of(subject, data, *overrides: str, others=()) -> str:
+def message_of(opened, data, *overrides: str, others=()) -> str:
     with pytest.raises(UserError) as refused:
-        made(*overrides).refuse(subject, others, data)
+        made(*overrides).refuse(opened, others, data)
     assert "\n" not in str(refused.value)
     return str(refused.value)
 
@@ -86,7 +87,7 @@ def test_every_tool_is_in_the_help_and_its_options_fit_the_layout():
     for name in TOOLS:
         assert f"\n{name} " in shown
         options = latent_options(f"tool={name}")
-        check.check(options, root=tool.layout)
+        check.check(options, root=tool.LatentOptions)
         assert tool.name_of(build(options["tool"], "tool")) == name
     assert shown.count("\n  python scripts/latent.py ") >= 6
 
@@ -158,12 +159,12 @@ def test_a_map_of_two_dimensions_has_contours_samples_and_a_plane(vae, autoencod
 
 
 @pytest.mark.parametrize("projection", ["pca", "tsne", "umap"])
-def test_more_dimensions_are_projected(subject_of, data, projection):
+def test_more_dimensions_are_projected(opened_of, data, projection):
     if projection == "umap":
         pytest.importorskip("umap", reason="the extra umap is not installed")
-    subject = subject_of("model=conditional_vae", "model.width=8", "model.latent_dim=4")
-    subject.extractor = None
-    found = used(subject, data, *FEW, f"tool.projection={projection}")
+    opened = opened_of("model=conditional_vae", "model.width=8", "model.latent_dim=4")
+    opened.extractor = None
+    found = used(opened, data, *FEW, f"tool.projection={projection}")
     assert "manifold" not in found.pictures
     assert "distribution" not in found.pictures
     assert found.record["classes_by"] == "nearest codes"
@@ -215,8 +216,8 @@ class Plane:
 
 def test_an_even_decoder_changes_alike_at_every_step_and_a_torn_one_at_few(tmp_path):
     def figures(pixel) -> dict[str, float]:
-        subject = tool.Subject(Run(tmp_path), "bent", Bent(pixel))
-        return drawbacks.measure(subject, Plane(), None, 1000, 200, 100, 20, 1000, seed=0).figures
+        opened = tool.OpenRun(Run(tmp_path), "bent", Bent(pixel), {}, None)
+        return drawbacks.measure(opened, Plane(), None, 1000, 200, 100, 20, 1000, seed=0).figures
 
     even, torn = figures(lambda z: z), figures(lambda z: 1.0 * (z > 0))
     assert even["largest_step_over_mean"] < 1.8  # steps have all directions
@@ -230,14 +231,14 @@ def test_an_even_decoder_changes_alike_at_every_step_and_a_torn_one_at_few(tmp_p
 
 def test_figures_of_a_straight_decoder_are_those_of_its_codes(tmp_path):
     """The pixel is z_1, so that a path of one deviation changes it by its cosine."""
-    subject = tool.Subject(Run(tmp_path), "straight", Bent(lambda z: z))
-    measured = drawbacks.measure(subject, Plane(), None, 1000, 200, 100, 20, 1000, seed=0)
+    opened = tool.OpenRun(Run(tmp_path), "straight", Bent(lambda z: z), {}, None)
+    measured = drawbacks.measure(opened, Plane(), None, 1000, 200, 100, 20, 1000, seed=0)
     deviation = measured.codes[:, 0].std()
     mean_cosine = 2 / torch.pi
     expected = float(127.5 * deviation * mean_cosine / 20)
     assert measured.figures["grey_levels_a_step"] == pytest.approx(expected, rel=0.1)
     assert measured.figures["off_by_chance"] < 0.1
-    far = tool.Subject(Run(tmp_path), "far", Bent(lambda z: z))
+    far = tool.OpenRun(Run(tmp_path), "far", Bent(lambda z: z), {}, None)
     far.model.sample_codes = lambda indices, seed=0: torch.full((len(indices), 2), 0.9)  # all wide
     off = drawbacks.measure(far, Plane(), None, 1000, 200, 100, 20, 1000, seed=0).figures[
         "samples_off"
@@ -257,8 +258,8 @@ def test_images_between_codes_of_two_clusters_are_less_clear_than_at_them(tmp_pa
             side = torch.tensor([30.0, 225.0])[torch.arange(1000) // 500]
             return replace(images, images=(side[:, None, None, None] + images.images / 25).byte())
 
-    subject = tool.Subject(Run(tmp_path), "two", Bent(lambda z: z))
-    found = drawbacks.measure(subject, Two(), Named(), 1000, 500, 100, 20, 1000, seed=0).figures
+    opened = tool.OpenRun(Run(tmp_path), "two", Bent(lambda z: z), {}, None)
+    found = drawbacks.measure(opened, Two(), Named(), 1000, 500, 100, 20, 1000, seed=0).figures
     assert found["clear_images_of_decoded_codes"] == 1
     assert found["clear_images_between_codes"] == 0  # one of either side
     assert found["clear_images_of_decoded_codes"] > found["clear_images_of_uniform_samples"] > 0.4
@@ -295,17 +296,17 @@ def test_contours_hold_their_share_of_samples_each_axis_in_its_place(vae, data, 
 def test_a_plane_has_lines_at_quantiles_of_what_is_sampled(
     request, data, monkeypatch, model, whose
 ):
-    subject, drawn = request.getfixturevalue(model), []
+    opened, drawn = request.getfixturevalue(model), []
     manifold = latent.manifold
     monkeypatch.setattr(latent, "manifold", lambda *a: drawn.append(a) or manifold(*a))
-    used(subject, data, *FEW)
+    used(opened, data, *FEW)
     ((_, x, _, labels),) = drawn
     assert all(label.endswith(f"quantiles of {whose}") for label in labels)
     if model == "vae":
         expected = Normal(0, 1).icdf(torch.tensor([1 / 6, 0.5, 5 / 6]))
     else:
         part = data.split("validation").select(torch.arange(120))
-        codes = subject.model.encode(part.images / 127.5 - 1)
+        codes = opened.model.encode(part.images / 127.5 - 1)
         expected = codes[:, 0].quantile(torch.tensor([1 / 6, 0.5, 5 / 6]))
     torch.testing.assert_close(x, expected, atol=0.05, rtol=0.02)
 
@@ -313,13 +314,13 @@ def test_a_plane_has_lines_at_quantiles_of_what_is_sampled(
 # Traverse ----------------------------------------------------------------------------------------
 
 
-def test_units_come_by_their_kl_and_a_dead_one_changes_nothing(subject_of, data):
-    subject = subject_of("model=vae", "model.width=8", "prior=standard_normal",
+def test_units_come_by_their_kl_and_a_dead_one_changes_nothing(opened_of, data):
+    opened = opened_of("model=vae", "model.width=8", "prior=standard_normal",
                          "model.latent_dim=6")  # fmt: skip
-    first = next(layer for layer in subject.model.decoder.modules() if hasattr(layer, "weight"))
+    first = next(layer for layer in opened.model.decoder.modules() if hasattr(layer, "weight"))
     with torch.no_grad():
         first.weight[:, 2] = 0
-    found = used(subject, data, "tool=traverse", "tool.num_units=4", "tool.num_images=3")
+    found = used(opened, data, "tool=traverse", "tool.num_units=4", "tool.num_images=3")
     units = found.record["units"]
     assert [unit["kl"] for unit in units] == sorted((u["kl"] for u in units), reverse=True)
     (dead,) = [unit for unit in units if unit["unit"] == 3]
@@ -394,20 +395,20 @@ def test_the_circle_is_about_the_mean_of_what_is_sampled(autoencoder, data):
     assert found == pytest.approx(float(expected), rel=1e-4)
 
 
-def test_a_conditional_model_can_be_held_to_one_class(subject_of, data):
-    subject = subject_of("model=conditional_gan", *small("conditional_gan"))
+def test_a_conditional_model_can_be_held_to_one_class(opened_of, data):
+    opened = opened_of("model=conditional_gan", *small("conditional_gan"))
     asked = ("tool=morph", "tool.a=3", "tool.b=7", "tool.num_images=3", "tool.frames_between=2")
-    model, told = subject.model, []
+    model, told = opened.model, []
     decode = model.decode
     model.decode = lambda z, label: told.append(label.tolist()) or decode(z, label)
-    assert used(subject, data, *asked).record["label"] is None
+    assert used(opened, data, *asked).record["label"] is None
     assert told[0] == [3, 3, 7, 7, 7]  # as before, the class of a up to the middle
     told.clear()
-    held = used(subject, data, *asked, "tool.label=Bag")
+    held = used(opened, data, *asked, "tool.label=Bag")
     assert told == [[8] * 5] * 2
     assert held.record["label"] == "Bag"
     told.clear()
-    used(subject, data, *asked, "tool.label=8")
+    used(opened, data, *asked, "tool.label=8")
     assert told == [[8] * 5] * 2
 
 
@@ -452,7 +453,7 @@ def test_an_attribute_of_a_file_is_that_of_its_image_and_judged_by_validation_im
     assert found.record["num_held_out"] == found.record["num_held_out_with"] == 60
     assert found.record["told_apart_along_direction"] > 0.6
     assert all(0 <= row["p_with"] <= 1 for row in found.record["by_alpha"])
-    blind = tool.Subject(vae.run, "blind", vae.model)
+    blind = replace(vae, name="blind", facts={}, extractor=None)
     found = used(blind, data, *BRIEFLY, f"tool.csv={tmp_path}/of.csv", "tool.column=dull")
     assert "p_with" not in found.record["by_alpha"][0]
 
@@ -497,7 +498,7 @@ class Pixels(torch.nn.Module):
 
 
 def test_an_edit_takes_the_classifier_from_class_to_class_and_says_what_is_left(vae, data):
-    pixels = tool.Subject(vae.run, "pixels", Pixels(), {}, vae.extractor)
+    pixels = replace(vae, name="pixels", model=Pixels(), facts={})
     asked = ("tool=edit", "tool.attribute=[Trouser,T-shirt/top]", "tool.alphas=[0,1,3]")
     found = used(pixels, data, *asked)
     plain, _, far = found.record["by_alpha"]
@@ -507,7 +508,7 @@ def test_an_edit_takes_the_classifier_from_class_to_class_and_says_what_is_left(
     assert found.record["told_apart_along_direction"] > 0.9
     assert plain["individuality"] == 1
     assert 0.05 < far["individuality"] < 0.9  # black and white cut off
-    same = tool.Subject(vae.run, "same", Pixels(one=True), {}, None)
+    same = replace(vae, name="same", model=Pixels(one=True), facts={}, extractor=None)
     assert used(same, data, *asked).record["by_alpha"][-1]["individuality"] == 0
     single = used(pixels, data, *asked, "tool.num_held_out=1").record["by_alpha"][-1]
     assert "individuality" not in single  # there is nothing to be told from
@@ -620,21 +621,21 @@ def test_a_missing_library_is_said_before_anything_is_computed(vae, data, monkey
     assert "needs umap-learn" in message_of(vae, data, "tool.projection=umap")
 
 
-def test_a_class_that_is_not_there_cannot_be_held(subject_of, data):
-    subject = subject_of("model=conditional_gan", *small("conditional_gan"))
-    shown = message_of(subject, data, "tool=morph", "tool.label=Hat")
+def test_a_class_that_is_not_there_cannot_be_held(opened_of, data):
+    opened = opened_of("model=conditional_gan", *small("conditional_gan"))
+    shown = message_of(opened, data, "tool=morph", "tool.label=Hat")
     assert shown.startswith("tool.label=Hat: must be one of 0 T-shirt/top")
 
 
-def test_a_conditional_model_has_no_direction_between_the_classes_it_is_told(subject_of, data):
-    subject = subject_of("model=conditional_vae", "model.width=8")
-    shown = message_of(subject, data, "tool=edit", "tool.attribute=[Pullover,Dress]")
+def test_a_conditional_model_has_no_direction_between_the_classes_it_is_told(opened_of, data):
+    opened = opened_of("model=conditional_vae", "model.width=8")
+    shown = message_of(opened, data, "tool=edit", "tool.attribute=[Pullover,Dress]")
     assert "is told the class beside the code" in shown
 
 
 def test_other_data_is_no_comparison(vae, data, tmp_path):
     recipe = short("vae") | {"extractor": None, "callbacks": None}
     other = trained(recipe, tmp_path)  # which holds out 1,000 images
-    options = latent_options(f"compare=[{other.path}]")
+    options = options_from(tool.LatentOptions, latent_options(f"compare=[{other.path}]"))
     with pytest.raises(UserError, match=r"compare=\[.*was trained on other data than"):
-        open_run.opened_others(options, vae, data, key="compare")
+        open_run.compared_runs(options, vae)

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,10 @@ from gdm.errors import UserError
 from gdm.evaluation import features, protocol
 from gdm.evaluation.classifier import ClassifierFeatures
 from gdm.recipes.build import build
+from gdm.recipes.options import options_from
 from gdm.runs import catalogue
 from gdm.tools import open_run, quality_cost
+from gdm.tools.evaluate import EvaluateOptions, judge_run
 
 ASKED = ("samplers=[heun,ddim]", "steps=[4,2]", "num_samples=60")
 NODES = nodes_of_group(ROOT / "configs", "sampler")
@@ -39,8 +42,9 @@ def judge(data):
     return protocol.Judge(data, extractor, pairwise=False, num_neighbours=0)
 
 
-def options_of(*overrides: str) -> dict:
-    return compose_config(ROOT / "configs", "quality_cost", [*ASKED, *overrides])
+def options_of(*overrides: str) -> quality_cost.QualityCostOptions:
+    composed = compose_config(ROOT / "configs", "quality_cost", [*ASKED, *overrides])
+    return options_from(quality_cost.QualityCostOptions, composed)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +52,7 @@ def written(short_ddpm, short_vae, tmp_path_factory):
     """What the script says and writes: its lines, its log, and the record's file."""
     path = tmp_path_factory.mktemp("curve") / "curve.png"
     command = ["scripts/quality_cost.py", f"run={short_ddpm.path}", *ASKED, f"to={path}"]
-    command += [f"others=[{short_vae.path}]"]
+    command += [f"compare=[{short_vae.path}]"]
     done = subprocess.run(
         [sys.executable, *command], cwd=ROOT, capture_output=True, text=True, check=False
     )
@@ -75,10 +79,11 @@ def test_every_sampler_has_a_point_a_number_of_steps_at_its_own_cost(written, sh
 
 def test_a_point_is_what_evaluation_finds_with_that_sampler(written, short_ddpm, judge):
     record = json.loads(written[2].with_suffix(".json").read_text())
-    model = catalogue.load(short_ddpm)
-    model.sampler = build(NODES["ddim"] | {"num_steps": 4}, "sampler")
-    options = compose_config(ROOT / "configs", "evaluate", ["num_samples=60", "reconstructions=0"])
-    again = protocol.judge_run(model, judge, options).record
+    opened = open_run.opened_run(short_ddpm, short_ddpm.recipe())
+    opened.model.sampler = build(NODES["ddim"] | {"num_steps": 4}, "sampler")
+    asked = compose_config(ROOT / "configs", "evaluate", ["num_samples=60", "reconstructions=0"])
+    options = options_from(EvaluateOptions, asked)
+    again = judge_run(opened, judge, options).record
     (point,) = [
         each for each in record["points"][1:] if (each["sampler"], each["steps"]) == ("ddim", 4)
     ]
@@ -109,19 +114,20 @@ def test_guidance_has_its_price_and_runs_of_one_name_are_told_apart(short_ddpm, 
     model = build(recipe["model"], "model")
     model.sampler = ways[0].sampler
     assert model.network_evaluations == 2 * 3
-    options = options_of(f"others=[{short_ddpm.path},{short_ddpm.path}]")
-    subject = open_run.opened(short_ddpm, short_ddpm.recipe(), options, data)
-    others = open_run.opened_others(options, subject, data)
-    assert [each.name for each in (subject, *others)] == ["ddpm", "ddpm 2", "ddpm 3"]
+    options = options_of(f"compare=[{short_ddpm.path},{short_ddpm.path}]")
+    opened = open_run.opened_run(short_ddpm, short_ddpm.recipe())
+    others = open_run.compared_runs(options, opened)
+    assert [each.name for each in (opened, *others)] == ["ddpm", "ddpm 2", "ddpm 3"]
 
 
 def test_different_curves_have_different_files(short_ddpm, data, judge, tmp_path):
     def path(*overrides):
-        options, recipe = options_of(*overrides), short_ddpm.recipe()
-        return quality_cost.destination(options, short_ddpm, recipe, data, judge.extractor)
+        return quality_cost.curve_path(options_of(*overrides), opened, judge.extractor)
+
+    opened = open_run.OpenRun(short_ddpm, "ddpm", None, short_ddpm.recipe(), data)
 
     asked = ("seed=1", "steps=[3]", "samplers=[ddim]", "averaged=false", "checkpoint=best",
-             "num_samples=70", "others=[last]")  # fmt: skip
+             "num_samples=70", "compare=[last]")  # fmt: skip
     assert len({path(), *map(path, asked)}) == len(asked) + 1
     assert path() == path("batch_size=null")
     assert path(f"to={tmp_path}/epoch-0.5").name == "epoch-0.5.png"
@@ -163,29 +169,29 @@ def test_only_a_run_with_a_sampler_has_a_curve_and_only_one_with_images_a_point(
     with pytest.raises(UserError, match="its model has no sampler whose steps could be chosen"):
         quality_cost.refuse_without_sampler(short_vae, short_vae.recipe())
     quality_cost.refuse_without_sampler(short_ddpm, short_ddpm.recipe())
-    subject = open_run.Subject(short_ddpm, "ddpm", None)
+    opened = open_run.OpenRun(short_ddpm, "ddpm", None, {}, data)
     with pytest.raises(UserError, match="no run 'nowhere' in"):
-        open_run.opened_others(options_of("others=[nowhere]"), subject, data)
+        open_run.compared_runs(options_of("compare=[nowhere]"), opened)
     blind = trained(short("classifier") | {"extractor": None}, tmp_path)
     with pytest.raises(UserError, match="is a Classifier, which makes no images to sample"):
-        open_run.opened_others(options_of(f"others=[{blind.path}]"), subject, data)
+        open_run.compared_runs(options_of(f"compare=[{blind.path}]"), opened)
 
 
 def test_other_data_and_too_few_samples_and_a_place_that_cannot_be_written_are_refused(
     short_vae, short_ddpm, data, judge, tmp_path
 ):
     binarized = build(composed("dataset.binarize=true")["dataset"], "dataset")
-    subject = open_run.Subject(short_ddpm, "ddpm", None)
-    options = options_of(f"others=[{short_vae.path}]", f"to={tmp_path}")
+    opened = open_run.OpenRun(short_ddpm, "ddpm", None, {}, data)
+    options = options_of(f"compare=[{short_vae.path}]", f"to={tmp_path}")
     with pytest.raises(UserError, match=r"was trained on other data than .*; only figures on"):
-        open_run.opened_others(options, subject, binarized)
+        open_run.compared_runs(options, replace(opened, data=binarized))
     few = options_of("num_samples=3")
     with pytest.raises(UserError, match=f"3 samples are too few.*{features.FEWEST} or more"):
-        quality_cost.measure(subject, [], [], judge, few)
+        quality_cost.measure(opened, [], [], judge, few)
     (tmp_path / "file").write_text("")
     for place in ("file/curve.png", "folder.png"):
         (tmp_path / "folder.png").mkdir(exist_ok=True)
         with pytest.raises(UserError, match=f"to={tmp_path}/{place}: "):
-            quality_cost.destination(
-                options | {"to": f"{tmp_path}/{place}"}, short_ddpm, {}, data, judge.extractor
+            quality_cost.curve_path(
+                replace(options, to=f"{tmp_path}/{place}"), opened, judge.extractor
             )

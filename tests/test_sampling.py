@@ -1,19 +1,26 @@
 """Samples as files: what is written is what was drawn, and what is read is what it should be."""
 
 import os
+import runpy
+import sys
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import composed
+from conftest import ROOT, composed
 from PIL import Image
 
+from gdm.cli.compose import compose_config
 from gdm.errors import UserError
 from gdm.evaluation import samples
 from gdm.recipes.build import build
+from gdm.recipes.options import options_from
+from gdm.runs import catalogue
 from gdm.runs.run import Run
+from gdm.tools.open_run import OpenRun, opened_run
+from gdm.tools.sample import SampleOptions, samples_path
 
 
 @pytest.fixture(scope="module")
@@ -126,28 +133,73 @@ def test_a_malformed_header_is_no_traceback(data, images, tmp_path):
             samples.SampleFile(path, data)
 
 
+def path_of(kind: str, to: Path) -> Path:
+    composed = compose_config(ROOT / "configs", "sample", [f"format={kind}"])
+    options = options_from(SampleOptions, composed | {"to": str(to)})
+    return samples_path(options, None)
+
+
 @pytest.mark.parametrize(("kind", "example"), [("npz", "samples.npz"), ("grid", "samples.png")])
 def test_what_cannot_be_written_is_said_before_anything_is_drawn(kind, example, tmp_path):
     (tmp_path / "file").write_text("")
-    options = {"format": kind, "to": str(tmp_path)}
     with pytest.raises(UserError, match=f"is a folder; name a file in it, such as {example}"):
-        samples.destination(options, Run(tmp_path), {})
+        path_of(kind, tmp_path)
     for to in (tmp_path / "file" / example, Path("/proc/nowhere") / example):
         with pytest.raises(UserError, match="cannot be written"):
-            samples.destination(options | {"to": str(to)}, Run(tmp_path), {})
+            path_of(kind, to)
     with pytest.raises(UserError, match="cannot be written"):
-        samples.destination({"format": "png", "to": str(tmp_path / "file")}, Run(tmp_path), {})
+        path_of("png", tmp_path / "file")
 
 
 def test_a_grid_of_pixels_is_no_drawing(tmp_path):
     for name in ("samples.pdf", "samples.svg", "samples"):
         with pytest.raises(UserError, match=rf"to=.*{name}: a picture of this kind is written as"):
-            samples.destination({"format": "grid", "to": str(tmp_path / name)}, Run(tmp_path), {})
-    options = {"format": "grid", "to": str(tmp_path / "samples.PNG")}
-    assert samples.destination(options, Run(tmp_path), {}) == tmp_path / "samples.PNG"
+            path_of("grid", tmp_path / name)
+    assert path_of("grid", tmp_path / "samples.PNG") == tmp_path / "samples.PNG"
 
 
 def test_a_model_that_makes_no_images_is_not_sampled(tmp_path):
     model = build(composed("model=classifier", "model.width=8")["model"], "model")
     with pytest.raises(UserError, match="is a Classifier, which makes no images to sample"):
         samples.refuse_without_images(model, Run(tmp_path))
+
+
+def test_the_script_writes_the_images_of_the_run_and_says_where(
+    short_vae, tmp_path, monkeypatch, capsys
+):
+    path, script = tmp_path / "samples.npz", str(ROOT / "scripts" / "sample.py")
+    asked = [f"run={short_vae.path}", "num_samples=12", "seed=3", "format=npz", f"to={path}"]
+    monkeypatch.setattr(sys, "argv", [script, *asked])
+    runpy.run_path(script, run_name="__main__")
+    assert capsys.readouterr().out.strip() == str(path)
+    (drawn,) = samples.draw(catalogue.load(short_vae), 12, None, 3)
+    with np.load(path) as arrays:
+        written = torch.from_numpy(arrays["arr_0"]).permute(0, 3, 1, 2)
+    assert (written.int() - drawn.int()).abs().max() <= 1
+
+
+def test_images_of_other_weights_labels_and_recipes_have_other_names(short_vae):
+    def name(changed=None, checkpoint="last", **keys) -> str:
+        composed = compose_config(ROOT / "configs", "sample")
+        recipe = short_vae.recipe() | (changed or {})
+        opened = OpenRun(short_vae, "vae", None, recipe, None, {"checkpoint": checkpoint})
+        return samples_path(options_from(SampleOptions, composed | keys), opened).name
+
+    assert name() == "samples-100-seed-0-last.png"
+    assert name(label="T-shirt/top") == "samples-100-seed-0-T-shirt-top-last.png"
+    assert name(checkpoint="best", averaged=False) == "samples-100-seed-0-best-raw.png"
+    assert name({"seed": 9}).startswith("samples-100-seed-0-last-")
+
+
+def test_an_open_run_knows_which_weights_it_holds_and_what_was_changed(short_vae):
+    recipe = short_vae.recipe()
+    recipe["model"]["beta"] = 2.5
+    opened = opened_run(short_vae, recipe, averaged=False)
+    assert (opened.facts["checkpoint"], opened.facts["weights"]) == ("last", "raw")
+    assert opened.facts["images_seen"] == short_vae.manifest()["images_seen"]
+    assert opened.changed == {"model.beta": 2.5}
+    assert opened.model.beta == 2.5
+    assert opened_run(short_vae, short_vae.recipe()).facts["weights"] == "average"
+    recipe["model"]["beta"] = -1
+    with pytest.raises(UserError, match=r"model\.beta=-1: must be a number, at least 0"):
+        opened_run(short_vae, recipe)

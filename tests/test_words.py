@@ -16,11 +16,10 @@ from conftest import ROOT, composed
 
 from gdm.cli.compose import main
 from gdm.errors import UserError
-from gdm.evaluation import protocol, samples
 from gdm.recipes.build import build
 from gdm.recipes.check import check
 from gdm.runs import catalogue
-from gdm.tools import export, quality_cost, schedules
+from gdm.tools import evaluate, export, quality_cost, sample, schedules
 from gdm.tools.latent import tool
 from gdm.training import training
 
@@ -33,12 +32,12 @@ PATH = re.compile(r"`((?:gdm|configs|scripts|tests|docs)/[\w./]*)`")
 PLUGINS = "my_package"  # of which the pages show the files
 OPTIONS = {
     "train": training.layout,
-    "sample": samples.layout,
-    "evaluate": protocol.layout,
-    "latent": tool.layout,
-    "quality_cost": quality_cost.layout,
-    "draw_schedules": schedules.layout,
-    "export_classifier": export.layout,
+    "sample": sample.SampleOptions,
+    "evaluate": evaluate.EvaluateOptions,
+    "latent": tool.LatentOptions,
+    "quality_cost": quality_cost.QualityCostOptions,
+    "draw_schedules": schedules.DrawSchedulesOptions,
+    "export_classifier": export.ExportOptions,
 }
 # Models whose runs a command may be meant for, in this order.
 EARLIER_RUNS = (

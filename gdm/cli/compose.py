@@ -33,6 +33,7 @@ from gdm.errors import UserError
 from gdm.recipes import terminal
 from gdm.recipes.build import TARGET, assign, keys, nearest, nearest_key, no_such_key
 from gdm.recipes.check import show
+from gdm.recipes.options import help_text
 from gdm.recipes.terminal import config_dir, printable
 
 HYDRA = "1.3"  # the behaviour that Hydra promises to keep
@@ -87,6 +88,7 @@ def main(config_name: str, task: Task, configs: Path | None = None) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come back here instead of being printed
     configs = configs or Path(inspect.getfile(task)).resolve().parents[1] / "configs"
     sys.argv[1:] = _arranged(sys.argv[1:], configs)
+    OmegaConf.register_new_resolver("options", _options_explained, replace=True)
     command = get_args_parser().parse_args()
     try:
         reference = _reference(command)
@@ -101,6 +103,13 @@ def main(config_name: str, task: Task, configs: Path | None = None) -> None:
     except BrokenPipeError:  # whoever read the output, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+
+
+def _options_explained(target: str, *, _root_: DictConfig) -> str:
+    """Return what `${options:gdm.tools.x.XOptions}` in a script's help stands for."""
+    chosen = OmegaConf.select(_root_, "hydra.runtime.choices") or {}
+    defaults = OmegaConf.to_container(_root_, resolve=False)
+    return help_text(target, {key: chosen.get(key, value) for key, value in defaults.items()})
 
 
 def _arranged(arguments: list[str], configs: Path) -> list[str]:

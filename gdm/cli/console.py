@@ -86,14 +86,10 @@ def _metrics_table(title: str, record: dict[str, Any]) -> Table:
     table.add_column("unit")
     table.add_column("better")
     for name, value in metrics.numbers(record).items():
-        cells = [_number(value)]
-        cells += [_number(real[name]) if name in real else ""] if real else []
+        cells = [metrics.shown(name, value)]
+        cells += [metrics.shown(name, real[name]) if name in real else ""] if real else []
         table.add_row(name, *cells, metrics.unit(name, record), metrics.better(name))
     return table
-
-
-def _number(value: float) -> str:
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.4f}"
 
 
 def report_quality_cost(record: dict[str, Any]) -> None:

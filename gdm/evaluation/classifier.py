@@ -12,6 +12,7 @@ from torch import Tensor
 from gdm.data.datamodule import ImageDataModule
 from gdm.errors import UserError
 from gdm.evaluation.extractors import Extractor, Features, read_checked
+from gdm.models.base import Model
 from gdm.models.classifier import Classifier
 from gdm.recipes.build import build
 from gdm.recipes.moved import upgraded
@@ -119,7 +120,15 @@ def load_classifier(
     Raises:
         UserError: if the run is of another model.
     """
-    model = catalogue.load(run, checkpoint, plugins=plugins)
+    return as_classifier(catalogue.load(run, checkpoint, plugins=plugins), run)
+
+
+def as_classifier(model: Model, run: catalogue.Run) -> Classifier:
+    """Return a run's model, which must be a classifier.
+
+    Raises:
+        UserError: if it is another model.
+    """
     if not isinstance(model, Classifier):
         raise UserError(f"{run}: is no run of model=classifier")
     return model

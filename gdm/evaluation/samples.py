@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO
 
 import numpy as np
 import torch
@@ -17,11 +17,9 @@ from torch import Tensor
 
 from gdm.data.datamodule import ImageDataModule
 from gdm.errors import UserError
-from gdm.files import durable_replacement, named_file, named_folder
+from gdm.files import durable_replacement
 from gdm.models.base import GenerativeModel, Model
 from gdm.pictures import figures, grids
-from gdm.recipes.ranges import Count, Seed
-from gdm.runs.catalogue import recipe_hash
 from gdm.runs.run import Run
 from gdm.theory.images import to_bytes
 
@@ -29,26 +27,10 @@ COLUMNS = 10
 MOST_NAMED = 100  # rows or columns that are drawn with names; of more there is a plain grid
 SCALE = 2  # screen pixels a side of each pixel of a grid
 PIXELS_AT_A_TIME = 200_000  # a few hundred small images, or one of 448 x 448
-ENDINGS = {"png": "", "npz": ".npz", "grid": ".png"}  # png: a folder with a file an image
 UNREADABLE = (
     OSError, KeyError, EOFError, zipfile.BadZipFile, zlib.error,
     RuntimeError, NotImplementedError,  # encrypted, or packed in an unknown way
 )  # fmt: skip
-
-
-def layout(
-    run: str | None,
-    outputs: str,
-    num_samples: Count,
-    label: str | int | None,
-    seed: Seed,
-    averaged: bool,
-    checkpoint: str,
-    format: Literal["grid", "png", "npz"],
-    to: str | None,
-    batch_size: Count | None,
-) -> None:
-    """The keys of configs/sample.yaml, and what each holds."""
 
 
 def draw(
@@ -153,37 +135,6 @@ def class_called(called: str | int, class_names: tuple[str, ...], key: str) -> i
             return number
     known = ", ".join(f"{number} {name}" for number, name in enumerate(class_names))
     raise UserError(f"{key}={called}: must be one of {known}")
-
-
-def destination(options: dict[str, Any], run: Run, changed: dict[str, Any]) -> Path:
-    """Return the file or folder that samples go to: what `to` names, or one in the run's samples
-    whose name tells apart what was asked for.
-
-    Args:
-        options: the keys of configs/sample.yaml.
-        run: the run.
-        changed: what was changed of its recipe.
-
-    Raises:
-        UserError: if a folder is named where a file is to be written, or it cannot be.
-    """
-    ending = ENDINGS[options["format"]]
-    if options["to"]:
-        return _checked(Path(options["to"]), ending)
-    asked = (options["num_samples"], f"seed-{options['seed']}", options["label"],
-             options["checkpoint"], None if options["averaged"] else "raw",
-             recipe_hash(changed)[:6] if changed else None)  # fmt: skip
-    name = "-".join(str(part).replace("/", "-") for part in asked if part is not None)
-    return _checked(run.samples / f"samples-{name}{ending}", ending)
-
-
-def _checked(path: Path, ending: str) -> Path:
-    if not ending:
-        return named_folder(path, path)
-    named = named_file(path, f"samples{ending}")
-    if ending == ".png":
-        grids.refuse_ending(path, (ending,))
-    return named
 
 
 def write(

@@ -40,6 +40,7 @@ KEYS = {
     "dataset.resolution": "dataset.facts.resolution",
     "dataset.native_resolution": "dataset.facts.native_resolution",
     "dataset.num_classes": "dataset.facts.num_classes",
+    "others": "compare",  # of scripts/quality_cost.py
 }
 _PREDICTIONS = {"epsilon": "Epsilon", "x_0": "X0", "v": "V"}
 

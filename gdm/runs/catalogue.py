@@ -165,6 +165,12 @@ def load(
     return model.eval()
 
 
+def kind_of_weights(model: "Model", averaged: bool = True) -> str:
+    """Return what the weights of a model are, `average` or `raw`, where the average was asked
+    for or not."""
+    return "average" if averaged and model.ema is not None else "raw"
+
+
 def checkpoint_path(run: Run, checkpoint: str = "last") -> Path:
     """Return where a run's checkpoint lies; of `last` the newest that is whole."""
     from gdm.runs import checkpoints

@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -10,27 +10,36 @@ import yaml
 
 from gdm.data.datamodule import ImageDataModule, identity, order_of_holding_out
 from gdm.data.sources import FashionMNIST, FashionMNISTMini
-from gdm.evaluation.classifier import load_classifier
+from gdm.evaluation.classifier import as_classifier
 from gdm.evaluation.extractors import write_checked
-from gdm.recipes.build import build
-from gdm.runs import catalogue
+from gdm.tools.open_run import OpenRun
 
 
-def layout(run: str | None, outputs: str, checkpoint: str, to: str | None) -> None:
-    """The keys of configs/export_classifier.yaml, and what each holds."""
+@dataclass(frozen=True)
+class ExportOptions:
+    """The keys of scripts/export_classifier.py.
+
+    Args:
+        run: its directory, a unique ending of its path, or last.
+        outputs: the folder of all runs.
+        checkpoint: last or best.
+        to: the file; null for classifier.safetensors in the run's directory.
+    """
+
+    run: str | None
+    outputs: str
+    checkpoint: str
+    to: str | None
 
 
-def export(
-    run: catalogue.Run, checkpoint: str, path: Path, plugins: Sequence[str] = ()
-) -> dict[str, str]:
+def export(opened: OpenRun, path: Path) -> dict[str, str]:
     """Write the classifier of a run as a file, and return the facts that the file states.
 
     Raises:
         UserError: if the run is of another model.
     """
-    recipe = run.recipe()
-    model = load_classifier(run, checkpoint, plugins)
-    data = build(recipe["dataset"], "dataset", plugins)
+    run, data, recipe = opened.run, opened.data, opened.recipe
+    model = as_classifier(opened.model, run).cpu()
     with model.evaluating(averaged=False):
         right = [
             (model.features_and_probabilities(batch.x)[1].argmax(1) == batch.label).float()

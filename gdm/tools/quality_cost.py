@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from gdm.data.datamodule import ImageDataModule
 from gdm.errors import UserError
-from gdm.evaluation import features, protocol, samples, timing
+from gdm.evaluation import features, metrics, protocol, samples, timing
 from gdm.evaluation.extractors import Extractor
 from gdm.files import named_file, write_text
 from gdm.models.base import GenerativeModel
@@ -23,7 +22,7 @@ from gdm.recipes.ranges import Count, Seed
 from gdm.runs import catalogue
 from gdm.runs.run import Run
 from gdm.theory.samplers import Sampler
-from gdm.tools.open_run import Subject
+from gdm.tools.open_run import OpenRun
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,26 +31,45 @@ log = logging.getLogger(__name__)
 
 WORDS = ("model", "sampler")  # columns of words; the others are of numbers
 COLUMNS = (*WORDS, "steps", "network evaluations", "Frechet distance", "seconds a sample")
+MEASURED = ("network_evaluations", "frechet_distance")  # the metrics among them
 TABLES = (".md", ".json")  # endings of the files that are written beside the picture
 OTHER_PICTURES = (".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".eps", ".ps")
 MOST_STEPS_TIMED = 5  # an evaluation costs the same in any step
 
 
-def layout(
-    run: str | None,
-    others: list[str],
-    samplers: list[str],
-    steps: list[Count],
-    outputs: str,
-    num_samples: Count,
-    seed: Seed,
-    averaged: bool,
-    checkpoint: str,
-    extractor: Callable[..., Extractor],
-    batch_size: Count | None,
-    to: str | None,
-) -> None:
-    """The keys of configs/quality_cost.yaml, and what each holds."""
+@dataclass(frozen=True)
+class QualityCostOptions:
+    """The keys of scripts/quality_cost.py.
+
+    Args:
+        run: its directory, a unique ending of its path, or last.
+        compare: further runs of any family, trained on the same data, a point each: [RUN,...].
+        samplers: options of sampler=, with the arguments in configs/sampler/; heun evaluates the
+            network twice a step.
+        steps: of each sampler.
+        outputs: the folder of all runs.
+        num_samples: at every point.
+        seed: of the samples.
+        averaged: false takes the weights themselves instead of their average.
+        checkpoint: last or best.
+        extractor: classifier or inception.
+        batch_size: images at a time; null for as many as are small enough together.
+        to: the picture's file, .png, .pdf or .svg; the tables get its name. null for one in the
+            run's samples/.
+    """
+
+    run: str | None
+    compare: list[str]
+    samplers: list[str]
+    steps: list[Count]
+    outputs: str
+    num_samples: Count
+    seed: Seed
+    averaged: bool
+    checkpoint: str
+    extractor: Callable[..., Extractor]
+    batch_size: Count | None
+    to: str | None
 
 
 @dataclass
@@ -73,12 +91,12 @@ class Way:
 
 
 def ways(
-    options: dict[str, Any], nodes: dict[str, dict[str, Any]], plugins: Iterable[str] = ()
+    options: QualityCostOptions, nodes: dict[str, dict[str, Any]], plugins: Iterable[str] = ()
 ) -> list[Way]:
     """Return every sampler that is asked for, with every number of steps.
 
     Args:
-        options: the keys of configs/quality_cost.yaml.
+        options: the keys of the script.
         nodes: option of `sampler=` -> what builds it.
         plugins: packages that a node may name besides gdm.
 
@@ -86,17 +104,17 @@ def ways(
         UserError: if a list is empty, or there is no such sampler.
     """
     for key, example in (("samplers", "[ddim,heun]"), ("steps", "[5,10]")):
-        if not options[key]:
+        if not getattr(options, key):
             raise UserError(f"{key}=[]: name one at least, such as {key}={example}")
-    for name in options["samplers"]:
+    for name in options.samplers:
         if name not in nodes:
             raise UserError(
                 f"samplers=[{name}]: there is no such sampler{nearest(name, nodes)}; "
                 f"there are {', '.join(nodes)}"
             )
     found = []
-    for name in dict.fromkeys(options["samplers"]):
-        for num_steps in sorted(set(options["steps"])):
+    for name in dict.fromkeys(options.samplers):
+        for num_steps in sorted(set(options.steps)):
             node = nodes[name] | {"num_steps": num_steps}
             found.append(Way(name, node, build(node, f"samplers.{name}", plugins)))
     return found
@@ -111,7 +129,7 @@ def refuse_without_sampler(run: Run, recipe: dict[str, Any]) -> None:
     if "sampler" not in recipe["model"]:
         raise UserError(
             f"{run}: its model has no sampler whose steps could be chosen; name a run of a "
-            "diffusion model, and this one in others=[...]"
+            "diffusion model, and this one in compare=[...]"
         )
 
 
@@ -128,21 +146,15 @@ def refuse_idle(overrides: Iterable[str]) -> None:
         )
 
 
-def destination(
-    options: dict[str, Any],
-    run: Run,
-    recipe: dict[str, Any],
-    data: ImageDataModule,
-    extractor: Extractor,
-) -> Path:
+def curve_path(options: QualityCostOptions, opened: OpenRun, extractor: Extractor) -> Path:
     """Return the picture's file: what `to` names, or one beside the run's samples whose name
     tells apart what was asked for. The tables go beside it.
 
     Raises:
         UserError: if one of them cannot be written.
     """
-    if options["to"]:
-        path = Path(options["to"])
+    if options.to:
+        path = Path(options.to)
         if path.suffix.lower() in OTHER_PICTURES:
             grids.refuse_ending(path)
         if path.suffix in TABLES:
@@ -150,11 +162,12 @@ def destination(
         elif path.suffix.lower() not in grids.ENDINGS:
             path = Path(f"{path}.png")
     else:
-        asked = {key: value for key, value in options.items() if key not in ("extractor", "to")}
-        judged_by = {"data": data.fingerprint, "extractor": extractor.checksum}
-        digest = catalogue.recipe_hash(asked | judged_by | {"model": recipe["model"]})
-        name = f"quality-cost-{options['num_samples']}-{extractor.name}-{digest}.png"
-        path = run.samples / name
+        keys = vars(options).items()
+        asked = {key: value for key, value in keys if key not in ("extractor", "to")}
+        judged_by = {"data": opened.data.fingerprint, "extractor": extractor.checksum}
+        digest = catalogue.recipe_hash(asked | judged_by | {"model": opened.recipe["model"]})
+        name = f"quality-cost-{options.num_samples}-{extractor.name}-{digest}.png"
+        path = opened.run.samples / name
     for each in (path, *_tables(path)):
         named_file(each, "curve.png")
     return path
@@ -164,20 +177,20 @@ def destination(
 
 
 def measure(
-    subject: Subject,
+    opened: OpenRun,
     alternatives: Sequence[Way],
-    others: Sequence[Subject],
+    others: Sequence[OpenRun],
     judge: protocol.Judge,
-    options: dict[str, Any],
+    options: QualityCostOptions,
 ) -> dict[str, Any]:
     """Judge a run's samples in every way, and those of other runs; what it takes is said first.
 
     Args:
-        subject: the run of a diffusion model; its sampler is left as the last one.
+        opened: the run of a diffusion model; its sampler is left as the last one.
         alternatives: the ways to make its samples.
         others: further runs, of any family.
         judge: of the runs' data set.
-        options: the keys of configs/quality_cost.yaml.
+        options: the keys of the script.
 
     Returns:
         The points, and what they depend on.
@@ -185,15 +198,15 @@ def measure(
     Raises:
         UserError: if the samples are too few to compare.
     """
-    data, extractor, count = judge.data, judge.extractor, options["num_samples"]
+    data, extractor, count = judge.data, judge.extractor, options.num_samples
     judge.refuse_too_few(count)
-    timing.announce(_seconds_ahead(subject, alternatives, others, judge, options))
+    timing.announce(_seconds_ahead(opened, alternatives, others, judge, options))
     reference = features.features_of_split(extractor, data, protocol.SPLIT, pairwise=False)
     points: list[dict[str, Any]] = []
 
-    def judged(each: Subject, **facts: Any) -> None:
+    def judged(each: OpenRun, **facts: Any) -> None:
         with each.model.evaluating(averaged=False):
-            batches = samples.draw(each.model, count, None, options["seed"], options["batch_size"])
+            batches = samples.draw(each.model, count, None, options.seed, options.batch_size)
             clock = timing.Clock(batches)
             shown = samples.with_progress(clock, count)
             found = features.features_of(shown, extractor, pairwise=False)
@@ -208,45 +221,45 @@ def measure(
     for other in others:
         judged(other)
     for way in alternatives:
-        subject.model.sampler = way.sampler
+        opened.model.sampler = way.sampler
         facts = arguments(way.node)
-        judged(subject, sampler=way.name, steps=facts.pop("num_steps"), sampler_arguments=facts)
+        judged(opened, sampler=way.name, steps=facts.pop("num_steps"), sampler_arguments=facts)
     real = features.real_against_real(count, reference, extractor, data)
     return {
-        "run": str(subject.run.path),
+        "run": str(opened.run.path),
         "n": count,
-        "seed": options["seed"],
-        "batch_size": options["batch_size"],
+        "seed": options.seed,
+        "batch_size": options.batch_size,
         "split": protocol.SPLIT,
         "num_reference": len(reference),
         "data": data.fingerprint,
         "dataset": data.source.name,
         "extractor": extractor.name,
         "extractor_checksum": extractor.checksum,
-        "device": _device(subject.model),
+        "device": _device(opened.model),
         "real": {"n": real["n"], "frechet_distance": real["frechet_distance"]},
         "points": points,
     }
 
 
 def _seconds_ahead(
-    subject: Subject,
+    opened: OpenRun,
     alternatives: Sequence[Way],
-    others: Sequence[Subject],
+    others: Sequence[OpenRun],
     judge: protocol.Judge,
-    options: dict[str, Any],
+    options: QualityCostOptions,
 ) -> dict[str, float]:
     """Return what each part will take, from what a sample in few steps takes."""
-    count = options["num_samples"]
+    count = options.num_samples
 
     def per_sample(model: GenerativeModel) -> float:
         with model.evaluating(averaged=False):
             return timing.seconds_each(
-                lambda few: next(samples.draw(model, few, None, options["seed"], few)),
+                lambda few: next(samples.draw(model, few, None, options.seed, few)),
                 min(protocol.BATCH, count),
             )
 
-    model = subject.model
+    model = opened.model
     few = min(MOST_STEPS_TIMED, *(way.sampler.num_steps for way in alternatives))
     model.sampler = copy(alternatives[0].sampler)
     model.sampler.num_steps = few
@@ -293,13 +306,13 @@ def rows(record: dict[str, Any]) -> list[list[str]]:
             point["name"],
             point.get("sampler", ""),
             str(point.get("steps", "")),
-            f"{point['network_evaluations']:,}",
-            f"{point['frechet_distance']:,.3f}",
+            *(metrics.shown(name, point[name]) for name in MEASURED),
             f"{point['seconds_per_sample']:.2g}",
         ]
         for point in record["points"]
     ]
-    return [*cells, [_real(record), "", "", "", f"{record['real']['frechet_distance']:,.3f}", ""]]
+    of_real = metrics.shown("frechet_distance", record["real"]["frechet_distance"])
+    return [*cells, [_real(record), "", "", "", of_real, ""]]
 
 
 def markdown(record: dict[str, Any]) -> str:

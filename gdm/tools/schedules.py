@@ -1,6 +1,7 @@
 """Schedules as one sees them: alpha_bar over t, and an image on its way to noise."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,8 +22,21 @@ POINTS = 501  # of a curve
 MOMENTS = 11  # of the image
 
 
-def layout(dataset: ImageDataModule, index: Natural, seed: Seed, to: str) -> None:
-    """The keys of configs/draw_schedules.yaml, and what each holds."""
+@dataclass(frozen=True)
+class DrawSchedulesOptions:
+    """The keys of scripts/draw_schedules.py.
+
+    Args:
+        dataset: where the image comes from.
+        index: which training image.
+        seed: of the noise.
+        to: the picture, .png, .pdf or .svg.
+    """
+
+    dataset: ImageDataModule
+    index: Natural
+    seed: Seed
+    to: str
 
 
 def discrete_schedules(

@@ -8,6 +8,7 @@ from gdm.evaluation.extractors import Extractor
 from gdm.evaluation.samples import draw
 from gdm.models.base import Model
 from gdm.recipes.ranges import Count
+from gdm.runs.catalogue import kind_of_weights
 
 
 class Quality:
@@ -42,7 +43,7 @@ class Quality:
         return {
             "num_reference": len(self._reference),
             "seed": 0,
-            "weights": "raw" if model.ema is None else "average",
+            "weights": kind_of_weights(model),
             "extractor": extractor.name,
             "extractor_checksum": extractor.checksum,
             "real": {"n": len(self._reference)}

@@ -7,6 +7,7 @@ from typing import Any
 from pytorch_lightning import Callback
 
 from gdm.evaluation import model_metrics
+from gdm.evaluation.metrics import at_least_as_good
 from gdm.recipes.ranges import Count, Positive
 from gdm.runs import checkpoints
 from gdm.runs.run import Run
@@ -15,7 +16,7 @@ from gdm.training.metrics import settle
 
 log = logging.getLogger(__name__)
 
-CHOSEN_BY = "frechet_distance"  # the checkpoint where it is lowest is kept as the best
+CHOSEN_BY = "frechet_distance"  # the checkpoint where this metric is best is kept
 COMPARABLE = ("n", "num_reference", "extractor_checksum")  # other figures do not compare
 
 
@@ -52,8 +53,8 @@ class Checkpoints(Callback):
         self._saved_at = time.monotonic()
 
     def keep_if_best(self, trainer, model, record: dict[str, Any]) -> bool:
-        """Keep the run as it is now if no kept one has a lower figure, and say whether it has
-        been kept.
+        """Keep the run as it is now if no kept one is as good, and say whether it has been
+        kept.
 
         Args:
             trainer, model: the run.
@@ -64,7 +65,7 @@ class Checkpoints(Callback):
         comparable = isinstance((best or {}).get(CHOSEN_BY), float) and all(
             best.get(fact) == record[fact] for fact in COMPARABLE
         )
-        if comparable and best[CHOSEN_BY] <= record[CHOSEN_BY]:
+        if comparable and at_least_as_good(CHOSEN_BY, best[CHOSEN_BY], record[CHOSEN_BY]):
             return False
         if best is not None and not comparable:
             log.warning("the best checkpoint was judged otherwise than now; it is chosen anew")

@@ -21,7 +21,7 @@ from gdm.tools.latent.file_sizes import jpeg, png
 from gdm.tools.latent.held_out import Split, places, refuse_empty, refuse_without_code_vectors
 from gdm.tools.latent.quantiser import UniformQuantiser, code_lengths, level_probabilities
 from gdm.tools.latent.tool import Found, Tool, coded, told
-from gdm.tools.open_run import Subject
+from gdm.tools.open_run import OpenRun
 
 Bits = Annotated[int, Range(1, 16)]
 Quality = Annotated[int, Range(1, 95)]  # what Pillow recommends
@@ -93,10 +93,10 @@ class Compress(Tool):
         self.num_shown = num_shown
         self.num_train = num_train
 
-    def refuse(self, subject: Subject, others: Sequence[Subject], data: ImageDataModule) -> None:
+    def refuse(self, opened: OpenRun, others: Sequence[OpenRun], data: ImageDataModule) -> None:
         refuse_empty("tool.bits", self.bits, "[2,4,8]")
         refuse_empty("tool.qualities", self.qualities, "[5,50]")
-        refuse_without_code_vectors((subject, *others))
+        refuse_without_code_vectors((opened, *others))
         levels, most = 2 ** max(self.bits), min(self.num_train, data.num_train)
         if levels > most:
             raise UserError(
@@ -105,11 +105,11 @@ class Compress(Tool):
             )
 
     def use(
-        self, subject: Subject, others: Sequence[Subject], data: ImageDataModule, seed: int
+        self, opened: OpenRun, others: Sequence[OpenRun], data: ImageDataModule, seed: int
     ) -> Found:
         files, lossless = self._jpeg(data), self._png(data)
         codes, models, rows = {}, {}, []
-        for each in (subject, *others):
+        for each in (opened, *others):
             train = coded(each.model, data.split("train"), self.num_train).z
             coders = {bits: _fitted(each.model, train, bits) for bits in sorted(set(self.bits))}
             found = {

@@ -21,7 +21,7 @@ from gdm.tools.latent.held_out import (
 )
 from gdm.tools.latent.noise import NOISES, SHARES
 from gdm.tools.latent.tool import Found, Tool, told
-from gdm.tools.open_run import Subject
+from gdm.tools.open_run import OpenRun
 
 NOISY = "noisy image"
 STRENGTHS = {
@@ -75,19 +75,19 @@ class Denoise(Tool):
         self.num_images = num_images
         self.num_shown = num_shown
 
-    def refuse(self, subject: Subject, others: Sequence[Subject], data: ImageDataModule) -> None:
+    def refuse(self, opened: OpenRun, others: Sequence[OpenRun], data: ImageDataModule) -> None:
         refuse_empty("tool.strengths", self.strengths, "[0.2,0.4]")
-        refuse_without_code_vectors((subject, *others))
+        refuse_without_code_vectors((opened, *others))
 
     def use(
-        self, subject: Subject, others: Sequence[Subject], data: ImageDataModule, seed: int
+        self, opened: OpenRun, others: Sequence[OpenRun], data: ImageDataModule, seed: int
     ) -> Found:
-        subjects = (subject, *others)
+        opened_runs = (opened, *others)
         strengths = sorted({self.strength, *self.strengths})
-        measured = {s: self._measured(subjects, data, s, seed) for s in strengths}
+        measured = {s: self._measured(opened_runs, data, s, seed) for s in strengths}
         clean = {
             each.name: model_metrics.reconstruction(each.model, data, self.split, self.num_images)
-            for each in subjects
+            for each in opened_runs
         }
         at_strength = {name: dict(found) for name, found in measured[self.strength].items()}
         for name, found in clean.items():
@@ -107,26 +107,26 @@ class Denoise(Tool):
             ],
         }
         pictured = {
-            "denoised": self._picture(subjects, data, seed, at_strength),
+            "denoised": self._picture(opened_runs, data, seed, at_strength),
             "strengths": self._curves(measured, clean),
         }
-        return Found(record, pictured, remark=told_the_class(subjects))
+        return Found(record, pictured, remark=told_the_class(opened_runs))
 
     def _measured(
-        self, subjects: Sequence[Subject], data: ImageDataModule, strength: float, seed: int
+        self, opened_runs: Sequence[OpenRun], data: ImageDataModule, strength: float, seed: int
     ) -> dict[str, dict[str, float]]:
         """Return how like the clean images the noisy ones and each run's answers are."""
         found: dict[str, Likeness] = defaultdict(Likeness)
         for batch in data.batches(self.split, limit=self.num_images):
             noisy = NOISES[self.noise](batch.x, batch.index.tolist(), strength, seed)
             found[NOISY].update(noisy, batch.x)
-            for each in subjects:
+            for each in opened_runs:
                 found[each.name].update(_restored(each, noisy, batch.label), batch.x)
         return {name: likeness.figures() for name, likeness in found.items()}
 
     def _picture(
         self,
-        subjects: Sequence[Subject],
+        opened_runs: Sequence[OpenRun],
         data: ImageDataModule,
         seed: int,
         figures: dict[str, dict[str, float]],
@@ -134,9 +134,9 @@ class Denoise(Tool):
         shown = next(data.batches(self.split, self.num_shown))
         index = shown.index.tolist()
         noisy = NOISES[self.noise](shown.x, index, self.strength, seed)
-        rows = [shown.x, noisy, *(_restored(each, noisy, shown.label) for each in subjects)]
+        rows = [shown.x, noisy, *(_restored(each, noisy, shown.label) for each in opened_runs)]
         names = ["clean", f"noisy: {figures[NOISY]['psnr']:.1f} dB"]
-        names += [f"{each.name}: {figures[each.name]['psnr']:.1f} dB" for each in subjects]
+        names += [f"{each.name}: {figures[each.name]['psnr']:.1f} dB" for each in opened_runs]
         return image_table(torch.stack(rows), names, places(shown))
 
     def _curves(
@@ -158,7 +158,7 @@ class Denoise(Tool):
         return curves(panels, STRENGTHS[self.noise], levels)
 
 
-def _restored(subject: Subject, noisy: Tensor, label: Tensor) -> Tensor:
+def _restored(opened: OpenRun, noisy: Tensor, label: Tensor) -> Tensor:
     """Return what the codes of noisy images give back: (N, C, H, W), (N,) -> (N, C, H, W)."""
-    model = subject.model
+    model = opened.model
     return model_metrics.images_back(model, noisy.to(model.device), told(model, label)).cpu()

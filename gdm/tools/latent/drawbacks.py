@@ -21,7 +21,7 @@ from gdm.tools.latent.tool import (
     grey_levels_changed,
     probabilities,
 )
-from gdm.tools.open_run import Subject
+from gdm.tools.open_run import OpenRun
 
 LARGEST_STEPS = 0.05  # share of the steps whose part in all change is told
 
@@ -48,7 +48,7 @@ class Measured:
 
 
 def measure(
-    subject: Subject,
+    opened: OpenRun,
     data: ImageDataModule,
     extractor: Extractor | None,
     num_images: int,
@@ -62,7 +62,7 @@ def measure(
     samples, and how evenly images change along short steps.
 
     Args:
-        subject: a model with vectors as codes.
+        opened: a model with vectors as codes.
         data: the data set.
         extractor: what knows the classes; None for the classes of the nearest codes.
         num_images: validation images whose codes are looked at.
@@ -72,7 +72,7 @@ def measure(
         num_train: training images whose codes densities are fitted to.
         seed: of drawn codes, samples and directions.
     """
-    model = subject.model
+    model = opened.model
     part = coded(model, data.split(SPLIT), num_images, drawn_by=seed)
     codes, label = part.z, part.label
     shares, clear = _of_classes(

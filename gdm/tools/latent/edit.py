@@ -31,7 +31,7 @@ from gdm.tools.latent.tool import (
     probabilities,
     refuse_without_codes,
 )
-from gdm.tools.open_run import Subject
+from gdm.tools.open_run import OpenRun
 
 ARROW = "->"
 LEGEND = (
@@ -99,22 +99,22 @@ class Edit(Tool):
         self.num_train = num_train
         self.num_held_out = num_held_out
 
-    def refuse(self, subject: Subject, others: Sequence[Subject], data: ImageDataModule) -> None:
-        refuse_without_codes(subject)
+    def refuse(self, opened: OpenRun, others: Sequence[OpenRun], data: ImageDataModule) -> None:
+        refuse_without_codes(opened)
         if not self.alphas:
             raise UserError("tool.alphas=[]: name one step at least, such as [0,1]")
         attribute = self._asked(data)
-        if attribute.target is not None and subject.model.condition == "label":
+        if attribute.target is not None and opened.model.condition == "label":
             raise UserError(
-                f"{subject.run} is told the class beside the code, so that no direction in the "
+                f"{opened.run} is told the class beside the code, so that no direction in the "
                 "codes leads from class to class; tool.csv and tool.column name other attributes"
             )
 
     def use(
-        self, subject: Subject, others: Sequence[Subject], data: ImageDataModule, seed: int
+        self, opened: OpenRun, others: Sequence[OpenRun], data: ImageDataModule, seed: int
     ) -> Found:
-        model, attribute = subject.model, self._asked(data)
-        judge = _judge(classifier_of(subject, data), attribute)
+        model, attribute = opened.model, self._asked(data)
+        judge = _judge(classifier_of(opened, data), attribute)
         train = coded(model, attribute.train)
         direction = walks.attribute_direction(train.z, attribute.has)
         lacking, with_it = (
@@ -143,7 +143,7 @@ class Edit(Tool):
             "by_alpha": [by_alpha[alpha] for alpha in sorted(by_alpha)],
             "with_the_attribute": judge(back),
         }
-        return Found(record, {"edit": self._drawn(subject, lacking, direction)}, remark=LEGEND)
+        return Found(record, {"edit": self._drawn(opened, lacking, direction)}, remark=LEGEND)
 
     def _asked(self, data: ImageDataModule) -> Attribute:
         """Return the attribute that is asked for."""
@@ -187,12 +187,12 @@ class Edit(Tool):
             Attribute(self.column, train.select(chosen), has_of_train, held_out, has_of_held_out)
         )
 
-    def _drawn(self, subject: Subject, lacking: Coded, direction: Tensor) -> Tensor:
+    def _drawn(self, opened: OpenRun, lacking: Coded, direction: Tensor) -> Tensor:
         """Draw some images, and what becomes of each at each alpha."""
         z, label = lacking.z[: self.num_shown], lacking.label[: self.num_shown]
         walked = walks.moved(z, direction, torch.tensor(self.alphas))  # (N, K, ...)
         repeated = label.repeat_interleave(len(self.alphas))
-        images = decoded(subject.model, walked.flatten(0, 1), repeated)
+        images = decoded(opened.model, walked.flatten(0, 1), repeated)
         rows = torch.cat(
             [lacking.images[: self.num_shown, None],
              to_bytes(images).unflatten(0, walked.shape[:2])], 1

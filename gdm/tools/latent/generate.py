@@ -10,11 +10,11 @@ from gdm.data.datamodule import ImageDataModule
 from gdm.evaluation import distances, features, model_metrics, samples
 from gdm.evaluation.extractors import Extractor
 from gdm.evaluation.features import FeatureSet
-from gdm.pictures.figures import class_shares, grids
+from gdm.pictures.figures import class_shares, titled_grids
 from gdm.recipes.ranges import Count
 from gdm.theory.images import to_float
 from gdm.tools.latent.tool import SPLIT, Found, Tool, classifier_of
-from gdm.tools.open_run import Subject
+from gdm.tools.open_run import OpenRun
 
 
 class Generate(Tool):
@@ -36,14 +36,14 @@ class Generate(Tool):
         self.num_shown = num_shown
 
     def use(
-        self, subject: Subject, others: Sequence[Subject], data: ImageDataModule, seed: int
+        self, opened: OpenRun, others: Sequence[OpenRun], data: ImageDataModule, seed: int
     ) -> Found:
-        extractor = classifier_of(subject, data)
+        extractor = classifier_of(opened, data)
         real = self._real(extractor, data)
         runs: dict[str, dict[str, float]] = {}
         panels: dict[str, dict[str, Tensor]] = {}
         drawn: dict[str, Tensor] = {}
-        for number, each in enumerate((subject, *others), start=1):
+        for number, each in enumerate((opened, *others), start=1):
             shown, seen = self._sampled(each, extractor, seed)
             name = "samples" if number == 1 else f"samples_{number}"
             runs[each.name], drawn[name] = _beside_nearest(shown, each.name, data)
@@ -65,12 +65,12 @@ class Generate(Tool):
         return Found(record, drawn)
 
     def _sampled(
-        self, subject: Subject, extractor: Extractor | None, seed: int
+        self, opened: OpenRun, extractor: Extractor | None, seed: int
     ) -> tuple[Tensor, FeatureSet]:
         """Return the samples to show, 8-bit values, and what the classifier sees in all."""
         shown, seen = [], FeatureSet(pairwise=False)
         count = min(self.num_samples, self.num_shown) if extractor is None else self.num_samples
-        for batch in samples.draw(subject.model, count, None, seed):
+        for batch in samples.draw(opened.model, count, None, seed):
             if sum(map(len, shown)) < self.num_shown:
                 shown.append(batch)
             if extractor is not None:
@@ -95,7 +95,7 @@ def _beside_nearest(
     }
     nearest = data.split("train").images[index[:, 0]]
     panels = {f"samples of {name}": shown, "the nearest training image of each": nearest}
-    return figures, grids(panels, max(1, round(len(shown) ** 0.5)))
+    return figures, titled_grids(panels, max(1, round(len(shown) ** 0.5)))
 
 
 def _classes(

@@ -15,33 +15,33 @@ from gdm.tools.latent.tool import (
     refuse_codes_of_images_size,
     refuse_without_codes,
 )
-from gdm.tools.open_run import Subject
+from gdm.tools.open_run import OpenRun
 
 Split = Literal["validation", "test"]
 
 
-def refuse_without_code_vectors(subjects: Iterable[Subject]) -> None:
+def refuse_without_code_vectors(opened_runs: Iterable[OpenRun]) -> None:
     """Refuse models that do not encode images as few numbers."""
-    for subject in subjects:
-        refuse_without_codes(subject, WITH_FEW_NUMBERS)
-        refuse_codes_of_images_size(subject)
+    for opened in opened_runs:
+        refuse_without_codes(opened, WITH_FEW_NUMBERS)
+        refuse_codes_of_images_size(opened)
 
 
-def refuse_told_the_class(subjects: Iterable[Subject], why: str) -> None:
+def refuse_told_the_class(opened_runs: Iterable[OpenRun], why: str) -> None:
     """Refuse models whose encoder is told the class.
 
     Args:
-        subjects: the models.
+        opened_runs: the models.
         why: what is wrong with that, as the end of a sentence.
     """
-    for subject in subjects:
-        if subject.model.condition is not None:
-            raise UserError(f"{subject.run} is told the class beside the image, {why}")
+    for opened in opened_runs:
+        if opened.model.condition is not None:
+            raise UserError(f"{opened.run} is told the class beside the image, {why}")
 
 
-def told_the_class(subjects: Iterable[Subject]) -> str:
+def told_the_class(opened_runs: Iterable[OpenRun]) -> str:
     """Return a sentence that names the models that are told more than their codes; or none."""
-    names = [subject.name for subject in subjects if subject.model.condition is not None]
+    names = [opened.name for opened in opened_runs if opened.model.condition is not None]
     return f"Told the class beside the code: {', '.join(names)}." if names else ""
 
 

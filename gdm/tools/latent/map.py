@@ -29,7 +29,7 @@ from gdm.tools.latent.tool import (
     refuse_codes_of_images_size,
     refuse_without_codes,
 )
-from gdm.tools.open_run import Subject
+from gdm.tools.open_run import OpenRun
 
 AXES = {"pca": "principal component", "tsne": "t-SNE", "umap": "UMAP"}
 GRID = 200  # points a side that contours are drawn through
@@ -94,8 +94,8 @@ class Map(Tool):
         self.num_steps = num_steps
         self.num_train = num_train
 
-    def refuse(self, subject: Subject, others: Sequence[Subject], data: ImageDataModule) -> None:
-        for each in (subject, *others):
+    def refuse(self, opened: OpenRun, others: Sequence[OpenRun], data: ImageDataModule) -> None:
+        for each in (opened, *others):
             refuse_without_codes(each)
             if others:
                 refuse_codes_of_images_size(each)
@@ -106,7 +106,7 @@ class Map(Tool):
         if self.num_images < FEWEST:
             raise UserError(f"tool.num_images={self.num_images}: must be at least {FEWEST}")
         least = distributions.CODES_A_NUMBER * max(
-            each.model.latent_dim or 0 for each in (subject, *others)
+            each.model.latent_dim or 0 for each in (opened, *others)
         )
         if self.num_train < least:
             raise UserError(
@@ -117,11 +117,11 @@ class Map(Tool):
             raise UserError(f"there are {count} validation images; a map takes {FEWEST} at least")
 
     def use(
-        self, subject: Subject, others: Sequence[Subject], data: ImageDataModule, seed: int
+        self, opened: OpenRun, others: Sequence[OpenRun], data: ImageDataModule, seed: int
     ) -> Found:
-        model = subject.model
+        model = opened.model
         few = model.latent_dim is not None
-        extractor = classifier_of(subject, data) if few else None
+        extractor = classifier_of(opened, data) if few else None
         part = coded(model, data.split(SPLIT), self.num_images)
         plane = model.latent_dim == 2
         many = model.sample_codes(range(QUANTILES_OF), seed=seed).cpu() if plane else None
@@ -131,14 +131,12 @@ class Map(Tool):
             return Found(record, found, remark=NO_FIGURES)
         if plane and self.manifold:
             found["manifold"] = self._manifold(model, part, many, data.class_names[0])
-        return self._with_drawbacks(
-            Found(record, found), [subject, *others], extractor, data, seed
-        )
+        return self._with_drawbacks(Found(record, found), [opened, *others], extractor, data, seed)
 
     def _with_drawbacks(
         self,
         found: Found,
-        subjects: Sequence[Subject],
+        opened_runs: Sequence[OpenRun],
         extractor: Extractor | None,
         data: ImageDataModule,
         seed: int,
@@ -148,7 +146,7 @@ class Map(Tool):
                 each, data, extractor, self.num_images, self.num_samples, self.num_paths,
                 self.num_steps, self.num_train, seed,
             )
-            for each in subjects
+            for each in opened_runs
         }  # fmt: skip
         record = found.record | {
             "classes_by": "nearest codes" if extractor is None else extractor.name,
@@ -160,7 +158,7 @@ class Map(Tool):
                 for row in _of_classes(name, each, data.class_names)
             ],
         }
-        drawn = _drawn_drawbacks(measured, data.class_names, subjects)
+        drawn = _drawn_drawbacks(measured, data.class_names, opened_runs)
         return Found(record, found.pictures | drawn, remark=LEGEND)
 
     def _maps(
@@ -227,14 +225,14 @@ def _of_classes(name: str, each: Measured, class_names: tuple[str, ...]) -> list
 
 
 def _drawn_drawbacks(
-    measured: dict[str, Measured], class_names: tuple[str, ...], subjects: Sequence[Subject]
+    measured: dict[str, Measured], class_names: tuple[str, ...], opened_runs: Sequence[OpenRun]
 ) -> dict[str, Tensor]:
     panels, rows = {}, []
-    for subject in subjects:
-        each = measured[subject.name]
+    for opened in opened_runs:
+        each = measured[opened.name]
         nats = each.figures["nats_from_normal"]
-        if subjects[0].model.latent_dim == subject.model.latent_dim == 2:
-            panels[f"{subject.name}: {nats:.2f} nats from normal"] = distributions.whitened(
+        if opened_runs[0].model.latent_dim == opened.model.latent_dim == 2:
+            panels[f"{opened.name}: {nats:.2f} nats from normal"] = distributions.whitened(
                 each.codes
             )
         rows.append(each.largest_jump)

@@ -26,7 +26,7 @@ from gdm.tools.latent.tool import (
     refuse_index,
     refuse_single,
 )
-from gdm.tools.open_run import Subject
+from gdm.tools.open_run import OpenRun
 
 CLASS = "class:"  # before the name of a class
 CENTRE_OF = 1000  # sampled codes whose mean is the centre of great circles
@@ -64,29 +64,29 @@ class Morph(Tool):
         self.num_images = num_images
         self.frames_between = frames_between
 
-    def refuse(self, subject: Subject, others: Sequence[Subject], data: ImageDataModule) -> None:
+    def refuse(self, opened: OpenRun, others: Sequence[OpenRun], data: ImageDataModule) -> None:
         refuse_single(self.num_images)
         if self.a == self.b:
             raise UserError(f"tool.a={self.a}: is tool.b too; name two ends")
-        class_number(self.label, data.class_names, subject.model, "tool.label")
-        if self.of_class == "mean" and subject.model.encodes:
-            refuse_codes_of_images_size(subject)
+        class_number(self.label, data.class_names, opened.model, "tool.label")
+        if self.of_class == "mean" and opened.model.encodes:
+            refuse_codes_of_images_size(opened)
         for key, end in (("tool.a", self.a), ("tool.b", self.b)):
-            if subject.model.encodes:
+            if opened.model.encodes:
                 if isinstance(end, str):
                     _refuse_class_without_images(end, data, key)
                 else:
                     refuse_index(end, data, key)
             elif isinstance(end, str) or end < 0:
                 raise UserError(
-                    f"{key}={end}: {subject.run} is a {type(subject.model).__name__}, which "
+                    f"{key}={end}: {opened.run} is a {type(opened.model).__name__}, which "
                     "encodes no images; give the index of a latent, 0 or more"
                 )
 
     def use(
-        self, subject: Subject, others: Sequence[Subject], data: ImageDataModule, seed: int
+        self, opened: OpenRun, others: Sequence[OpenRun], data: ImageDataModule, seed: int
     ) -> Found:
-        model = subject.model
+        model = opened.model
         (z_a, label_a), (z_b, label_b) = (
             _end(model, data, end, self.of_class, seed) for end in (self.a, self.b)
         )

@@ -14,7 +14,7 @@ from gdm.errors import UserError
 from gdm.pictures import grids
 from gdm.recipes.ranges import Count
 from gdm.tools.latent.tool import SPLIT, Found, Tool, coded, refuse_without_codes
-from gdm.tools.open_run import Subject
+from gdm.tools.open_run import OpenRun
 
 TAG = "codes"
 EMPTY = ".no-scalars"  # ends the name of a file of events that the writer makes and leaves empty
@@ -32,8 +32,8 @@ class Projector(Tool):
     def __init__(self, num_images: Count) -> None:
         self.num_images = num_images
 
-    def refuse(self, subject: Subject, others: Sequence[Subject], data: ImageDataModule) -> None:
-        refuse_without_codes(subject)
+    def refuse(self, opened: OpenRun, others: Sequence[OpenRun], data: ImageDataModule) -> None:
+        refuse_without_codes(opened)
         most = (LARGEST_SPRITE // data.native_resolution) ** 2
         if self.num_images > most:
             raise UserError(
@@ -42,9 +42,9 @@ class Projector(Tool):
             )
 
     def use(
-        self, subject: Subject, others: Sequence[Subject], data: ImageDataModule, seed: int
+        self, opened: OpenRun, others: Sequence[OpenRun], data: ImageDataModule, seed: int
     ) -> Found:
-        part = coded(subject.model, data.split(SPLIT), self.num_images)
+        part = coded(opened.model, data.split(SPLIT), self.num_images)
         names = [data.class_names[label] for label in part.label.tolist()]
         thumbnails = part.images.float() / 255
         record = {

@@ -20,7 +20,7 @@ from gdm.tools.latent.held_out import (
     told_the_class,
 )
 from gdm.tools.latent.tool import Found, Tool, refuse_without_codes, told
-from gdm.tools.open_run import Subject
+from gdm.tools.open_run import OpenRun
 
 SIZES = (1, 2, 4, 8, 16, 32, 64)  # of linear codes, beside which the models stand
 
@@ -52,15 +52,15 @@ class Reconstruct(Tool):
         self.num_shown = num_shown
         self.num_train = num_train
 
-    def refuse(self, subject: Subject, others: Sequence[Subject], data: ImageDataModule) -> None:
-        for each in (subject, *others):
+    def refuse(self, opened: OpenRun, others: Sequence[OpenRun], data: ImageDataModule) -> None:
+        for each in (opened, *others):
             refuse_without_codes(each)
 
     def use(
-        self, subject: Subject, others: Sequence[Subject], data: ImageDataModule, seed: int
+        self, opened: OpenRun, others: Sequence[OpenRun], data: ImageDataModule, seed: int
     ) -> Found:
-        subjects = (subject, *others)
-        runs = {each.name: self._measured(each.model, data) for each in subjects}
+        opened_runs = (opened, *others)
+        runs = {each.name: self._measured(each.model, data) for each in opened_runs}
         linear = self._linear(data, {run["numbers_in_a_code"] for run in runs.values()})
         for run in runs.values():
             run["psnr_of_linear_codes"] = linear.get(run["numbers_in_a_code"])
@@ -71,10 +71,10 @@ class Reconstruct(Tool):
             "linear_codes": [{"numbers_in_a_code": n, "psnr": linear[n]} for n in sorted(linear)],
         }
         drawn = {
-            "reconstructions": self._picture(subjects, runs, data),
+            "reconstructions": self._picture(opened_runs, runs, data),
             "psnr": _psnr_over_size(runs, linear),
         }
-        remark = f"{_explanation(runs)} {told_the_class(subjects)}".rstrip()
+        remark = f"{_explanation(runs)} {told_the_class(opened_runs)}".rstrip()
         return Found(record, drawn, remark=remark)
 
     def _measured(self, model: GenerativeModel, data: ImageDataModule) -> dict[str, Any]:
@@ -106,11 +106,11 @@ class Reconstruct(Tool):
         return {size: likeness.figures()["psnr"] for size, likeness in found.items()}
 
     def _picture(
-        self, subjects: Sequence[Subject], runs: dict[str, Any], data: ImageDataModule
+        self, opened_runs: Sequence[OpenRun], runs: dict[str, Any], data: ImageDataModule
     ) -> Tensor:
         shown = next(data.batches(self.split, self.num_shown))
         rows = [shown.x]
-        for each in subjects:
+        for each in opened_runs:
             x, own = shown.x.to(each.model.device), told(each.model, shown.label)
             rows.append(model_metrics.images_back(each.model, x, own).cpu())
         names = [

@@ -21,7 +21,7 @@ from gdm.tools.latent.held_out import (
     refuse_without_code_vectors,
 )
 from gdm.tools.latent.tool import Found, Tool
-from gdm.tools.open_run import Subject
+from gdm.tools.open_run import OpenRun
 
 Coding = Callable[[Batch], Tensor]  # images -> (N, D), on the CPU
 
@@ -53,7 +53,7 @@ class Reduce(Tool):
         self.num_images = num_images
         self.num_train = num_train
 
-    def refuse(self, subject: Subject, others: Sequence[Subject], data: ImageDataModule) -> None:
+    def refuse(self, opened: OpenRun, others: Sequence[OpenRun], data: ImageDataModule) -> None:
         refuse_empty("tool.neighbours", self.neighbours, "[1,5]")
         most = min(self.num_train, data.num_train)
         if max(self.neighbours) > most:
@@ -61,18 +61,18 @@ class Reduce(Tool):
                 f"tool.neighbours={self.neighbours}: must be at most {most}, the number of "
                 "training images to choose from (tool.num_train)"
             )
-        refuse_without_code_vectors((subject, *others))
-        refuse_told_the_class((subject, *others), "so its codes need not know it")
+        refuse_without_code_vectors((opened, *others))
+        refuse_told_the_class((opened, *others), "so its codes need not know it")
 
     def use(
-        self, subject: Subject, others: Sequence[Subject], data: ImageDataModule, seed: int
+        self, opened: OpenRun, others: Sequence[OpenRun], data: ImageDataModule, seed: int
     ) -> Found:
         pixels = data.channels * data.native_resolution**2
-        sizes = {each.model.latent_dim for each in (subject, *others)}
+        sizes = {each.model.latent_dim for each in (opened, *others)}
         most = min(max(sizes), pixels)
         components = PrincipalComponents(data, self.num_train, most)
         codings: dict[str, tuple[int, Coding]] = {}
-        for each in (subject, *others):
+        for each in (opened, *others):
             codings[each.name] = each.model.latent_dim, _of_model(each)
         for size in sorted(size for size in sizes if size <= components.count):
             codings[f"PCA {size}"] = size, _of_components(components, size)
@@ -126,8 +126,8 @@ def majority(votes: Tensor) -> Tensor:
     return votes.gather(1, counts.argmax(1, keepdim=True))[:, 0]
 
 
-def _of_model(subject: Subject) -> Coding:
-    model = subject.model
+def _of_model(opened: OpenRun) -> Coding:
+    model = opened.model
     return lambda batch: model.encode(batch.x.to(model.device)).cpu()
 
 

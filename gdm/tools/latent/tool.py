@@ -26,7 +26,7 @@ from gdm.recipes.ranges import Seed
 from gdm.runs.run import Run
 from gdm.theory.images import to_float
 from gdm.tools import open_run
-from gdm.tools.open_run import Subject
+from gdm.tools.open_run import OpenRun
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class Found:
     """
 
     record: dict[str, Any]
-    grids: dict[str, Tensor]
+    pictures: dict[str, Tensor]
     animations: dict[str, Tensor] = field(default_factory=dict)
     scales: dict[str, int] = field(default_factory=dict)
     remark: str = ""
@@ -70,7 +70,7 @@ class Tool(ABC):
     compares = False
 
     def refuse(  # noqa: B027
-        self, subject: Subject, others: Sequence[Subject], data: ImageDataModule
+        self, opened: OpenRun, others: Sequence[OpenRun], data: ImageDataModule
     ) -> None:
         """Refuse what makes no sense, before anything takes long; by default nothing.
 
@@ -80,30 +80,45 @@ class Tool(ABC):
 
     @abstractmethod
     def use(
-        self, subject: Subject, others: Sequence[Subject], data: ImageDataModule, seed: int
+        self, opened: OpenRun, others: Sequence[OpenRun], data: ImageDataModule, seed: int
     ) -> Found:
         """Return what the tool finds, the same for the same seed.
 
         Args:
-            subject: the run, within `model.evaluating()`.
+            opened: the run, within `model.evaluating()`.
             others: the runs that it is compared with.
             data: the data set that all were trained on.
             seed: of all that is random.
         """
 
 
-def layout(
-    run: str | None,
-    compare: list[str],
-    outputs: str,
-    seed: Seed,
-    checkpoint: str,
-    averaged: bool,
-    tool: Tool,
-    extractor: Callable[..., Extractor] | None,
-    to: str | None,
-) -> None:
-    """The keys of configs/latent.yaml, and what each holds."""
+@dataclass(frozen=True)
+class LatentOptions:
+    """The keys of scripts/latent.py.
+
+    Args:
+        run: its directory, a unique ending of its path, or last.
+        compare: further runs, trained on the same data, for tools that compare: [RUN,...], with
+            map and the last five.
+        outputs: the folder of all runs.
+        seed: of what is sampled, codes that a VAE draws among it.
+        checkpoint: last or best.
+        averaged: false takes the weights themselves instead of their average.
+        tool: one of those above.
+        extractor: classifier knows the classes of images; null for none.
+        to: the folder, in the place of the run's latent/TOOL/; nothing is then written into the
+            run.
+    """
+
+    run: str | None
+    compare: list[str]
+    outputs: str
+    seed: Seed
+    checkpoint: str
+    averaged: bool
+    tool: Tool
+    extractor: Callable[..., Extractor] | None
+    to: str | None
 
 
 def name_of(tool: Tool) -> str:
@@ -112,19 +127,19 @@ def name_of(tool: Tool) -> str:
 
 
 def apply(
-    tool: Tool, subject: Subject, others: Sequence[Subject], data: ImageDataModule, seed: int
+    tool: Tool, opened: OpenRun, others: Sequence[OpenRun], data: ImageDataModule, seed: int
 ) -> Found:
     """Return what a tool finds, with what it depends on; what makes no sense has been refused."""
-    open_run.prepare([subject, *others], data)
+    open_run.prepare([opened, *others])
     with ExitStack() as stack:
-        for each in (subject, *others):  # the weights are those that were asked for
+        for each in (opened, *others):  # the weights are those that were asked for
             stack.enter_context(each.model.evaluating(averaged=False))
-        found = tool.use(subject, others, data, seed)
+        found = tool.use(opened, others, data, seed)
     facts = {
         "tool": name_of(tool),
         "options": vars(tool),
-        "name": subject.name,
-        **subject.facts,
+        "name": opened.name,
+        **opened.facts,
         "compared_with": [{"name": each.name, **each.facts} for each in others],
         "dataset": data.source.name,
         "data": data.fingerprint,
@@ -278,22 +293,22 @@ def _in_batches(act: Callable[[Tensor], Tensor], count: int, doing: str) -> Tens
     return torch.cat(parts)
 
 
-def classifier_of(subject: Subject, data: ImageDataModule) -> Extractor | None:
+def classifier_of(opened: OpenRun, data: ImageDataModule) -> Extractor | None:
     """Return what knows the classes of images; None, with a line that says why, if nothing does.
 
     Raises:
         UserError: if an extractor is named that knows no classes, or cannot be had.
     """
-    if subject.extractor is None:
+    if opened.extractor is None:
         return None
     try:
-        extractor = subject.extractor(data=data)
+        extractor = opened.extractor(data=data)
     except NoClassifier as error:
         log.warning("figures that need a classifier are left out: %s", error)
         return None
     if extractor.class_names is None:
         raise UserError(f"extractor={extractor.name}: does not know the classes of the images")
-    return extractor.to(subject.model.device)
+    return extractor.to(opened.model.device)
 
 
 def probabilities(extractor: Extractor, x: Tensor) -> Tensor:
@@ -315,26 +330,26 @@ def refuse_single(num_images: int) -> None:
         raise UserError(f"tool.num_images={num_images}: must be at least 2, both ends")
 
 
-def refuse_without_codes(subject: Subject, takes: str = WITH_CODES) -> None:
+def refuse_without_codes(opened: OpenRun, takes: str = WITH_CODES) -> None:
     """Refuse a model that does not encode images.
 
     Args:
-        subject: the model.
+        opened: the model.
         takes: which models the tool takes.
     """
-    if not subject.model.encodes:
-        kind = type(subject.model).__name__
+    if not opened.model.encodes:
+        kind = type(opened.model).__name__
         raise UserError(
-            f"{subject.run} is a {kind}, which has no codes of images; this tool takes {takes}"
+            f"{opened.run} is a {kind}, which has no codes of images; this tool takes {takes}"
         )
 
 
-def refuse_codes_of_images_size(subject: Subject) -> None:
+def refuse_codes_of_images_size(opened: OpenRun) -> None:
     """Refuse a model whose codes are as large as its images, or are none."""
-    if subject.model.latent_dim is None:
-        kind = type(subject.model).__name__
+    if opened.model.latent_dim is None:
+        kind = type(opened.model).__name__
         raise UserError(
-            f"{subject.run} is a {kind}, whose codes are as large as its images; this tool takes "
+            f"{opened.run} is a {kind}, whose codes are as large as its images; this tool takes "
             "a model with few latent dimensions"
         )
 

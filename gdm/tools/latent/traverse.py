@@ -23,7 +23,7 @@ from gdm.tools.latent.tool import (
     refuse_index,
     refuse_single,
 )
-from gdm.tools.open_run import Subject
+from gdm.tools.open_run import OpenRun
 
 LEAST = 3  # units at the end of the order that are shown when not all are
 
@@ -50,16 +50,16 @@ class Traverse(Tool):
         self.num_images = num_images
         self.reach = reach
 
-    def refuse(self, subject: Subject, others: Sequence[Subject], data: ImageDataModule) -> None:
+    def refuse(self, opened: OpenRun, others: Sequence[OpenRun], data: ImageDataModule) -> None:
         refuse_single(self.num_images)
-        refuse_codes_of_images_size(subject)
-        if subject.model.encodes:
+        refuse_codes_of_images_size(opened)
+        if opened.model.encodes:
             refuse_index(self.index, data, "tool.index")
 
     def use(
-        self, subject: Subject, others: Sequence[Subject], data: ImageDataModule, seed: int
+        self, opened: OpenRun, others: Sequence[OpenRun], data: ImageDataModule, seed: int
     ) -> Found:
-        model, amounts = subject.model, self._amounts()
+        model, amounts = opened.model, self._amounts()
         z, label, spread = self._start(model, data, seed)
         walked = walks.traversal(z, spread, amounts)  # (D, K, D)
         flat = walked.flatten(0, 1)
