@@ -9,7 +9,7 @@ import time
 import pytest
 from conftest import ROOT
 
-from gdm.cli import console
+from gdm.cli import benchmark, console, measurements
 from gdm.data.sources import FashionMNISTMini
 from gdm.recipes.terminal import command, override, printable, say
 from gdm.training import log
@@ -80,6 +80,10 @@ def test_help_only_helps(script):
     assert done.stdout.startswith(f"usage: {script}.py")
     after = FashionMNISTMini.path.stat()
     assert (after.st_mtime_ns, after.st_ino) == (before.st_mtime_ns, before.st_ino)
+
+
+def test_the_benchmarks_parts_are_those_that_are_measured():
+    assert tuple(measurements.PARTS) == benchmark.PARTS
 
 
 def test_a_benchmark_that_is_asked_to_stop_has_no_traceback():

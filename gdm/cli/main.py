@@ -67,15 +67,14 @@ def _run(name: str, arguments: list[str]) -> None:
 
 
 def _usage() -> str:
-    width = max(map(len, TASKS)) + 2
-    lines = (f"  {name:<{width}}{getmodule(task).__doc__}" for name, task in TASKS.items())
+    lines = [f"  {name:<19}{getmodule(task).__doc__}" for name, task in TASKS.items()]
     return "\n".join([
         "usage: gdm COMMAND [group=option ...] [key=value ...]",
         "",
         *lines,
-        f"  {'completion':<{width}}Complete these in a shell: eval \"$(gdm completion bash)\"",
+        '  completion         Complete all this by Tab: eval "$(gdm completion bash)".',
         "",
-        "gdm COMMAND --help tells more; gdm --version says which gdm this is.",
+        "gdm COMMAND --help tells more of one; gdm --version says which gdm this is.",
     ])  # fmt: skip
 
 
@@ -83,7 +82,7 @@ def _usage() -> str:
 
 
 def _complete(arguments: list[str]) -> None:
-    """Print the function that bash completes by, or, for it, the words to choose from."""
+    """Print the function that bash completes by or, for that function, words to choose from."""
     if arguments == ["bash"]:
         print(COMPLETION)
     elif arguments == ["words"]:
