@@ -44,7 +44,7 @@ def assert_same_bits(left, right, key: str = "") -> None:
 
 
 class KillAfter(Callback):
-    """Kills the run at the end of a batch, before or after whoever saves it."""
+    """Kills the run at the end of a batch, before whoever evaluates and saves it."""
 
     def __init__(self, batches: int) -> None:
         self.batches = batches
@@ -60,8 +60,8 @@ class KillAtStart(Callback):
 
 
 class KillInValidation(Validation):
-    def look(self, trainer, model) -> None:
-        super().look(trainer, model)
+    def look(self, trainer, model, saving) -> None:
+        super().look(trainer, model, saving)
         if model.batches_seen == 8:
             raise KilledError
 
@@ -77,6 +77,17 @@ class KillInSave(Checkpoints):
         super().save(trainer, model)
 
 
+class KillAfterSave(Checkpoints):
+    def __init__(self, batches: int) -> None:
+        super().__init__(times=4, every_minutes=5.0)
+        self.batches = batches
+
+    def save(self, trainer, model) -> None:
+        super().save(trainer, model)
+        if model.batches_seen == self.batches:
+            raise KilledError
+
+
 def killed(recipe: dict, folder, put_killer) -> catalogue.Run:
     """Train until the killer strikes."""
     recipe = recipe | {"outputs": str(folder)}
@@ -89,13 +100,7 @@ def killed(recipe: dict, folder, put_killer) -> catalogue.Run:
     return run
 
 
-def first(killer):
-    return lambda callbacks: callbacks.update(
-        {"killer": killer} | {name: callbacks.pop(name) for name in list(callbacks)}
-    )
-
-
-def last(killer):
+def by(killer):
     return lambda callbacks: callbacks.update(killer=killer)
 
 
@@ -105,12 +110,12 @@ def in_place_of(name, killer_class, *arguments):
 
 # a run of 12 batches, looked at after 4, 8 and 12, saved after 3, 6, 9 and 12; an epoch is 180
 MOMENTS = {
-    "before the first step": first(KillAtStart()),
-    "after the first step, before anything is saved": last(KillAfter(1)),
-    "between two saves": last(KillAfter(5)),
-    "right after a save": last(KillAfter(6)),
-    "on the last batch, before it is saved": first(KillAfter(12)),
-    "on the last batch, after it is saved": last(KillAfter(12)),
+    "before the first step": by(KillAtStart()),
+    "after the first step, before anything is saved": by(KillAfter(1)),
+    "between two saves": by(KillAfter(5)),
+    "right after a save": in_place_of("checkpoints", KillAfterSave, 6),
+    "on the last batch, before it is saved": by(KillAfter(12)),
+    "on the last batch, after it is saved": in_place_of("checkpoints", KillAfterSave, 12),
     "during validation": in_place_of("validation", KillInValidation, 3, 60, None, None, None),
     "during a save": in_place_of("checkpoints", KillInSave, 4, 5.0),
 }
@@ -144,18 +149,45 @@ def test_resume_in_the_middle_of_a_later_epoch_equals_uninterrupted(tmp_path):
     recipe = composed(*SHORT, "dataset.validation_size=9900", "dataset.batch_size=70",
                       "budget.epochs=6", "budget.images=null", "model.latent_dim=4")  # fmt: skip
     whole = trained(recipe, tmp_path / "whole")
-    run = killed(recipe, tmp_path / "killed", last(KillAfter(7)))
+    run = killed(recipe, tmp_path / "killed", by(KillAfter(8)))
     assert_same_bits(state(resumed(run)), state(whole))
 
 
 def test_a_run_resumed_twice_equals_uninterrupted(uninterrupted, tmp_path):
-    run = killed(composed(*SHORT), tmp_path, last(KillAfter(4)))
+    run = killed(composed(*SHORT), tmp_path, by(KillAfter(5)))
     training = Training(run.recipe())
     training.callbacks["killer"] = KillAfter(7)
     with pytest.raises(KilledError):
         training.run(run, resume=True)
     assert_same_bits(state(resumed(run)), state_of_vae := uninterrupted("vae"))
     assert state_of_vae["batches_seen"] == 12
+
+
+class Shrink(Callback):
+    """A user's own callback that has a hand in the weights."""
+
+    def on_train_batch_end(self, trainer, model, outputs, batch, batch_idx: int) -> None:
+        model.decoder[0].weight.data.mul_(0.9)
+
+
+def test_what_a_users_own_callback_did_to_the_weights_is_saved_with_them(tmp_path):
+    def training_of(recipe):
+        training = Training(recipe)
+        training.callbacks["mine"] = Shrink()
+        return training
+
+    states = []
+    for name, killers in (("whole", ()), ("killed", (KillAfterSave(6),))):
+        recipe = composed(*SHORT, f"outputs={tmp_path / name}")
+        training, run = training_of(recipe), catalogue.create(recipe)
+        run.write_recipe(recipe, [])
+        for killer in killers:
+            training.callbacks["checkpoints"] = killer
+            with pytest.raises(KilledError):
+                training.run(run)
+        (training_of(recipe) if killers else training).run(run, resume=bool(killers))
+        states.append(state(run))
+    assert_same_bits(*states)
 
 
 def test_rerun_gives_the_same_bits(short_vae, tmp_path):
@@ -174,7 +206,7 @@ def test_another_seed_gives_other_weights(short_vae, tmp_path):
 
 
 def test_curves_and_records_of_a_resumed_run_do_not_double_back(short_vae, tmp_path):
-    run = killed(composed(*SHORT), tmp_path, last(KillAfter(8)))
+    run = killed(composed(*SHORT), tmp_path, by(KillAfter(9)))
     resumed(run)
     curves = {}
     for each in (run, short_vae):
@@ -195,7 +227,7 @@ def test_curves_and_records_of_a_resumed_run_do_not_double_back(short_vae, tmp_p
 def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_it_used(
     uninterrupted, tmp_path, caplog
 ):
-    run = killed(composed(*SHORT), tmp_path, last(KillAfter(8)))
+    run = killed(composed(*SHORT), tmp_path, by(KillAfter(8)))
     newest = run.checkpoints / checkpoints.LAST
     data = bytearray(newest.read_bytes())
     data[len(data) // 2] ^= 1  # one bit

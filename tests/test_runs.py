@@ -375,7 +375,7 @@ def test_measuring_a_budget_in_minutes_has_an_end(monkeypatch, tmp_path):
         asked.append(seconds)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("gdm.training.training.Stopwatch", stopwatch)
+    monkeypatch.setattr("gdm.training.measuring.Stopwatch", stopwatch)
     recipe = composed("budget.minutes=1e6", "trainer=cpu") | {"outputs": str(tmp_path)}
     with pytest.raises(KeyboardInterrupt):
         Training(recipe).settle_budget()

@@ -27,10 +27,14 @@ from gdm.cli import console
 from gdm.errors import UserError
 from gdm.files import locked
 from gdm.runs import catalogue, checkpoints
+from gdm.training.loop import Loop, refuse_misplaced
+from gdm.training.machine import peak_memory_mib
+from gdm.training.measuring import affordable_looks
 from gdm.training.metrics import Diverged
+from gdm.training.progress import ProgressBar
 from gdm.training.signals import Interrupted, Signals
 from gdm.training.tensorboard import TensorBoard, varied
-from gdm.training.training import Training, affordable_looks, peak_memory_mib
+from gdm.training.training import Training
 
 
 def started(recipe: dict, folder) -> tuple[Training, catalogue.Run]:
@@ -186,7 +190,7 @@ def test_a_run_under_nohup_outlives_its_terminal(default_hangup):
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signals = Signals()
     with signals.listening():
-        signals.on_train_start(None, None)
+        signals.start()
         assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
         assert signal.getsignal(signal.SIGUSR1) == signals._on_signal
     assert signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL
@@ -242,6 +246,44 @@ def test_a_signal_saves_and_stops_with_its_exit_status(
         assert torch.equal(tensor, theirs[name]), name
 
 
+class Noted:
+    """A part of the loop that is always due, and notes what is asked of it."""
+
+    def __init__(self, name: str, calls: list[str]) -> None:
+        self.name, self.calls = name, calls
+        self.latest = {}
+
+    def __getattr__(self, asked: str):
+        return lambda *arguments: self.calls.append(f"{self.name}.{asked}") or True
+
+
+def test_after_a_step_the_parts_come_in_the_order_that_is_written_down():
+    calls = []
+    parts = {name: Noted(name, calls) for name in ("metrics", "validation", "saving", "progress")}
+    loop = Loop(SimpleNamespace(received=signal.SIGTERM), **parts)
+    with pytest.raises(Interrupted):
+        loop.on_train_batch_end(None, torch.nn.Linear(1, 1), {}, None, 0)
+    assert [call for call in calls if "is_due" not in call] == [
+        "metrics.add", "metrics.flush",
+        "metrics.flush", "validation.look", "metrics.pause",
+        "metrics.flush", "saving.save",
+        "progress.show",
+        "metrics.flush", "saving.save",  # once more, for the signal
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("callbacks", "message"),
+    [
+        ({"metrics": Callback()}, r"^callbacks\.metrics: is a Callback; must be a Training"),
+        ({"bar": ProgressBar(1.0)}, r"^callbacks\.bar: is a Prog.* must be callbacks\.progress$"),
+    ],
+)
+def test_parts_of_the_loop_under_other_names_are_refused(callbacks, message):
+    with pytest.raises(UserError, match=message):
+        refuse_misplaced(callbacks)
+
+
 def test_a_nan_stops_the_run_and_names_term_step_and_checkpoint(tmp_path):
     training, run = started(composed(*SHORT), tmp_path)
 
@@ -286,7 +328,7 @@ def test_metrics_are_kept_without_the_graphs_that_they_came_from(short_vae):
     metrics = training.callbacks["metrics"]
     term = torch.ones(1, requires_grad=True) * 2
     training.model.place_in_run(seed=0, batch_size=1, num_batches=1000, batches_seen=1)
-    metrics.on_train_batch_end(None, training.model, {"loss": term}, None, 0)
+    metrics.add({"loss": term})
     assert metrics._outputs[0]["loss"].grad_fn is None
 
 
@@ -376,7 +418,7 @@ def test_a_resumed_run_remembers_where_it_was_resumed_and_warns(short_vae, tmp_p
 
 
 def test_a_log_disk_that_fills_does_not_stop_training(tmp_path, monkeypatch, caplog):
-    from gdm.pictures import figures
+    from gdm.pictures import grids
 
     training, run = started(composed(*SHORT), tmp_path)
 
@@ -385,7 +427,7 @@ def test_a_log_disk_that_fills_does_not_stop_training(tmp_path, monkeypatch, cap
 
     monkeypatch.setattr("torch.utils.tensorboard.SummaryWriter.add_scalar", full)
     monkeypatch.setattr("torch.utils.tensorboard.SummaryWriter.add_image", full)
-    monkeypatch.setattr(figures, "save", full)
+    monkeypatch.setattr(grids, "save", full)
     run.metrics.mkdir()  # cannot be appended to
     training.run(run)
     assert run.manifest()["status"] == "finished"

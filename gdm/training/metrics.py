@@ -8,7 +8,6 @@ from torch import Tensor
 
 from gdm.errors import UserError
 from gdm.recipes.ranges import Count
-from gdm.training.loop import part_of
 
 
 class Diverged(UserError):
@@ -34,14 +33,18 @@ class TrainingMetrics(Callback):
         self._outputs: list[dict[str, Tensor]] = []
         self._since = 0.0
 
-    def on_train_start(self, trainer, model) -> None:
+    def start(self) -> None:
+        """Begin with none."""
         self._outputs.clear()
         self._since = time.perf_counter()
 
-    def on_train_batch_end(self, trainer, model, outputs, batch, batch_idx: int) -> None:
+    def add(self, outputs: dict[str, Tensor]) -> None:
+        """Take in what a step has returned."""
         self._outputs.append({term: value.detach() for term, value in outputs.items()})
-        if len(self._outputs) >= self.every_batches:
-            self.flush(trainer, model)
+
+    def is_due(self) -> bool:
+        """Whether as many have gathered as are averaged."""
+        return len(self._outputs) >= self.every_batches
 
     def flush(self, trainer, model) -> None:
         """Write what has gathered since the last time."""
@@ -81,17 +84,12 @@ class TrainingMetrics(Callback):
         raise Diverged(f"training diverged: {' and '.join(named)} became {worst} at step {step}")
 
 
-def settle(trainer, model) -> None:
-    """Write the figures that have gathered, and make sure that the weights are finite.
-
-    Whoever evaluates or saves the model calls this first.
+def refuse_nonfinite_weights(model) -> None:
+    """Make sure that a model is worth evaluating and saving.
 
     Raises:
-        Diverged: if a figure or a weight is NaN or infinite.
+        Diverged: if a weight is NaN or infinite.
     """
-    metrics = part_of(trainer, TrainingMetrics)
-    if metrics is not None:
-        metrics.flush(trainer, model)
     for name, parameter in model.named_parameters():
         if not bool(torch.isfinite(parameter).all()):
             raise Diverged(

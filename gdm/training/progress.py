@@ -9,8 +9,6 @@ from pytorch_lightning import Callback
 from rich.progress import BarColumn, Progress, TextColumn
 
 from gdm.recipes.ranges import Positive
-from gdm.training.loop import part_of
-from gdm.training.metrics import TrainingMetrics
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +28,8 @@ class ProgressBar(Callback):
         self.seconds = seconds
         self._bar: Progress | None = None
 
-    def on_train_start(self, trainer, model) -> None:
+    def start(self, model) -> None:
+        """Begin to count time and images."""
         self._started = time.monotonic()
         self._first_batch = model.batches_seen
         self._interval = self.seconds
@@ -41,12 +40,20 @@ class ProgressBar(Callback):
             self._task = self._bar.add_task("", total=model.num_batches)
         self._next = self._started + self._interval
 
-    def on_train_batch_end(self, trainer, model, outputs, batch, batch_idx: int) -> None:
+    def is_due(self, model) -> bool:
+        """Whether the line is old, or the last."""
+        return time.monotonic() >= self._next or model.batches_seen >= model.num_batches
+
+    def show(self, model, latest: dict[str, float]) -> None:
+        """Write the line.
+
+        Args:
+            model: the model.
+            latest: the figures of training, as of late.
+        """
         now = time.monotonic()
-        if now < self._next and model.batches_seen < model.num_batches:
-            return
         self._next = now + self._interval
-        line = self._line(trainer, model, now - self._started)
+        line = self._line(model, latest, now - self._started)
         if self._bar is None:
             log.info(line)
             return
@@ -54,16 +61,14 @@ class ProgressBar(Callback):
         with suppress(OSError):  # the terminal is gone; a run that is asked to stop saves
             self._bar.refresh()
 
-    def on_exception(self, trainer, model, exception: BaseException) -> None:
-        self.teardown(trainer, model, "fit")
-
-    def teardown(self, trainer, model, stage: str) -> None:
+    def stop(self) -> None:
+        """Leave the terminal as it was."""
         if self._bar is not None:
             with suppress(OSError):
                 self._bar.stop()
             self._bar = None
 
-    def _line(self, trainer, model, seconds: float) -> str:
+    def _line(self, model, latest: dict[str, float], seconds: float) -> str:
         batches_per_second = (model.batches_seen - self._first_batch) / max(seconds, 1e-9)
         left = (model.num_batches - model.batches_seen) / max(batches_per_second, 1e-9)
         parts = [
@@ -71,7 +76,5 @@ class ProgressBar(Callback):
             f"{batches_per_second * model.batch_size:,.0f} images/s",
             f"{int(left) // 60}:{int(left) % 60:02d} left",
         ]
-        metrics = part_of(trainer, TrainingMetrics)
-        latest = metrics.latest if metrics else {}
         parts += [f"{name} {latest[name]:.4g}" for name in model.headline if name in latest]
         return ", ".join(parts)

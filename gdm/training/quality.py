@@ -3,6 +3,7 @@
 from typing import Any
 
 from gdm.data.datamodule import ImageDataModule
+from gdm.errors import UserError
 from gdm.evaluation import features
 from gdm.evaluation.extractors import Extractor
 from gdm.evaluation.samples import draw
@@ -28,6 +29,20 @@ class Quality:
         self.pairwise = pairwise
         self.extractor: Extractor | None = None  # given by whoever knows the data
         self._reference: features.FeatureSet | None = None  # the same at every look
+
+    def refuse_few(self, data: ImageDataModule) -> None:
+        """Refuse a comparison of next to nothing.
+
+        Raises:
+            UserError: if there are too few samples or validation images.
+        """
+        few = min(self.num_samples, data.validation_size)
+        if few < features.FEWEST:
+            raise UserError(
+                f"samples cannot be judged by {few} images; let callbacks.validation.quality."
+                f"num_samples and dataset.validation_size be at least {features.FEWEST}, or "
+                "switch it off: callbacks.validation.quality=null"
+            )
 
     def measure(self, model: Model, data: ImageDataModule) -> dict[str, Any]:
         """Return the record of the model as it is, within `model.evaluating()`."""

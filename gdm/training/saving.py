@@ -12,7 +12,6 @@ from gdm.recipes.ranges import Count, Positive
 from gdm.runs import checkpoints
 from gdm.runs.run import Run
 from gdm.training.budget import is_due
-from gdm.training.metrics import settle
 
 log = logging.getLogger(__name__)
 
@@ -34,18 +33,18 @@ class Checkpoints(Callback):
         self.failure: OSError | None = None  # why the last save failed, if it did
         self._saved_at = 0.0
 
-    def on_train_start(self, trainer, model) -> None:
+    def start(self) -> None:
+        """Begin to count the minutes."""
         self._saved_at = time.monotonic()
 
-    def on_train_batch_end(self, trainer, model, outputs, batch, batch_idx: int) -> None:
+    def is_due(self, model) -> bool:
+        """Whether to save after this step."""
         minutes = (time.monotonic() - self._saved_at) / 60
         due = is_due(model.batches_seen, model.num_batches, self.times)
-        if due or minutes >= self.every_minutes:
-            self.save(trainer, model)
+        return due or minutes >= self.every_minutes
 
     def save(self, trainer, model) -> None:
         """Save the run; a disk that is full costs this checkpoint and no earlier one."""
-        settle(trainer, model)
         if model.batches_seen == model.num_batches:  # what sampling needs is kept with the weights
             with model.evaluating():
                 model_metrics.prepare_sampling(model, trainer.datamodule)

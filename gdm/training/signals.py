@@ -6,11 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from pytorch_lightning import Callback
-
-from gdm.training.loop import part_of
-from gdm.training.saving import Checkpoints
-
 log = logging.getLogger(__name__)
 
 # Besides Ctrl-C and kill: a closed terminal, and Slurm's warning before a job's time is up.
@@ -30,16 +25,19 @@ class Interrupted(BaseException):
         self.exit_status = 128 + number
 
 
-class Signals(Callback):
+class Signals:
     """Takes SIGTERM, Ctrl-C, SIGHUP and SIGUSR1: a training run is saved after the step and stops.
 
     A second signal, or one at a time when nothing is trained, stops at once. A SIGHUP that is
     ignored already, as nohup has it, stays so.
+
+    Attributes:
+        received: the signal that a training run is to stop for; None for none.
     """
 
     def __init__(self) -> None:
         self._taken = NUMBERS
-        self._received: int | None = None
+        self.received: int | None = None
         self._training = False
 
     @contextmanager
@@ -53,30 +51,20 @@ class Signals(Callback):
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def on_train_start(self, trainer, model) -> None:
-        self._training, self._received = True, None
+    def start(self) -> None:
+        """From now on a step is trained, and a signal waits for its end."""
+        self._training, self.received = True, None
         for number in self._taken:  # Lightning has put a handler of its own before ours
             signal.signal(number, self._on_signal)
 
-    def on_train_batch_end(self, trainer, model, outputs, batch, batch_idx: int) -> None:
-        if self._received is not None:
-            saving = part_of(trainer, Checkpoints)
-            if saving is not None:
-                saving.save(trainer, model)
-            raise Interrupted(self._received)
-
-    def on_train_end(self, trainer, model) -> None:
-        self._training = False
-        if self._received is not None:
-            raise Interrupted(self._received)
-
-    def on_exception(self, trainer, model, exception: BaseException) -> None:
+    def stop(self) -> None:
+        """From now on a signal stops at once."""
         self._training = False
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if not self._training or self._received is not None:
+        if not self._training or self.received is not None:
             raise Interrupted(number)
-        self._received = number
+        self.received = number
         log.info("%s: saving after this step", signal.Signals(number).name)
 
 

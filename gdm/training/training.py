@@ -1,19 +1,15 @@
 """One run, from its recipe to a finished directory."""
 
 import logging
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from pytorch_lightning import Callback, Trainer
 
 from gdm.data.datamodule import ImageDataModule
 from gdm.errors import UserError
-from gdm.evaluation import features, model_metrics
 from gdm.evaluation.classifier import NoClassifier
 from gdm.evaluation.extractors import Extractor
 from gdm.files import locked
@@ -24,22 +20,19 @@ from gdm.runs import checkpoints
 from gdm.runs.catalogue import recipe_hash, surroundings
 from gdm.runs.run import Run, trained_part
 from gdm.theory.randomness import seed_default_generators
+from gdm.training import measuring
 from gdm.training.budget import Budget
+from gdm.training.finishing import finish
 from gdm.training.log import logging_to
-from gdm.training.loop import Together, defines, first_of
+from gdm.training.loop import callbacks_in_order, refuse_misplaced
+from gdm.training.machine import device_name, peak_memory_mib, refuse_impossible_trainer
 from gdm.training.metrics import Diverged
 from gdm.training.saving import Checkpoints
 from gdm.training.signals import Interrupted, Signals
-from gdm.training.stopwatch import Stopwatch
 from gdm.training.tensorboard import TensorBoard
-from gdm.training.validation import Validation, named_figures
+from gdm.training.validation import Validation
 
 log = logging.getLogger(__name__)
-
-MEASURED_SHARE = 0.05  # of a budget in minutes goes, at most, into measuring
-VALIDATED_SHARE = 0.2  # of a budget in minutes goes, at most, into looks at the model
-MAX_MEASURED_SECONDS = 120
-FINAL_LOOKS = 2  # the first look, and the pictures at the end
 
 
 class Training:
@@ -63,7 +56,8 @@ class Training:
         refuse_impossible_trainer(recipe)
         self.budget: Budget = self._build("budget")
         self.minutes = self.budget.minutes  # what was wished for, once it is turned into images
-        self.callbacks: dict[str, Callback] = self._build("callbacks") or {}
+        self.callbacks: dict[str, Callback | None] = self._build("callbacks") or {}
+        refuse_misplaced(self.callbacks)
         self.signals = Signals()
         self.unjudged: str | None = None  # why samples are not judged during training
         self.model = self._new_model()
@@ -75,6 +69,16 @@ class Training:
             )
         self.data.prepare()
         self._judge_samples()
+
+    @property
+    def validation(self) -> Validation | None:
+        """What looks at the model; None if nothing does."""
+        return self.callbacks.get("validation")
+
+    @property
+    def saving(self) -> Checkpoints | None:
+        """What saves the run; None if nothing does."""
+        return self.callbacks.get("checkpoints")
 
     def settle_budget(self, resume: bool = False) -> None:
         """Turn a budget in minutes into images, in the recipe too, so that it is final.
@@ -113,8 +117,6 @@ class Training:
             run.sweep()
             return self._run(run, resume, overrides)
 
-    # The parts of a run ------------------------------------------------------------------------
-
     def _run(self, run: Run, resume: bool, overrides: Sequence[str]) -> dict[str, Any]:
         if self.unjudged:
             log.warning("%s", self.unjudged)
@@ -132,10 +134,17 @@ class Training:
                 f"{run} cannot be written ({error}); its weights are as they were; it goes on, "
                 f"once it can be, with: {run.command('train', self.plugins)}"
             ) from error
-        status = "failed"
+        record = self._described(run, checkpoint, resume)
+        run.keep(lambda: run.describe(final=record))
+        return record
+
+    def _described(self, run: Run, checkpoint: Path | None, resume: bool) -> dict[str, Any]:
+        """Train, and write down how it ended, however it ended."""
+        before, status = run.manifest().get("seconds", 0.0), "failed"
         try:
             record = self._fit_and_finish(run, checkpoint, resume)
             status = "finished"
+            return record
         except Diverged as error:
             status = "diverged"
             kept = checkpoints.newest_whole(run.checkpoints)
@@ -144,7 +153,7 @@ class Training:
             status = "interrupted"
             raise
         finally:
-            seconds = before.get("seconds", 0.0) + time.monotonic() - self.started
+            seconds = before + time.monotonic() - self.started
             facts = {
                 "status": status,
                 "images_seen": self.model.images_seen,
@@ -152,8 +161,6 @@ class Training:
                 "peak_memory_mib": round(peak_memory_mib()),
             } | ({"budget": self.recipe["budget"]} if status == "finished" else {})
             run.keep(lambda: run.describe(**facts))
-        run.keep(lambda: run.describe(final=record))
-        return record
 
     def _place(self, run: Run, checkpoint: Path | None) -> None:
         """Put model and data at the batch where the run stands."""
@@ -206,60 +213,34 @@ class Training:
             run.warn_of_other_bits(now)
 
     def _fit_and_finish(self, run: Run, checkpoint: Path | None, resume: bool) -> dict[str, Any]:
+        """Train, and return the final record."""
         model = self.model
         # what a resumed run will write again is void in the curves it left
         first_void = (model.images_seen + 1 if checkpoint else 0) if resume else None
-        callbacks = [*self.callbacks.values(), self.signals]
+        callbacks = callbacks_in_order(self.callbacks, self.signals)
         trainer = self._trainer(run, callbacks, self._loggers(run, first_void))
         if model.batches_seen < model.num_batches:
             trainer.fit(model, self.data, ckpt_path=checkpoint)
-        saving = first_of(self.callbacks.values(), Checkpoints)
-        if saving is not None and saving.failure is not None:
+        if self.saving is not None and self.saving.failure is not None:
             raise UserError(
-                f"the run is trained, but its last checkpoint is not saved ({saving.failure}); "
-                f"make room, then: {run.command('train', self.plugins)}"
+                "the run is trained, but its last checkpoint is not saved "
+                f"({self.saving.failure}); make room, then: {run.command('train', self.plugins)}"
             )
-        model.to(trainer.strategy.root_device)
-        device = device_name(trainer.strategy.root_device)
-        run.keep(lambda: run.describe(device=device))
-        with model.evaluating():
-            record = self._final_record(run, trainer.loggers)
-            validation = first_of(self.callbacks.values(), Validation)
-            if validation is not None and validation.pictures is not None:
-                validation.pictures.draw(model, self.data, run, trainer.loggers, "final", record)
-        for logger in trainer.loggers:
-            logger.log_result(self.recipe, named_figures(record))
-            logger.finalize("success")
-        return record
-
-    def _final_record(self, run: Run, loggers: Iterable) -> dict[str, Any]:
-        """Return the record of the last look, or, if there was none, of one at all images."""
-        for record in reversed(run.records()):
-            if record["images"] == self.model.images_seen and record.get("split") == "validation":
-                return record
-        record = model_metrics.evaluate(self.model, self.data, "validation")
-        run.record(self.model.images_seen, record)
-        for logger in loggers:
-            logger.log_metrics(named_figures(record), self.model.images_seen)
-        return record
+        device = trainer.strategy.root_device
+        run.keep(lambda: run.describe(device=device_name(device)))
+        model.to(device)
+        pictures = self.validation.pictures if self.validation is not None else None
+        return finish(model, self.data, run, self.recipe, trainer.loggers, pictures)
 
     def _judge_samples(self) -> None:
         """Let the looks at the model compare its samples, if anything can judge such images."""
-        validation = first_of(self.callbacks.values(), Validation)
-        quality = validation.quality if validation else None
+        quality = self.validation.quality if self.validation is not None else None
         if quality is None or self.recipe["extractor"] is None or not self.model.makes_images:
             return
-        outputs = Path(self.recipe["outputs"])
-        few = min(quality.num_samples, self.data.validation_size)
-        if few < features.FEWEST:
-            raise UserError(
-                f"samples cannot be judged by {few} images; let callbacks.validation.quality."
-                f"num_samples and dataset.validation_size be at least {features.FEWEST}, or "
-                "switch it off: callbacks.validation.quality=null"
-            )
+        quality.refuse_few(self.data)
         try:
             quality.extractor = self._build("extractor")(
-                data=self.data, outputs=outputs, plugins=self.plugins
+                data=self.data, outputs=Path(self.recipe["outputs"]), plugins=self.plugins
             )
         except NoClassifier as reason:
             self.unjudged = f"samples are not judged during training: {reason}"
@@ -268,7 +249,7 @@ class Training:
         return self._build(
             "trainer",
             max_epochs=1,  # the whole run is one stream of batches
-            callbacks=bundled(callbacks),
+            callbacks=callbacks,
             logger=loggers,
             default_root_dir=run.path,
             plugins=[checkpoints.DurableCheckpointIO()],
@@ -284,44 +265,20 @@ class Training:
         return [self._build("logger")(folder=str(run.tensorboard), purge_step=purge_step)]
 
     def _images_within(self, seconds: float) -> int:
-        """Measure a throw-away copy, and return how many images it sees in the time left."""
+        """Measure a throw-away copy, and return how many images the run sees in the time left;
+        by the recipe too, the model is looked at no more often than there is time for."""
         seed, batch_size = self.recipe["seed"], self.data.batch_size
         self.data.set_stream(seed, 0, 10**9)
         copy = self._new_model()
         copy.place_in_run(seed, batch_size, 10**9, 0)
         copy.as_if_trained()
-        validation = first_of(self.callbacks.values(), Validation)
-        measured = min(seconds * MEASURED_SHARE / 2, MAX_MEASURED_SECONDS)
-        stopwatch = Stopwatch(measured, validation)
-        with tempfile.TemporaryDirectory() as folder:
-            trainer = self._trainer(Run(Path(folder)), [stopwatch], [])
-            trainer.fit(copy, self.data)
-        if validation is not None:
-            self._look_less(validation, stopwatch.look_seconds, seconds)
-        looks = validation.times + FINAL_LOOKS if validation else FINAL_LOOKS
-        left = seconds - (time.monotonic() - self.started)
-        saving = first_of(self.callbacks.values(), Checkpoints)
-        saves = looks + (saving.times if saving else 0)  # each look may find the best so far
-        left -= looks * stopwatch.look_seconds + saves * stopwatch.save_seconds
-        if left < stopwatch.step_seconds:
-            raise UserError(
-                f"budget.minutes={self.minutes:g}: too short; start-up and evaluation alone take "
-                f"{(seconds - left) / 60:.2g} minutes here"
-            )
-        return int(left / stopwatch.step_seconds) * batch_size
-
-    def _look_less(self, validation: Validation, look_seconds: float, seconds: float) -> None:
-        """Look at the model less often where that would take too much of a budget in minutes, in
-        the recipe too, so that it is final."""
-        times = affordable_looks(look_seconds, seconds)
-        if times < validation.times:
-            log.info(
-                "the model is looked at %d times instead of %d, for at most %.0f %% of the time",
-                times, validation.times, 100 * VALIDATED_SHARE,
-            )  # fmt: skip
-            validation.times = times
-            (name,) = (name for name, each in self.callbacks.items() if each is validation)
-            self.recipe["callbacks"][name]["times"] = times
+        costs = measuring.measure(copy, self.data, self.validation, self._trainer, seconds)
+        if self.validation is not None:
+            measuring.look_less(self.validation, costs.look_seconds, seconds)
+            self.recipe["callbacks"]["validation"]["times"] = self.validation.times
+        return batch_size * measuring.steps_within(
+            seconds, self.started, costs, self.validation, self.saving
+        )
 
     def _build(self, key: str, **extra: Any) -> Any:
         return build(self.recipe[key], key, self.plugins, **extra)
@@ -347,11 +304,6 @@ def layout(
     """The outermost keys of a recipe, and what each of them builds."""
 
 
-def affordable_looks(look_seconds: float, seconds: float) -> int:
-    """Return how often a run of a length may look at the model, besides the first and last."""
-    return max(1, int(VALIDATED_SHARE * seconds / max(look_seconds, 1e-9)) - FINAL_LOOKS)
-
-
 def is_complete(run: Run, recipe: dict[str, Any]) -> bool:
     """Whether a run that is to go on has nothing left to do; what follows is said in the log.
 
@@ -367,50 +319,3 @@ def is_complete(run: Run, recipe: dict[str, Any]) -> bool:
         return False
     log.info("%s is finished; extend it with a larger budget, such as budget.epochs=40", run)
     return True
-
-
-def bundled(callbacks: list[Callback]) -> list[Callback]:
-    """Return callbacks as Lightning is to have them: in one, but for those with a state."""
-    present = [callback for callback in callbacks if callback]
-    stateful = [callback for callback in present if defines(callback, "state_dict")]
-    return [Together(each for each in present if each not in stateful), *stateful]
-
-
-def refuse_impossible_trainer(recipe: dict[str, Any]) -> None:
-    """Refuse what this machine or torch does not have, which Lightning would replace silently.
-
-    Raises:
-        UserError: for a GPU that is not there, or half precision on a CPU.
-    """
-    trainer, model = recipe["trainer"], recipe["model"]
-    optimizers = [name for name in ("optimizer", "discriminator_optimizer") if name in model]
-    fused = [f"model.{name}.fused=false" for name in optimizers if model[name].get("fused")]
-    if trainer["precision"] == "16-mixed" and model.get("max_gradient_norm") and fused:
-        raise UserError(
-            "trainer.precision=16-mixed with model.max_gradient_norm: a fused optimizer clips "
-            f"gradients that are still scaled; add {' '.join(fused)}"
-        )
-    on_gpu = torch.cuda.is_available() and trainer["accelerator"] != "cpu"
-    if trainer["accelerator"] == "gpu" and not torch.cuda.is_available():
-        raise UserError("trainer.accelerator=gpu: torch finds no GPU here; use trainer=cpu")
-    if trainer["precision"] == "16-mixed" and not on_gpu:
-        raise UserError(
-            "trainer.precision=16-mixed: needs a GPU; on a CPU use 32-true or bf16-mixed"
-        )
-
-
-def device_name(device: torch.device) -> str:
-    """Return what a device is called by those who made it."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-
-
-def peak_memory_mib() -> float:
-    """Return the most memory that this process has held, in MiB."""
-    if sys.platform == "win32":
-        import psutil  # there alone it knows the peak
-
-        return psutil.Process().memory_info().peak_wset / 2**20
-    import resource  # not on Windows
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)  # macOS counts bytes, others KiB

@@ -12,8 +12,6 @@ from gdm.recipes.ranges import Count
 from gdm.runs.run import Run
 from gdm.training.budget import is_due
 from gdm.training.health import Health, say
-from gdm.training.loop import part_of
-from gdm.training.metrics import TrainingMetrics, settle
 from gdm.training.pictures import Pictures
 from gdm.training.quality import Quality
 from gdm.training.saving import CHOSEN_BY, Checkpoints
@@ -47,24 +45,26 @@ class Validation(Callback):
         self.health = health
         self.pictures = pictures
 
-    def on_train_start(self, trainer, model) -> None:
+    def announce(self, model) -> None:
+        """Say how often the model is looked at."""
         interval = max(1, model.num_batches // self.times) * model.batch_size
         log.info("the model is looked at about every %s images", f"{interval:,}")
-        if model.batches_seen == 0:
-            self.look(trainer, model)
 
-    def on_train_batch_end(self, trainer, model, outputs, batch, batch_idx: int) -> None:
-        if is_due(model.batches_seen, model.num_batches, self.times):
-            self.look(trainer, model)
+    def is_due(self, model) -> bool:
+        """Whether to look after this step."""
+        return is_due(model.batches_seen, model.num_batches, self.times)
 
-    def look(self, trainer, model) -> None:
-        """Evaluate the model and draw, at this moment, and keep it if it is the best so far."""
-        settle(trainer, model)
+    def look(self, trainer, model, saving: Checkpoints | None) -> None:
+        """Evaluate the model and draw, at this moment, and keep it if it is the best so far.
+
+        Args:
+            trainer, model: the run.
+            saving: what keeps the best; None if nothing is saved.
+        """
         started = time.perf_counter()
         record = self.judge(trainer, model)
         seconds = time.perf_counter() - started
         if CHOSEN_BY in record:
-            saving = part_of(trainer, Checkpoints)
             may_be_best = saving is not None and model.images_seen > 0
             is_best = may_be_best and saving.keep_if_best(trainer, model, record)
             log.info(
@@ -81,9 +81,6 @@ class Validation(Callback):
             figures |= {f"health/{name}": value for name, value in found.items()}
         for logger in trainer.loggers:
             logger.log_metrics(figures, model.images_seen)
-        metrics = part_of(trainer, TrainingMetrics)
-        if metrics is not None:
-            metrics.pause()
 
     def judge(self, trainer, model) -> dict[str, Any]:
         """Evaluate the model and draw, at this moment, and return the record."""

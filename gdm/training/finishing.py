@@ -1,0 +1,49 @@
+"""What a run ends with: its final metrics and pictures."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from gdm.data.datamodule import ImageDataModule
+from gdm.evaluation import model_metrics
+from gdm.models.base import GenerativeModel
+from gdm.runs.run import Run
+from gdm.training.pictures import Pictures
+from gdm.training.validation import named_figures
+
+
+def finish(
+    model: GenerativeModel,
+    data: ImageDataModule,
+    run: Run,
+    recipe: dict[str, Any],
+    loggers: Iterable,
+    pictures: Pictures | None,
+) -> dict[str, Any]:
+    """Write the final metrics, draw the final pictures, and return the final record.
+
+    Args:
+        model, data, run, recipe, loggers: the run, whose training is over.
+        pictures: what is drawn; None for nothing.
+    """
+    with model.evaluating():
+        record = _final_record(model, data, run, loggers)
+        if pictures is not None:
+            pictures.draw(model, data, run, loggers, "final", record)
+    for logger in loggers:
+        logger.log_result(recipe, named_figures(record))
+        logger.finalize("success")
+    return record
+
+
+def _final_record(
+    model: GenerativeModel, data: ImageDataModule, run: Run, loggers: Iterable
+) -> dict[str, Any]:
+    """Return the record of the last look, or, if there was none, of one at all images."""
+    for record in reversed(run.records()):
+        if record["images"] == model.images_seen and record.get("split") == "validation":
+            return record
+    record = model_metrics.evaluate(model, data, "validation")
+    run.record(model.images_seen, record)
+    for logger in loggers:
+        logger.log_metrics(named_figures(record), model.images_seen)
+    return record
