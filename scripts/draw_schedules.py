@@ -1,31 +1,7 @@
 """Draw the noise schedules of diffusion models: python scripts/draw_schedules.py --help."""
 
-from pathlib import Path
-from typing import Any
-
-from gdm.cli.compose import Origin, main, nodes_of_group
-from gdm.recipes.terminal import say
-
-CONFIGS = Path(__file__).resolve().parents[1] / "configs"
-
-
-def draw(recipe: dict[str, Any], origin: Origin) -> None:
-    """Draw alpha_bar of every schedule, and below it an image that each turns into noise."""
-    from gdm.files import named_file
-    from gdm.pictures import figures, grids
-    from gdm.recipes.options import options_from
-    from gdm.theory.images import to_float
-    from gdm.tools import schedules
-
-    options = options_from(schedules.DrawSchedulesOptions, recipe, origin.plugins)
-    path = named_file(options.to, "schedules.png")
-    grids.refuse_ending(path)
-    x_0 = to_float(schedules.training_image(options.dataset, options.index))
-    nodes = nodes_of_group(CONFIGS, "schedule")
-    drawn = schedules.discrete_schedules(nodes, origin.plugins)
-    figures.save_figure(schedules.picture(drawn, x_0, options.seed), path)
-    say(path)
-
+from gdm.cli.compose import main
+from gdm.cli.draw_schedules import draw
 
 if __name__ == "__main__":
     main("draw_schedules", draw)

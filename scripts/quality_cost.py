@@ -1,43 +1,8 @@
 """Draw what a diffusion model's samples are worth against what they cost:
 python scripts/quality_cost.py --help."""
 
-from pathlib import Path
-from typing import Any
-
-from gdm.cli.compose import Origin, main, nodes_of_group
-from gdm.recipes.terminal import say
-
-CONFIGS = Path(__file__).resolve().parents[1] / "configs"
-
-
-def compare(recipe: dict[str, Any], origin: Origin) -> None:
-    """Judge an earlier run by every sampler and number of steps, and other runs beside it."""
-    from gdm.cli import console
-    from gdm.evaluation.protocol import Judge  # torch, not for --help
-    from gdm.recipes.options import options_from
-    from gdm.tools import open_run, quality_cost
-
-    console.log_to_console()
-    run, plugins = origin.run, origin.plugins
-    options = options_from(quality_cost.QualityCostOptions, origin.options, plugins)
-    quality_cost.refuse_idle(origin.overrides)
-    ways = quality_cost.ways(options, nodes_of_group(CONFIGS, "sampler"), plugins)
-    opened = open_run.opened_run(
-        run, recipe, options.checkpoint, options.averaged,
-        open_run.extractor_of(options, plugins), plugins,
-    )  # fmt: skip
-    quality_cost.refuse_without_sampler(run, recipe)
-    open_run.refuse_other_data(run, opened.data)
-    others = open_run.compared_runs(options, opened, plugins)
-    open_run.prepare([opened, *others])
-    extractor = opened.features()
-    path = quality_cost.curve_path(options, opened, extractor)
-    judge = Judge(opened.data, extractor, pairwise=False, num_neighbours=0)
-    record = quality_cost.measure(opened, ways, others, judge, options)
-    record["overrides"] = origin.overrides
-    console.report_quality_cost(record)
-    say(*quality_cost.write(record, path))
-
+from gdm.cli.compose import main
+from gdm.cli.quality_cost import compare
 
 if __name__ == "__main__":
     main("quality_cost", compare)

@@ -14,7 +14,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from gdm.cli.compose import compose_config
+from gdm.cli.compose import _arranged, compose_config
 from gdm.evaluation import model_metrics
 from gdm.recipes.build import build
 from gdm.recipes.options import options_from
@@ -58,7 +58,8 @@ SHORT = (*SMALL, *BRIEF)
 def composed(*overrides: str) -> dict:
     """Return the recipe that the command line would make."""
     with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
-        config = OmegaConf.to_container(compose("train", list(overrides)), resolve=True)
+        arranged = _arranged(list(overrides), ROOT / "configs")
+        config = OmegaConf.to_container(compose("train", arranged), resolve=True)
     return {key: config[key] for key in config if key not in ("plugins", "rerun", "resume")}
 
 
@@ -66,7 +67,7 @@ def small(model: str) -> tuple[str, ...]:
     """Return the overrides that make a model's network small."""
     recipe = composed(f"model={model}")["model"]
     if "discriminator" in recipe:  # a penalty that counts in short runs too
-        return (*SMALL_GAN, "model.penalty.every=2") if recipe["penalty"] else SMALL_GAN
+        return (*SMALL_GAN, "model.penalty.every=2") if "penalty" in recipe else SMALL_GAN
     return SMALL_DIFFUSION if "sampler" in recipe else SMALL
 
 

@@ -66,8 +66,8 @@ def test_a_good_recipe_passes():
         ({"beta": -0.5}, "model.beta=-0.5: must be a number, at least 0"),
         ({"beta": math.nan}, "model.beta=nan: must be a number, at least 0"),
         ({"beta": math.inf}, "model.beta=inf: must be a number, at least 0"),
-        ({"condition": 1}, "model.condition=1: must be one of label, or null"),
-        ({"condition": "yes"}, "model.condition=yes: must be one of label, or null"),
+        ({"condition": 1}, "model.condition=1: must be label, or null"),
+        ({"condition": "yes"}, "model.condition=yes: must be label, or null"),
         (
             {"max_gradient_norm": 0},
             "model.max_gradient_norm=0: must be a number, above 0, or null",

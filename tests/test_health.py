@@ -171,7 +171,7 @@ def test_diversity_needs_two_images(count):
 
 # The two failures, with real images. A run is told by what it says in the second half.
 
-AT_ONCE = ("learning_rate=constant", "model.learning_rate.warmup_share=0", "penalty=none")
+AT_ONCE = ("learning_rate=constant", "model.learning_rate.warmup_share=0", "penalty=null")
 SABOTAGE = {
     "healthy": (),
     "discriminator overpowers the generator": (

@@ -5,7 +5,7 @@ Here alone Hydra and OmegaConf are imported; what leaves this room is plain cont
 
 import contextlib
 import hashlib
-import inspect
+import io
 import logging
 import os
 import re
@@ -44,6 +44,10 @@ SURROUNDINGS = ("budget", "trainer", "callbacks", "logger", "extractor")
 OF_SAMPLING = ("sampler",)  # groups of a model that its weights do not depend on
 UNITS = ("epochs", "images", "minutes")
 MAX_NAME = 80  # letters of a job's name: file systems allow 255 bytes
+_PACKAGE = Path(__file__).resolve().parents[1]
+# In a wheel configs/ is a part of the package, in a clone it lies beside it.
+CONFIGS = next(filter(Path.is_dir, (_PACKAGE / "configs", _PACKAGE.parent / "configs")), _PACKAGE)
+BASES = "base"  # a folder of what options stand on, and no group
 COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError)
 
 log = logging.getLogger(__name__)
@@ -77,23 +81,22 @@ class Origin:
 Task = Callable[[dict[str, Any], Origin], Any]
 
 
-def main(config_name: str, task: Task, configs: Path | None = None) -> None:
+def main(config_name: str, task: Task, configs: Path = CONFIGS) -> None:
     """Run a task on what the command line says; a user's mistake is one line, and exit status 1.
 
     Args:
         config_name: the script's own file in configs/, without its ending.
         task: called with the recipe and its origin, in a sweep once a job.
-        configs: the folder of configurations; None for configs/ beside the task's own folder.
+        configs: the folder of configurations.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come back here instead of being printed
-    configs = configs or Path(inspect.getfile(task)).resolve().parents[1] / "configs"
     sys.argv[1:] = _arranged(sys.argv[1:], configs)
     OmegaConf.register_new_resolver("options", _options_explained, replace=True)
     command = get_args_parser().parse_args()
     try:
         reference = _reference(command)
         if reference is None:
-            _start(config_name, task, configs, command.overrides)
+            _start(config_name, task, configs, command)
         else:
             _reopen(*reference, config_name, task, configs, command)
     except UserError as error:
@@ -118,8 +121,7 @@ def _arranged(arguments: list[str], configs: Path) -> list[str]:
     for text in arguments:
         group, equals, option = text.partition("=")
         if option == "null" and (configs / group).is_dir():
-            can_be_none = (configs / group / "none.yaml").is_file()
-            overrides.append(f"{group}=none" if can_be_none else f"~{group}")
+            overrides.append(f"~{group}")
         elif text.startswith("~") or (equals and not text.startswith("-")):
             overrides.append(_with_quotes(text))
         else:
@@ -137,7 +139,7 @@ def _with_quotes(text: str) -> str:
 # A new run, or a sweep of them ------------------------------------------------------------------
 
 
-def _start(config_name: str, task: Task, configs: Path, overrides: list[str]) -> None:
+def _start(config_name: str, task: Task, configs: Path, command: Namespace) -> None:
     waiting, failures = [], []
 
     def job(config: DictConfig) -> None:
@@ -147,16 +149,40 @@ def _start(config_name: str, task: Task, configs: Path, overrides: list[str]) ->
         elif not _attempt(task, config, settings):
             failures.append(job_name(settings.overrides.task))
 
-    _refuse_beforehand(overrides, configs)
+    _refuse_beforehand(command.overrides, configs)
     launch = hydra.main(config_path=str(configs), config_name=config_name, version_base=HYDRA)(job)
     try:
-        launch()
+        if command.help or command.shell_completion:
+            _show(launch, configs, command)
+        else:
+            launch()
     except COMPOSITION_ERRORS as error:
-        raise UserError(_explain(error, config_name, configs, overrides)) from error
+        raise UserError(_explain(error, config_name, configs, command.overrides)) from error
     for config, settings in waiting:
         task(_recipe(config), _origin(settings))
     if failures:
         raise UserError(f"{len(failures)} of the sweep's runs failed: {'; '.join(failures)}")
+
+
+def _show(launch: Callable[[], None], configs: Path, command: Namespace) -> None:
+    """Show what Hydra says of groups, without the folders that are none, and with scripts called
+    as this one was."""
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(said):
+            launch()
+    finally:  # Hydra ends the process after its help
+        text = said.getvalue()
+        if "query=bash" in command.overrides:
+            words = [word for word in text.split() if BASES not in word.rstrip("=").split("/")]
+            print(*(f"{word}=" if (configs / word).is_dir() else word for word in words))
+        else:
+            text = re.sub(rf"^(\w+/)*{BASES}: .*\n", "", text, flags=re.MULTILINE)
+            print(re.sub(r"python scripts/(\w+)\.py", _as_called, text), end="")
+
+
+def _as_called(script: re.Match) -> str:
+    return terminal.program(script[1])
 
 
 def _refuse_beforehand(overrides: list[str], configs: Path) -> None:
@@ -438,10 +464,13 @@ def _options(configs: Path, group: str) -> list[str]:
     is_group = re.fullmatch(r"\w+(/\w+)*", group)
     folders = [folder / group for folder in _folders(configs)] if is_group else []
     files = {file.relative_to(each) for each in folders for file in each.rglob("*.yaml")}
+    files = {file for file in files if BASES not in (Path(group) / file).parts}
     return sorted(str(file.with_suffix("")) for file in files)
 
 
 def _unknown_option(group: str, option: str, options: Sequence[str]) -> str:
+    if option == "none":
+        return f"{group}=none: nothing is written {group}=null"
     known, name = ", ".join(options), option.removesuffix(".yaml")
     return f"{group}={option}: {group} has no such option{nearest(name, options)}; it has {known}"
 
@@ -471,7 +500,8 @@ def _problem(text: str, known: list[str], configs: Path, reason: str) -> str | N
 
 def _known_keys(config_name: str, configs: Path, overrides: list[str]) -> list[str]:
     """Return the keys of the configuration that the chosen groups make, and the groups."""
-    groups = [path.name for path in configs.iterdir() if path.is_dir()]
+    folders = [path.name for path in configs.iterdir() if path.is_dir()]
+    groups = [name for name in folders if name != BASES]
     chosen = [text for text in overrides if text.split("=")[0].split("@")[0] in groups]
     for attempt in (chosen, []):
         with contextlib.suppress(*COMPOSITION_ERRORS):

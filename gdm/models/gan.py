@@ -60,7 +60,7 @@ class GAN(GenerativeModel):
         if penalty is not None and has_batch_norm:
             raise ValueError(
                 "a penalty looks at each image's own slope, which batch normalisation ties to the "
-                "others; choose penalty=none or model.discriminator.normalisation=layer"
+                "others; choose penalty=null or model.discriminator.normalisation=layer"
             )
         self.penalty = penalty
         self.max_weight = max_weight

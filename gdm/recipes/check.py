@@ -151,11 +151,15 @@ def _without_required(hint: Any) -> Any:
 
 
 def _needs(target: Callable, name: str) -> bool:
-    """Whether a recipe must give an argument: defaults of gdm's models are for Python alone."""
+    """Whether a recipe must give an argument: the numbers that gdm's models have by default are
+    for Python alone, and only nothing, as of a group that is null, may be left out."""
     parameters = inspect.signature(target).parameters
-    is_shared = name not in parameters
-    is_ours = target.__module__.startswith("gdm.models.")
-    return is_ours or is_shared or parameters[name].default is inspect.Parameter.empty
+    if name not in parameters:  # shared by all models
+        return True
+    default = parameters[name].default
+    if target.__module__.startswith("gdm.models."):
+        return default is not None
+    return default is inspect.Parameter.empty
 
 
 def _hints(target: Callable) -> dict[str, Any]:

@@ -46,7 +46,19 @@ def command(script: str, *overrides: str) -> str:
     """
     folder = config_dir(sys.argv[1:])
     option = [shlex.quote(f"--config-dir={folder}")] if folder else []
-    return " ".join(["python", f"scripts/{script}.py", *overrides, *option])
+    return " ".join([program(script), *overrides, *option])
+
+
+def program(script: str, as_gdm: bool | None = None) -> str:
+    """Return how a script is called: `gdm quality-cost`, or `python scripts/quality_cost.py`.
+
+    Args:
+        script: its name, without ending.
+        as_gdm: which of the two; None for the one in which this process was called.
+    """
+    if as_gdm is None:
+        as_gdm = sys.argv[0].startswith("gdm ")  # as gdm.cli.main leaves it
+    return f"gdm {script.replace('_', '-')}" if as_gdm else f"python scripts/{script}.py"
 
 
 def config_dir(arguments: list[str]) -> str | None:

@@ -1,0 +1,346 @@
+"""What `gdm benchmark` measures: a function a part, which prints what it finds."""
+
+import gc
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+from torch.nn.functional import pad, softplus
+from torchvision import transforms
+from torchvision.datasets import FashionMNIST
+
+from gdm.cli.compose import CONFIGS, compose_config
+from gdm.data.batches import TrainBatches
+from gdm.data.datamodule import ImageDataModule
+from gdm.data.sources import FashionMNISTMini
+from gdm.evaluation.samples import draw
+from gdm.models.base import GenerativeModel
+from gdm.recipes.build import build
+from gdm.runs.run import Run
+from gdm.theory.images import to_float
+from gdm.training.training import Training
+
+ROUNDS = 10
+WARM_UP = 20  # batches at the start of a round that do not count
+NOT_IN_RECIPES = ("plugins", "rerun", "resume")
+# Looking and saving happen a few times a run and are no part of a step.
+STEPS_ONLY = (
+    "trainer=cpu", "model.ema=null",
+    "callbacks.validation=null", "callbacks.checkpoints.times=1",
+)  # fmt: skip
+
+
+class Tiny(GenerativeModel):
+    """A model of one matrix, whose step takes next to no time of its own."""
+
+    def __init__(self, like: GenerativeModel) -> None:
+        super().__init__(
+            facts=like.facts, optimizer=like.optimizer, learning_rate=like.learning_rate
+        )
+        self.matrix = torch.nn.Linear(self.native_resolution**2, 1)
+
+    def training_step(self, batch, batch_idx: int) -> dict[str, torch.Tensor]:
+        loss = self.matrix(batch.x.flatten(1)).square().mean()
+        return {"loss": loss, "reconstruction": loss, "kl": loss}
+
+
+class Bare(LightningModule):
+    """The same objective in a LightningModule with nothing added."""
+
+    def __init__(self, model: GenerativeModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def training_step(self, batch, batch_idx: int) -> torch.Tensor:
+        batch = batch._replace(x=to_float(batch.x))
+        return self.model.training_step(batch, batch_idx)["loss"]
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return self.model.optimizer(self.model.parameters())
+
+
+class Clock(Callback):
+    """The time from one batch to the last, without the first ones."""
+
+    def on_train_batch_end(self, trainer, model, outputs, batch, batch_idx: int) -> None:
+        if batch_idx + 1 == WARM_UP:
+            self.started = time.perf_counter()
+        self.stopped = time.perf_counter()
+
+
+def recipe_of(*overrides: str) -> dict:
+    """Return the recipe that train.py would make of these overrides."""
+    composed = compose_config(CONFIGS, "train", [*STEPS_ONLY, *overrides])
+    return {key: value for key, value in composed.items() if key not in NOT_IN_RECIPES}
+
+
+def training_of(recipe: dict, tiny: bool) -> Training:
+    """Return the objects of a run, with a tiny model in place of its own if so asked."""
+    training = Training(recipe)
+    if tiny:
+        training.model = Tiny(training.model)
+    return training
+
+
+def seconds_bare_loop(recipe: dict, num_batches: int, tiny: bool = False) -> float:
+    """Seconds a step of a plain loop over the same network, batches and optimizer."""
+    training = training_of(recipe, tiny)
+    model, data = training.model.train(), training.data
+    optimizer = model.configure_optimizers()
+    for number, batch in enumerate(stream(data, num_batches), start=1):
+        loss = model.training_step(batch._replace(x=to_float(batch.x)), number)["loss"]
+        optimizer.zero_grad()
+        loss.backward()
+        if model.max_gradient_norm is not None:
+            torch.nn.utils.clip_grad_norm_(model.parameters(), model.max_gradient_norm)
+        optimizer.step()
+        if number == WARM_UP:
+            started = time.perf_counter()
+    return (time.perf_counter() - started) / (num_batches - WARM_UP)
+
+
+def seconds_bare_gan(recipe: dict, num_batches: int) -> float:
+    """Seconds a step of a plain loop in which the same two networks take turns."""
+    training = training_of(recipe, tiny=False)
+    model, data = training.model.train(), training.data
+    generator, discriminator, penalty = model.generator, model.discriminator, model.penalty
+    of_generator, of_discriminator = model.configure_optimizers()
+    for number, batch in enumerate(stream(data, num_batches), start=1):
+        real = pad(to_float(batch.x), (2, 2, 2, 2), value=-1.0)
+        fake = generator(torch.randn(len(real), model.latent_dim), None)
+        loss = softplus(-discriminator(real, None)) + softplus(discriminator(fake.detach(), None))
+        if number % penalty.every == 0:
+            x = real.requires_grad_()
+            (slope,) = torch.autograd.grad(discriminator(x, None).sum(), x, create_graph=True)
+            loss = loss + penalty.every * penalty.weight / 2 * slope.square().sum((1, 2, 3))
+        of_discriminator.zero_grad()
+        loss.mean().backward()
+        of_discriminator.step()
+        discriminator.requires_grad_(False)
+        of_generator.zero_grad()
+        softplus(-discriminator(fake, None)).mean().backward()
+        of_generator.step()
+        discriminator.requires_grad_(True)
+        if number == WARM_UP:
+            started = time.perf_counter()
+    return (time.perf_counter() - started) / (num_batches - WARM_UP)
+
+
+def seconds_bare_lightning(recipe: dict, num_batches: int, tiny: bool = False) -> float:
+    """Seconds a step of Lightning's Trainer with nothing added."""
+    training = training_of(recipe, tiny)
+    clock = Clock()
+    trainer = Trainer(
+        accelerator="cpu", max_epochs=1, callbacks=[clock], logger=False,
+        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+    )  # fmt: skip
+    trainer.fit(Bare(training.model), stream(training.data, num_batches))
+    return (clock.stopped - clock.started) / (num_batches - WARM_UP)
+
+
+def seconds_whole_stack(recipe: dict, num_batches: int, tiny: bool = False) -> float:
+    """Seconds a step of what train.py runs, with its callbacks and TensorBoard."""
+    images = num_batches * recipe["dataset"]["batch_size"]
+    training = training_of(recipe | {"budget": recipe["budget"] | {"images": images}}, tiny)
+    clock = Clock()
+    training.callbacks = {"clock": clock} | training.callbacks
+    with tempfile.TemporaryDirectory() as folder:
+        training.run(Run(Path(folder)))
+    return (clock.stopped - clock.started) / (num_batches - WARM_UP)
+
+
+def stream(data: ImageDataModule, num_batches: int) -> TrainBatches:
+    """Return a stream of training batches."""
+    return TrainBatches(data.split("train"), data.batch_size, 0, 0, num_batches)
+
+
+def alternating(ways: dict[str, Callable[[], float]]) -> dict[str, list[float]]:
+    """Measure each way once a round, every other round backwards, so that no drift favours one."""
+    figures: dict[str, list[float]] = {name: [] for name in ways}
+    for number in range(ROUNDS):
+        for name in list(ways) if number % 2 == 0 else reversed(ways):
+            gc.collect()
+            figures[name].append(ways[name]())
+    return figures
+
+
+def training() -> None:
+    """Images a second of the default VAE: the whole stack against a bare loop."""
+    compare_training(recipe_of(), num_batches=170)
+
+
+def unet() -> None:
+    """Images a second of the default U-Net in training: the whole stack against a bare loop."""
+    compare_training(recipe_of("model=ddpm"), num_batches=60)
+
+
+def gan() -> None:
+    """Images a second of the default GAN: the whole stack against a bare alternating loop."""
+    compare_training(recipe_of("model=dcgan"), 100, seconds_bare_gan)
+
+
+def compare_training(
+    recipe: dict, num_batches: int, bare: Callable[[dict, int], float] = seconds_bare_loop
+) -> None:
+    """Measure training through the whole stack against a bare loop, and print both."""
+    figures = alternating({
+        "bare loop": lambda: bare(recipe, num_batches),
+        "whole stack": lambda: seconds_whole_stack(recipe, num_batches),
+    })  # fmt: skip
+    batch_size = recipe["dataset"]["batch_size"]
+    for name, seconds in figures.items():
+        print(f"  {name:<15} {batch_size / median(seconds):8,.0f} images/s")
+    pairs = zip(figures["bare loop"], figures["whole stack"], strict=True)
+    print(
+        f"  ratio           {median(bare / whole for bare, whole in pairs):8.3f}  (at least 0.95)"
+    )
+
+
+def sampling() -> None:
+    """Samples a second of the default U-Net by 25 steps of DDIM: our way against a bare loop."""
+    plain = ("sampler=ddim", "prediction=epsilon", "model.autoguidance=1")
+    model, few = build(recipe_of("model=ddpm", *plain)["model"], "model").eval(), 100
+
+    def ours() -> float:
+        started = time.perf_counter()
+        for _ in draw(model, few, None, 0, few):
+            pass
+        return time.perf_counter() - started
+
+    @torch.no_grad()
+    def bare() -> float:
+        started = time.perf_counter()
+        times = torch.linspace(1, 0, 26, dtype=torch.float64)
+        alphas, sigmas = (part.float() for part in model.schedule(times))
+        x_t = torch.randn(few, 1, 28, 28)
+        for i in range(25):
+            epsilon = model.network(x_t, (1000 * times[i]).expand(few), None)
+            x_0 = ((x_t - sigmas[i] * epsilon) / alphas[i]).clamp(-1, 1)
+            slope = (x_t - alphas[i] * x_0) / sigmas[i]
+            x_t = alphas[i + 1] * x_0 + sigmas[i + 1] * slope
+        return time.perf_counter() - started
+
+    figures = alternating({"bare loop": bare, "whole stack": ours})
+    for name, seconds in figures.items():
+        print(f"  {name:<15} {few / median(seconds):8,.0f} samples/s")
+    pairs = zip(figures["bare loop"], figures["whole stack"], strict=True)
+    print(
+        f"  ratio           {median(bare / whole for bare, whole in pairs):8.3f}  (at least 0.95)"
+    )
+
+
+def samplers() -> None:
+    """Seconds for 1,000 samples of the default U-Net, from 100, by sampler and number of steps."""
+    for name in ("ddim", "dpm_solver", "euler", "heun", "ddpm"):
+        for steps in (10, 25, 100):
+            recipe = recipe_of("model=ddpm", f"sampler={name}", f"model.sampler.num_steps={steps}")
+            model = build(recipe["model"], "model").eval()
+            model.sample(range(10))
+            started = time.perf_counter()
+            model.sample(range(100))
+            seconds = 10 * (time.perf_counter() - started)
+            evaluations = model.network_evaluations
+            print(f"  {name:<11} {steps:4} steps, {evaluations:4} evaluations {seconds:8.1f} s")
+
+
+def overhead() -> None:
+    """Microseconds a step beside a bare loop, with a network so small that they show."""
+    torch.set_num_threads(1)  # threads would have nothing to share but noise
+    recipe, num_batches = recipe_of("dataset.batch_size=1", "model.width=1"), 2020
+    figures = alternating({
+        "bare loop": lambda: seconds_bare_loop(recipe, num_batches, tiny=True),
+        "bare Lightning": lambda: seconds_bare_lightning(recipe, num_batches, tiny=True),
+        "whole stack": lambda: seconds_whole_stack(recipe, num_batches, tiny=True),
+    })  # fmt: skip
+    for name, seconds in figures.items():
+        print(f"  {name:<15} {1e6 * median(seconds):8,.0f} microseconds a step")
+    pairs = zip(figures["bare Lightning"], figures["whole stack"], strict=True)
+    added = median(whole - bare for bare, whole in pairs)
+    print(f"  ours adds       {1e6 * added:8,.0f} microseconds to Lightning's  (at most 150)")
+
+
+def data() -> None:
+    """Images a second of the data path alone, against torchvision with PIL transforms."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_for_torchvision(Path(folder))
+        steps = [transforms.Pad(2), transforms.ToTensor(), transforms.Normalize(0.5, 0.5)]
+        dataset = FashionMNIST(folder, transform=transforms.Compose(steps))
+        images = FashionMNISTMini().load("train")
+        ours = TrainBatches(images, 64, 0, 0, len(images) // 64)
+
+        def torchvision(num_workers: int) -> Callable[[], float]:
+            loader = torch.utils.data.DataLoader(
+                dataset, 64, shuffle=True, drop_last=True, num_workers=num_workers
+            )
+            return lambda: rate(loader)
+
+        figures = alternating({
+            "torchvision, no workers": torchvision(0),
+            "torchvision, 2 workers": torchvision(2),
+            "ours": lambda: rate(to_float(batch.x) for batch in ours),
+        })  # fmt: skip
+    for name, rates in figures.items():
+        print(f"  {name:<24} {median(rates):12,.0f} images/s")
+    theirs = max(median(figures[name]) for name in figures if name != "ours")
+    print(f"  ratio to the better      {median(figures['ours']) / theirs:12,.0f}  (at least 20)")
+
+
+def rate(batches) -> float:
+    """Images a second over all batches."""
+    started, count = time.perf_counter(), 0
+    for batch in batches:
+        count += len(batch) if isinstance(batch, torch.Tensor) else len(batch[0])
+    return count / (time.perf_counter() - started)
+
+
+def write_for_torchvision(folder: Path) -> None:
+    """Lay the bundled images out as torchvision expects Fashion-MNIST."""
+    raw = folder / "FashionMNIST" / "raw"
+    raw.mkdir(parents=True)
+    for split, prefix in (("train", "train"), ("test", "t10k")):
+        images = FashionMNISTMini().load(split)
+        for kind, array in (("images-idx3", images.images[:, 0]), ("labels-idx1", images.labels)):
+            values = array.numpy().astype(np.uint8)
+            header = bytes([0, 0, 8, values.ndim])
+            header += b"".join(size.to_bytes(4, "big") for size in values.shape)
+            (raw / f"{prefix}-{kind}-ubyte").write_bytes(header + values.tobytes())
+
+
+def memory() -> None:
+    """Memory of a VAE run on all of Fashion-MNIST, epoch by epoch."""
+    recipe = recipe_of("dataset=fashion_mnist", "model.width=8", "prior=standard_normal",
+                       "dataset.batch_size=500", "budget.epochs=5")  # fmt: skip
+    training = Training(recipe)
+    watch = MemoryWatch(training.data.num_train // 500)
+    training.callbacks["watch"] = watch
+    with tempfile.TemporaryDirectory() as folder:
+        run = Run(Path(folder))
+        training.run(run)
+        peak = run.manifest()["peak_memory_mib"]
+    print("  after each epoch " + ", ".join(f"{each:,.0f}" for each in watch.mib) + " MiB")
+    print(f"  growth from the second to the last {watch.mib[-1] - watch.mib[1]:,.1f} MiB")
+    print(f"  peak {peak:,} MiB")
+
+
+class MemoryWatch(Callback):
+    """The memory that is held after each epoch."""
+
+    def __init__(self, batches_an_epoch: int) -> None:
+        self.batches_an_epoch = batches_an_epoch
+        self.mib: list[float] = []
+
+    def on_train_batch_end(self, trainer, model, outputs, batch, batch_idx: int) -> None:
+        if model.batches_seen % self.batches_an_epoch == 0:
+            pages = int(Path("/proc/self/statm").read_text().split()[1])
+            self.mib.append(pages * 4096 / 2**20)
+
+
+PARTS = {
+    part.__name__: part
+    for part in (training, unet, gan, sampling, samplers, overhead, data, memory)
+}
