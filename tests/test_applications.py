@@ -19,7 +19,7 @@ from gdm.runs.run import Run
 from gdm.theory import images
 from gdm.theory.images import to_float
 from gdm.theory.randomness import generator
-from gdm.tools.latent import compress, denoise, file_sizes, held_out, noise, reduce, tool
+from gdm.tools.latent import compress, denoise, file_sizes, generate, held_out, noise, reduce, tool
 from gdm.tools.latent.quantiser import UniformQuantiser, code_lengths, level_probabilities
 
 FEW = {
@@ -346,7 +346,7 @@ def test_training_images_are_nothing_away_from_the_nearest_and_stand_beside_them
     monkeypatch.setattr(vae.model, "sample", lambda indices, condition=None, seed=0: to_float(
         train[list(indices)]))  # fmt: skip
     grids = figures.titled_grids
-    monkeypatch.setattr(figures, "titled_grids", lambda panels, *a: drawn.append(panels) or grids(
+    monkeypatch.setattr(generate, "titled_grids", lambda panels, *a: drawn.append(panels) or grids(
         panels, *a))  # fmt: skip
     found = used("generate", vae, data).record["runs"]["vae"]
     assert found["grey_levels_to_the_nearest"] == pytest.approx(0, abs=0.01)
@@ -363,7 +363,7 @@ def test_half_of_the_contrast_is_half_of_the_sharpness(data):
 
 def test_the_noise_that_is_shown_is_the_noise_that_is_measured(data, monkeypatch):
     drawn, image_table = [], figures.image_table
-    monkeypatch.setattr(figures, "image_table", lambda rows, *names: drawn.append(rows) or (
+    monkeypatch.setattr(denoise, "image_table", lambda rows, *names: drawn.append(rows) or (
         image_table(rows, *names)))  # fmt: skip
     made("denoise", "tool.noise=masking").use(perfect(), (), data, 5)
     shown = next(data.batches("validation", 4))

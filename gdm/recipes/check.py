@@ -57,8 +57,8 @@ def check(recipe: dict, root: Callable | None = None, trusted: Iterable[str] = (
 
     Args:
         recipe: the whole configuration, or a part of it.
-        root: a function whose signature says which keys the outermost level takes; it is not
-            called. None where they are free.
+        root: a dataclass of options, or a function, whose signature says which keys the outermost
+            level takes; it is not called. None where they are free.
         trusted: packages that the user named on the command line (`plugins=[my_package]`).
 
     Raises:

@@ -95,6 +95,18 @@ def opened_run(
     """
     check(recipe, trusted=plugins)
     data = build(recipe["dataset"], "dataset", plugins)
+    return _opened(run, recipe, data, checkpoint, averaged, extractor, plugins)
+
+
+def _opened(
+    run: Run,
+    recipe: dict[str, Any],
+    data: ImageDataModule,
+    checkpoint: str,
+    averaged: bool,
+    extractor: Callable[..., Extractor] | None,
+    plugins: Sequence[str],
+) -> OpenRun:
     checkpoint = catalogue.checkpoint_path(run, checkpoint).stem
     model = catalogue.load(run, checkpoint, averaged, recipe, plugins).to(device())
     facts = {
@@ -159,17 +171,20 @@ def compared_runs(
     found, names = [], [opened.name]
     for reference in options.compare:
         run = catalogue.find(reference, Path(options.outputs))
-        other = opened_run(
-            run, run.recipe(), options.checkpoint, options.averaged, opened.extractor, plugins
-        )
-        trained_on = run.manifest().get("data") or other.data.fingerprint
-        if trained_on != opened.data.fingerprint:
+        recipe = run.recipe()
+        check(recipe, trusted=plugins)
+        own = run.manifest().get("data")
+        own = own or build(recipe["dataset"], "dataset", plugins).fingerprint
+        if own != opened.data.fingerprint:
             raise UserError(
                 f"compare=[{reference}]: {run} was trained on other data than {opened.run}; "
                 "only figures on the same images compare"
             )
+        other = _opened(
+            run, recipe, opened.data, options.checkpoint, options.averaged, opened.extractor,
+            plugins,
+        )  # fmt: skip
         samples.refuse_without_images(other.model, run)
-        other.data = opened.data  # in memory once
         plain, number = other.name, 1
         while other.name in names:
             number += 1
