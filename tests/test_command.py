@@ -4,6 +4,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -163,3 +164,10 @@ def test_it_loads_nothing_heavy_before_it_must():
     words = [sys.executable, "-c", code]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+def test_every_package_is_in_the_wheel():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    listed = set(project["tool"]["setuptools"]["packages"]) - {"gdm.configs"}
+    folders = {path.parent.relative_to(ROOT) for path in (ROOT / "gdm").rglob("*.py")}
+    assert listed == {".".join(folder.parts) for folder in folders}
