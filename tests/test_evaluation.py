@@ -47,8 +47,8 @@ class Blocks(Extractor):
 
     name, checksum, dimension = "blocks", "0" * 16, 49
 
-    def __call__(self, x):
-        return Features(avg_pool2d(x, 4).flatten(1), None)
+    def __call__(self, images):
+        return Features(avg_pool2d(to_float(images), 4).flatten(1), None)
 
     def to(self, device):
         return self
@@ -622,7 +622,7 @@ def test_distances_are_those_of_the_rooms_functions(judge, data):
     images = data.split("validation").images[:200]
     record = judged(judge, images)
     reference = features.features_of_split(judge.extractor, data, "test")
-    found = judge.extractor(to_float(images)).features
+    found = judge.extractor(images).features
     kernel, error = distances.kernel_distance(found, reference.features)
     assert record["kernel_distance"] == pytest.approx(kernel)
     assert record["kernel_distance_error"] == pytest.approx(error)

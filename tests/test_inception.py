@@ -13,7 +13,6 @@ from gdm.data.sources import FashionMNISTMini
 from gdm.errors import UserError
 from gdm.evaluation import inception
 from gdm.evaluation.inception import Inception
-from gdm.theory.images import to_float
 
 NEEDED = "torch-fidelity is not installed: pip install -e '.[inception]'"
 
@@ -53,7 +52,7 @@ def images():
 
 @pytest.fixture(scope="module")
 def found(extractor, images):
-    return extractor(to_float(images))
+    return extractor(images)
 
 
 @pytest.fixture
@@ -80,7 +79,7 @@ def test_an_image_has_the_same_features_in_any_batch_and_grey_or_in_colour(
     extractor, found, images, monkeypatch
 ):
     monkeypatch.setattr(inception, "BATCH_SIZE", 2)
-    again = extractor(to_float(images.expand(-1, 3, -1, -1)))
+    again = extractor(images.expand(-1, 3, -1, -1))
     torch.testing.assert_close(again.features, found.features)
     torch.testing.assert_close(again.probabilities, found.probabilities)
 

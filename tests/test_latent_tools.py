@@ -21,6 +21,7 @@ from gdm.recipes import check
 from gdm.recipes.build import build
 from gdm.recipes.options import options_from
 from gdm.runs.run import Run
+from gdm.theory.images import to_float
 from gdm.tools import open_run
 from gdm.tools.latent import drawbacks, tool
 
@@ -249,7 +250,7 @@ def test_figures_of_a_straight_decoder_are_those_of_its_codes(tmp_path):
 def test_images_between_codes_of_two_clusters_are_less_clear_than_at_them(tmp_path):
     class Named(torch.nn.Module):
         def forward(self, x):
-            sure = (x[:, 0, 0, 0].abs() > 0.3).float()[:, None]
+            sure = (to_float(x)[:, 0, 0, 0].abs() > 0.3).float()[:, None]
             return Namespace(probabilities=torch.cat([0.5 + 0.5 * sure, 0.5 - 0.5 * sure], 1))
 
     class Two(Plane):

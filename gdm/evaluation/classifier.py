@@ -18,6 +18,7 @@ from gdm.recipes.build import build
 from gdm.recipes.moved import upgraded
 from gdm.recipes.terminal import command, override
 from gdm.runs import catalogue, checkpoints
+from gdm.theory.images import to_float
 
 log = logging.getLogger(__name__)
 
@@ -72,8 +73,9 @@ class ClassifierFeatures(Extractor):
         self.dimension = model.network.head.in_features
 
     @torch.no_grad()
-    def __call__(self, x: Tensor) -> Features:
-        return Features(*self.model.features_and_probabilities(x.to(self.model.device)))
+    def __call__(self, images: Tensor) -> Features:
+        x = to_float(images).to(self.model.device)
+        return Features(*self.model.features_and_probabilities(x))
 
     def to(self, device: torch.device | str) -> "ClassifierFeatures":
         self.model.to(device)

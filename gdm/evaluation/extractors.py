@@ -41,9 +41,10 @@ class Extractor(ABC):
     class_names: tuple[str, ...] | None = None
 
     @abstractmethod
-    def __call__(self, x: Tensor) -> Features:
-        """Return the features of images, (N, C, H, W) in [-1, 1] in their native resolution, on
-        whatever device."""
+    def __call__(self, images: Tensor) -> Features:
+        """Return the features of images: 8-bit values (N, C, H, W), uint8, in their native
+        resolution, on whatever device. What a model makes goes through `to_bytes` first, so that
+        it is judged as a file would hold it."""
 
     @abstractmethod
     def to(self, device: torch.device | str) -> "Extractor":

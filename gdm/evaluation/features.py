@@ -14,7 +14,6 @@ from gdm.data.datamodule import EVALUATION_BATCH, ImageDataModule
 from gdm.evaluation import distances
 from gdm.evaluation.extractors import Extractor, Features, read_checked, write_checked
 from gdm.files import cache_folder
-from gdm.theory.images import to_float
 from gdm.theory.moments import JointMoments, Moments
 
 log = logging.getLogger(__name__)
@@ -83,7 +82,7 @@ def features_of(
     """Return what an extractor finds in 8-bit images, batches of (N, C, H, W)."""
     found = FeatureSet(pairwise)
     for batch in batches:
-        found.add(extractor(to_float(batch)))
+        found.add(extractor(batch))
     return found
 
 
@@ -177,7 +176,7 @@ def _keep(features: dict[str, Tensor], path: Path) -> None:
 
 def _computed(extractor: Extractor, data: ImageDataModule, split: str) -> dict[str, Tensor]:
     images: Sequence[Tensor] = data.split(split).images.split(EVALUATION_BATCH)
-    found = [extractor(to_float(part)) for part in images]
+    found = [extractor(part) for part in images]
     computed = {"features": torch.cat([each.features.float().cpu() for each in found])}
     if found[0].probabilities is not None:
         computed["probabilities"] = torch.cat([each.probabilities.cpu() for each in found])

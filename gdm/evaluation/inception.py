@@ -14,7 +14,6 @@ from gdm.data.datamodule import ImageDataModule
 from gdm.errors import UserError
 from gdm.evaluation.extractors import Extractor, Features
 from gdm.files import download, durable_replacement
-from gdm.theory.images import to_bytes
 
 log = logging.getLogger(__name__)
 
@@ -63,8 +62,8 @@ class Inception(Extractor):
             )  # fmt: skip
 
     @torch.no_grad()
-    def __call__(self, x: Tensor) -> Features:
-        images = to_bytes(x).expand(-1, 3, -1, -1)  # (N, 3, H, W)
+    def __call__(self, images: Tensor) -> Features:
+        images = images.expand(-1, 3, -1, -1)  # (N, 3, H, W)
         device = next(self.network.parameters()).device
         found = [self.network(part.to(device)) for part in images.split(BATCH_SIZE)]
         features, logits = (torch.cat(parts) for parts in zip(*found, strict=True))

@@ -16,7 +16,7 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 from gdm.data.datamodule import EVALUATION_BATCH, ImageDataModule
 from gdm.evaluation import distances
 from gdm.models.base import GenerativeModel, Model
-from gdm.theory.images import to_bytes, to_float
+from gdm.theory.images import HALF_GREY_LEVEL, to_bytes, to_float
 from gdm.theory.moments import Moments
 
 log = logging.getLogger(__name__)
@@ -100,7 +100,7 @@ def peak_signal_to_noise_ratio(x: Tensor, y: Tensor) -> Tensor:
 
     Equal images have an error of half a grey level put in the place of none.
     """
-    error = (x - y).square().flatten(1).mean(1).clamp_min((0.5 / 127.5) ** 2)
+    error = (x - y).square().flatten(1).mean(1).clamp_min(HALF_GREY_LEVEL**2)
     return 10 * torch.log10(4 / error)
 
 

@@ -99,7 +99,9 @@ class Judge:
             size for name, size in splits.items() if not features.is_kept(extractor, data, name)
         )
         size = (data.channels, data.native_resolution, data.native_resolution)
-        per_image = seconds_each(lambda few: extractor(torch.zeros(few, *size)).features.cpu())
+        per_image = seconds_each(
+            lambda few: extractor(torch.zeros(few, *size, dtype=torch.uint8)).features.cpu()
+        )
         seconds = {"features": per_image * (count + unknown)}
         if self.pairwise:
             x, y = torch.rand(2, TIMED, extractor.dimension)

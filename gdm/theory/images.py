@@ -1,15 +1,14 @@
-"""What is known of a data set's images before any is read."""
+"""Images: what is known of a data set's before any is read, and 8-bit values <-> [-1, 1]."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from gdm.recipes.ranges import Count, Natural
 
-if TYPE_CHECKING:
-    pass
+GREY_LEVELS_PER_UNIT = 127.5  # images in [-1, 1] hold 8-bit values v as v / 127.5 - 1
+HALF_GREY_LEVEL = 0.5 / GREY_LEVELS_PER_UNIT
 
 
 @dataclass(frozen=True)
@@ -41,9 +40,22 @@ class ImageFacts:
 
 def to_bytes(x: Tensor) -> Tensor:
     """Turn images in [-1, 1] into 8-bit values: (N, C, H, W) float -> uint8, on the CPU."""
-    return ((x.clamp(-1, 1) + 1) * 127.5).round().to("cpu", torch.uint8)
+    return ((x.clamp(-1, 1) + 1) * GREY_LEVELS_PER_UNIT).round().to("cpu", torch.uint8)
 
 
 def to_float(x: Tensor) -> Tensor:
-    """Turn 8-bit values into floats: 0 -> -1, 255 -> 1."""
-    return x.to(torch.float32).div_(127.5).sub_(1)
+    """Turn 8-bit values into floats: 0 -> -1, 255 -> 1.
+
+    Raises:
+        TypeError: for values that are floats already.
+    """
+    if x.dtype != torch.uint8:
+        raise TypeError(f"8-bit images are torch.uint8, not {x.dtype}")
+    return x.to(torch.float32).div_(GREY_LEVELS_PER_UNIT).sub_(1)
+
+
+def grey_levels(difference: Tensor) -> Tensor:
+    """Return how large differences of images in [-1, 1] are, in grey levels a pixel (root mean
+    square): (..., C, H, W) -> (...).
+    """
+    return GREY_LEVELS_PER_UNIT * difference.square().flatten(-3).mean(-1).sqrt()

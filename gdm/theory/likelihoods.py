@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+from gdm.theory.images import GREY_LEVELS_PER_UNIT, HALF_GREY_LEVEL
+
 LOG_TWO_PI = math.log(2 * math.pi)
-GREY_LEVELS_PER_UNIT = 127.5  # images in [-1, 1] hold 8-bit values v as v / 127.5 - 1
 
 
 def squared_error(x: Tensor, reconstruction: Tensor) -> Tensor:
@@ -65,7 +66,7 @@ def discretised_gaussian_log_prob(x: Tensor, mean: Tensor, log_deviation: Tensor
     Returns:
         One figure a value, (N, C, H, W).
     """
-    half = 0.5 / GREY_LEVELS_PER_UNIT
+    half = HALF_GREY_LEVEL
     scale = torch.exp(-log_deviation.double())
     below = (x.double() - half - mean).mul(scale).masked_fill(x < -1 + half, -torch.inf)
     above = (x.double() + half - mean).mul(scale).masked_fill(x > 1 - half, torch.inf)

@@ -19,7 +19,7 @@ from gdm.pictures.figures import image_table
 from gdm.recipes.build import nearest
 from gdm.recipes.ranges import Count
 from gdm.theory import walks
-from gdm.theory.images import to_bytes, to_float
+from gdm.theory.images import to_bytes
 from gdm.tools.latent.tool import (
     SPLIT,
     Coded,
@@ -278,13 +278,13 @@ def _regression(extractor: Extractor, attribute: Attribute) -> Judge:
     """Return images -> the probability that they have an attribute."""
     from sklearn.linear_model import LogisticRegression
 
-    def features(x: Tensor):
-        parts = (extractor(part).features.cpu() for part in x.split(EVALUATION_BATCH))
+    def features(images: Tensor):
+        parts = (extractor(part).features.cpu() for part in images.split(EVALUATION_BATCH))
         return torch.cat(list(parts)).numpy()
 
     judge = LogisticRegression(max_iter=1000)
-    judge.fit(features(to_float(attribute.train.images)), attribute.has.numpy())
-    return lambda x: {"p_with": float(judge.predict_proba(features(x))[:, 1].mean())}
+    judge.fit(features(attribute.train.images), attribute.has.numpy())
+    return lambda x: {"p_with": float(judge.predict_proba(features(to_bytes(x)))[:, 1].mean())}
 
 
 def _kept(plain: Tensor, edited: Tensor, alpha: float) -> dict[str, float]:

@@ -12,7 +12,6 @@ from gdm.evaluation.extractors import Extractor
 from gdm.evaluation.features import FeatureSet
 from gdm.pictures.figures import class_shares, titled_grids
 from gdm.recipes.ranges import Count
-from gdm.theory.images import to_float
 from gdm.tools.latent.tool import SPLIT, Found, Tool, classifier_of
 from gdm.tools.open_run import OpenRun
 
@@ -74,7 +73,7 @@ class Generate(Tool):
             if sum(map(len, shown)) < self.num_shown:
                 shown.append(batch)
             if extractor is not None:
-                seen.add(extractor(to_float(batch)))
+                seen.add(extractor(batch))
         return torch.cat(shown)[: self.num_shown], seen
 
     def _real(self, extractor: Extractor | None, data: ImageDataModule) -> FeatureSet | None:

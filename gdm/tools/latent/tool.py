@@ -24,7 +24,7 @@ from gdm.models.base import GenerativeModel
 from gdm.pictures import grids
 from gdm.recipes.ranges import Seed
 from gdm.runs.run import Run
-from gdm.theory.images import to_float
+from gdm.theory.images import grey_levels, to_bytes, to_float
 from gdm.tools import open_run
 from gdm.tools.open_run import OpenRun
 
@@ -312,8 +312,9 @@ def classifier_of(opened: OpenRun, data: ImageDataModule) -> Extractor | None:
 
 
 def probabilities(extractor: Extractor, x: Tensor) -> Tensor:
-    """Return the classes' probabilities of images in [-1, 1]: (N, C, H, W) -> (N, K)."""
-    parts = (extractor(part).probabilities.cpu() for part in x.split(EVALUATION_BATCH))
+    """Return the classes' probabilities of images in [-1, 1], rounded to 8 bits as those of the
+    protocol are: (N, C, H, W) -> (N, K)."""
+    parts = (extractor(part).probabilities.cpu() for part in to_bytes(x).split(EVALUATION_BATCH))
     return torch.cat(list(parts))
 
 
@@ -321,7 +322,7 @@ def grey_levels_changed(images: Tensor) -> Tensor:
     """Return by how much each image differs from the one before it, in grey levels a pixel (root
     mean square): (..., T, C, H, W) in [-1, 1] -> (..., T - 1).
     """
-    return 127.5 * images.diff(dim=-4).square().flatten(-3).mean(-1).sqrt()
+    return grey_levels(images.diff(dim=-4))
 
 
 def refuse_single(num_images: int) -> None:

@@ -12,6 +12,7 @@ from gdm.models.base import GenerativeModel
 from gdm.pictures import figures
 from gdm.recipes.ranges import Count, Natural, Positive
 from gdm.theory import walks
+from gdm.theory.images import grey_levels
 from gdm.tools.latent.tool import (
     SPLIT,
     Found,
@@ -128,4 +129,4 @@ def _change(images: Tensor) -> Tensor:
     """Return how far the images of each unit lie from their mean, in grey levels a pixel (root
     mean square): (D, K, C, H, W) -> (D,)."""
     apart = images - images.mean(1, keepdim=True)
-    return 127.5 * apart.square().flatten(1).mean(1).sqrt()
+    return grey_levels(apart.flatten(1, 2))
