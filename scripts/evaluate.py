@@ -1,4 +1,4 @@
-"""Judge a trained model, or a file of samples: python scripts/evaluate.py --help."""
+"""Evaluate a trained model, or a file of samples: python scripts/evaluate.py --help."""
 
 from gdm.cli.compose import main
 from gdm.cli.evaluate import evaluate

@@ -8,10 +8,10 @@ from gdm.theory.adversarial import (
     R1,
     GradientPenalty,
     Hinge,
+    LabelNoise,
     LeastSquares,
     Minimax,
     NonSaturating,
-    Targets,
     Wasserstein,
     slope_at,
 )
@@ -155,20 +155,20 @@ def test_a_penalty_is_in_full_precision_and_teaches_the_discriminator(penalty):
 
 
 def test_without_remedies_the_discriminator_is_told_the_truth():
-    real, fake = Targets(0.0, 0.0, 0.0)(OUTPUT)
+    real, fake = LabelNoise(0.0, 0.0, 0.0)(OUTPUT)
     assert torch.equal(real, REAL)
     assert torch.equal(fake, FAKE)
 
 
 def test_smoothing_lowers_the_labels_of_real_images_alone():
-    real, fake = Targets(0.1, 0.0, 0.0)(OUTPUT)
+    real, fake = LabelNoise(0.1, 0.0, 0.0)(OUTPUT)
     assert torch.equal(real, 0.9 * REAL)
     assert torch.equal(fake, FAKE)
 
 
 def test_a_share_of_the_labels_is_flipped():
     torch.manual_seed(0)
-    real, fake = Targets(0.0, 0.2, 0.0)(torch.zeros(20_000))
+    real, fake = LabelNoise(0.0, 0.2, 0.0)(torch.zeros(20_000))
     assert set(real.tolist()) == {0.0, 1.0} == set(fake.tolist())
     assert float(1 - real.mean()) == pytest.approx(0.2, abs=0.01)
     assert float(fake.mean()) == pytest.approx(0.2, abs=0.01)
@@ -176,6 +176,6 @@ def test_a_share_of_the_labels_is_flipped():
 
 def test_noise_on_the_labels_leaves_them_between_0_and_1():
     torch.manual_seed(0)
-    real, fake = Targets(0.5, 0.0, 0.1)(torch.zeros(20_000))
+    real, fake = LabelNoise(0.5, 0.0, 0.1)(torch.zeros(20_000))
     assert float(real.std()) == pytest.approx(0.1, abs=0.01)
     assert 0 <= fake.min() < fake.max() <= 1

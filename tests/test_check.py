@@ -6,9 +6,16 @@ import pytest
 
 from gdm.errors import UserError
 from gdm.recipes.check import check, show, words
-from gdm.recipes.ranges import Count, Natural, NonNegative, Positive, PositiveShare, Share
+from gdm.recipes.ranges import (
+    Count,
+    Fraction,
+    NonNegative,
+    NonNegativeInt,
+    Positive,
+    PositiveFraction,
+)
 
-RATE = {"_target_": "gdm.theory.learning_rates.Cosine", "warmup_share": 0.1, "final_factor": 0}
+RATE = {"_target_": "gdm.theory.learning_rates.Cosine", "warmup_fraction": 0.1, "final_factor": 0}
 ADAM = {
     "_target_": "torch.optim.Adam",
     "_partial_": True,
@@ -95,8 +102,8 @@ def test_a_good_recipe_passes():
         ({"schedule": RATE}, "model.schedule: VAE takes no schedule; it takes latent_dim, lik"),
         ({"latent_dims": 3}, "model.latent_dims: VAE takes no latent_dims; did you mean latent_d"),
         (
-            {"learning_rate": RATE | {"warmup_share": 1.5}},
-            "model.learning_rate.warmup_share=1.5: must be a number, between 0 and 1",
+            {"learning_rate": RATE | {"warmup_fraction": 1.5}},
+            "model.learning_rate.warmup_fraction=1.5: must be a number, between 0 and 1",
         ),
         (
             {"learning_rate": RATE | {"_partial_": "yes"}},
@@ -136,7 +143,9 @@ def test_a_bad_optimizer_is_found_before_there_are_parameters(optimizer, message
     assert refusal({"model": VAE | {"optimizer": optimizer}}).startswith(message)
 
 
-def layout(seed: Natural, name: str | None, rates: dict[str, RuntimeError | None], x: int = 0):
+def layout(
+    seed: NonNegativeInt, name: str | None, rates: dict[str, RuntimeError | None], x: int = 0
+):
     """The outermost keys of a recipe."""
 
 
@@ -160,11 +169,11 @@ def test_targets_are_checked_first():
     ("hint", "good", "bad", "said"),
     [
         (Count, [1, 7], [0, 1.0, True, "1"], "a whole number, at least 1"),
-        (Natural, [0], [-1], "a whole number, at least 0"),
+        (NonNegativeInt, [0], [-1], "a whole number, at least 0"),
         (Positive, [1, 0.1], [0, -1.0, math.inf, math.nan], "a number, above 0"),
         (NonNegative, [0, 0.0], [-1e-9, math.nan], "a number, at least 0"),
-        (Share, [0, 1, 0.5], [1.01, -0.01], "a number, between 0 and 1"),
-        (PositiveShare, [1, 0.5], [0, 1.5], "a number, above 0, at most 1"),
+        (Fraction, [0, 1, 0.5], [1.01, -0.01], "a number, between 0 and 1"),
+        (PositiveFraction, [1, 0.5], [0, 1.5], "a number, above 0, at most 1"),
     ],
 )
 def test_ranges(hint, good, bad, said):

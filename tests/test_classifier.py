@@ -13,7 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from gdm.data.batches import Batch
-from gdm.data.datamodule import order_of_holding_out
+from gdm.data.datamodule import validation_order
 from gdm.data.sources import FashionMNIST
 from gdm.errors import UserError
 from gdm.evaluation import extractors, model_metrics
@@ -49,11 +49,11 @@ def report(model, confidence: torch.Tensor, right: torch.Tensor) -> dict:
     probabilities = others.unsqueeze(1).repeat(1, model.num_classes)
     probabilities[:, 0] = confidence
     model.features_and_probabilities = lambda x: (None, probabilities)
-    figures = model.figures(Batch(None, torch.where(right, 0, 1), torch.arange(len(right))))
+    figures = model.metrics(Batch(None, torch.where(right, 0, 1), torch.arange(len(right))))
     moments = {name: Moments() for name in figures}
     for name, values in figures.items():
         moments[name].update(values)
-    return model.report(moments)
+    return model.summarise(moments)
 
 
 def test_it_learns_real_clothes(run):
@@ -139,10 +139,10 @@ def test_the_report_does_not_depend_on_the_batches_of_the_stream(run, data):
     for size in (90, 7):
         streams = defaultdict(Moments)
         for index in torch.arange(90).split(size):
-            figures = model.figures(Batch(batch.x[index], batch.label[index], index))
+            figures = model.metrics(Batch(batch.x[index], batch.label[index], index))
             for name, values in figures.items():
                 streams[name].update(values)
-        reports.append(model.report(streams))
+        reports.append(model.summarise(streams))
     whole, parts = reports
     torch.testing.assert_close(whole.pop("confusion"), parts.pop("confusion"))
     assert whole == pytest.approx(parts, rel=1e-4, abs=1e-5)
@@ -271,6 +271,6 @@ def test_the_shipped_classifier_keeps_its_promises_on_all_of_fashion_mnist(shipp
     )
     seen = set(map(bytes, full.split("train").images.numpy()))
     images = data.source.load("train")
-    ordered = images.images[order_of_holding_out(images)].numpy()
+    ordered = images.images[validation_order(images)].numpy()
     is_seen = [bytes(image) in seen for image in ordered]
     assert is_seen.index(True) == held_out[data.identity]

@@ -140,6 +140,10 @@ def test_a_recipe_is_plain_and_resolved(line):
     ("argument", "message"),
     [
         ("model.conditional=true", "model.conditional: write model.condition=label, or null now"),
+        (
+            "model.learning_rate.warmup_share=0",
+            "model.learning_rate.warmup_share: write model.learning_rate.warmup_fraction now",
+        ),
         ("dataset.channels=3", "dataset.channels: write dataset.facts.channels now"),
         ("density=gaussian", "model.density: VAE takes no density; it takes latent_dim"),
         ("model.optimizer.lr=-1", "model.optimizer.lr=-1: must be a number, above 0"),

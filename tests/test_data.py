@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gdm.data import sources
 from gdm.data.batches import TrainBatches
-from gdm.data.datamodule import ImageDataModule, order_of_holding_out
+from gdm.data.datamodule import ImageDataModule, validation_order
 from gdm.data.sources import (
     MNIST,
     FashionMNIST,
@@ -349,8 +349,8 @@ def test_whoever_holds_out_more_images_holds_out_those_that_others_do(small_clas
 def test_a_part_of_a_data_set_holds_out_the_same_images():
     whole = FashionMNISTMini().load("train")
     part = whole.select(torch.arange(0, len(whole), 3))
-    first = whole.select(order_of_holding_out(whole)[:2000])
-    first_of_part = part.select(order_of_holding_out(part)[:500])
+    first = whole.select(validation_order(whole)[:2000])
+    first_of_part = part.select(validation_order(part)[:500])
     assert contents(first_of_part) < contents(first)
 
 
@@ -486,7 +486,7 @@ def test_images_that_do_not_lie_in_a_row_in_memory_are_taken_as_others_are():
     assert not transposed.load("train").images.is_contiguous()
     found, expected = own_data(transposed), own_data(Own())
     assert torch.equal(
-        order_of_holding_out(transposed.load("train")), order_of_holding_out(Own().load("train"))
+        validation_order(transposed.load("train")), validation_order(Own().load("train"))
     )
     for split in ("train", "validation", "test"):
         assert torch.equal(found.split(split).images, expected.split(split).images)

@@ -190,7 +190,7 @@ def test_guidance_without_labels_is_refused():
     from gdm.errors import UserError
 
     with pytest.raises(UserError, match=r"model: autoguidance=2\.0 needs a guide"):
-        built("ddpm", "model.guide_share=null")
+        built("ddpm", "model.guide_fraction=null")
     with pytest.raises(UserError, match=r"model: guidance=3\.0 leads towards labels"):
         built("ddpm", "model.guidance=3.0")
 
@@ -238,7 +238,7 @@ def test_the_memory_of_sampling_does_not_grow_with_the_steps():
 def test_the_processes_end_at_noise_and_begin_at_noise(images):
     model = built("ddpm")
     with model.evaluating():
-        strips = model.strips(_Batch(images[:3], torch.zeros(3).long()))
+        strips = model.process_images(_Batch(images[:3], torch.zeros(3).long()))
         samples = model.sample(range(3))
     assert strips["forward"].shape[:2] == (3, 10)
     torch.testing.assert_close(strips["forward"][:, 0], images[:3], rtol=0, atol=1e-6)
@@ -252,8 +252,8 @@ def test_the_processes_end_at_noise_and_begin_at_noise(images):
 
 def test_a_discretised_gaussian_is_a_distribution_over_the_256_values():
     values = (torch.arange(256) / 127.5 - 1).view(256, 1, 1, 1)
-    for mean, deviation in ((0.3, 0.05), (-1.0, 0.001), (0.99, 0.5), (0.0, 3.0)):
-        log_deviation = torch.tensor(deviation).log()
+    for mean, std in ((0.3, 0.05), (-1.0, 0.001), (0.99, 0.5), (0.0, 3.0)):
+        log_deviation = torch.tensor(std).log()
         mean_of_all = torch.full_like(values, mean)
         log_p = likelihoods.discretised_gaussian_log_prob(values, mean_of_all, log_deviation)
         assert float(log_p.exp().sum()) == pytest.approx(1, abs=1e-4)
@@ -271,14 +271,14 @@ def test_the_bound_of_gaussian_data_is_its_exact_sum_and_above_the_entropy():
     """Pixels in N(m, s^2), whose posterior at every SNR is known."""
     schedule = ("schedule=linear", "model.schedule.first_beta=4e-4")  # more than a grey level
     model = built("ddpm", *schedule, "prediction=x_0")
-    mean, deviation, count = 0.1, 0.3, 1000
+    mean, std, count = 0.1, 0.3, 1000
     generator = torch.Generator().manual_seed(0)
-    x = mean + deviation * torch.randn(count, 1, 28, 28, generator=generator)
+    x = mean + std * torch.randn(count, 1, 28, 28, generator=generator)
     x = ((x.clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1
 
     def exact(x_t, t, condition, network):
         alpha, sigma = alpha_sigma(model.schedule, t)
-        gain = alpha * deviation**2 / (alpha**2 * deviation**2 + sigma**2)
+        gain = alpha * std**2 / (alpha**2 * std**2 + sigma**2)
         return mean + gain * (x_t - alpha * mean)
 
     model.predict = exact
@@ -286,7 +286,7 @@ def test_the_bound_of_gaussian_data_is_its_exact_sum_and_above_the_entropy():
         terms = model.bound(x, None, range(count))
     bits = {name: values.double() / 28**2 / math.log(2) for name, values in terms.items()}
     snr = model.schedule.log_snr(torch.arange(1, 1001, dtype=torch.float64) / 1000).exp()
-    variance = deviation**2 / (1 + deviation**2 * snr)  # of x_0, given x_t
+    variance = std**2 / (1 + std**2 * snr)  # of x_0, given x_t
     diffusion = float((0.5 * -snr.diff() * variance[1:]).sum()) / math.log(2)
     error = float(bits["diffusion"].std()) / count**0.5
     assert error < 0.05
@@ -294,7 +294,7 @@ def test_the_bound_of_gaussian_data_is_its_exact_sum_and_above_the_entropy():
     spread = Normal(0.0, float(snr[0]) ** -0.5).entropy() / math.log(2) + math.log2(127.5)
     assert float(bits["reconstruction"].mean()) == pytest.approx(float(spread), abs=0.03)
     assert float(bits["prior"].mean()) < 1e-4
-    entropy = float(Normal(mean, deviation).entropy()) / math.log(2) + math.log2(127.5)
+    entropy = float(Normal(mean, std).entropy()) / math.log(2) + math.log2(127.5)
     assert diffusion + float(spread) > entropy
 
 
@@ -369,19 +369,19 @@ def test_the_experiment_is_the_paper():
     model = recipe["model"]
     steps = recipe["budget"]["images"] / recipe["dataset"]["batch_size"]
     assert steps == 800_000
-    assert model["learning_rate"]["warmup_share"] * steps == 5000
+    assert model["learning_rate"]["warmup_fraction"] * steps == 5000
     decay = 0.5 ** (recipe["dataset"]["batch_size"] / model["ema"]["half_life_images"])
     assert decay == pytest.approx(0.9999, abs=1e-8)
     assert model["schedule"]["_target_"] == "gdm.theory.schedules.Linear"
     assert model["schedule"]["num_steps"] == model["sampler"]["num_steps"] == 1000
     assert model["prediction"]["_target_"] == "gdm.theory.predictions.Epsilon"
-    assert model["log_snr_deviation"] is None
+    assert model["log_snr_std"] is None
     assert model["optimizer"]["lr"] == 2e-4
     assert model["network"]["dropout"] == 0.1
     assert model["sampler"]["large_variance"] is True
     assert model["flip"] is True
     assert model["max_gradient_norm"] == 1
-    assert model["ema"]["warmup_share"] is None
+    assert model["ema"]["warmup_fraction"] is None
     assert model["optimizer"]["betas"] == [0.9, 0.999]
     assert (model["schedule"]["first_beta"], model["schedule"]["last_beta"]) == (1e-4, 0.02)
 

@@ -7,9 +7,9 @@ from torch import nn
 from gdm.networks.ema import EMA
 
 
-def followed(half_life_images=1000, warmup_share=1.0):
+def followed(half_life_images=1000, warmup_fraction=1.0):
     network = nn.Linear(2, 1, bias=False)
-    ema = EMA(half_life_images, warmup_share)
+    ema = EMA(half_life_images, warmup_fraction)
     with torch.no_grad():
         network.weight.fill_(0.0)
     ema.follow([network])
@@ -39,7 +39,7 @@ def test_the_average_does_not_depend_on_the_batch_size():
 
 
 def test_the_half_life_starts_as_a_share_of_the_images_seen():
-    _, ema = followed(half_life_images=1000, warmup_share=0.1)
+    _, ema = followed(half_life_images=1000, warmup_fraction=0.1)
     assert ema.decay(images_seen=0, batch_size=10) == 0.0
     assert ema.decay(images_seen=100, batch_size=10) == pytest.approx(0.5)
     assert ema.decay(images_seen=10**9, batch_size=1000) == pytest.approx(0.5)

@@ -29,8 +29,8 @@ from gdm.runs import catalogue
 from gdm.theory.images import to_float
 from gdm.tools.evaluate import (
     EvaluateOptions,
+    evaluation_of_run,
     evaluation_path,
-    judge_run,
     refuse_contradictions,
     refuse_impossible_bound,
 )
@@ -69,22 +69,22 @@ def classifier(data):
 
 
 @pytest.fixture(scope="module")
-def judge(data, classifier):
-    return protocol.Judge(data, classifier, num_neighbours=100)
+def evaluator(data, classifier):
+    return protocol.Evaluator(data, classifier, num_neighbours=100)
 
 
-def judged(judge, images, batch_size=100):
-    return judge.samples(iter(images.split(batch_size)), len(images)).record
+def evaluated(evaluator, images, batch_size=100):
+    return evaluator.samples(iter(images.split(batch_size)), len(images)).record
 
 
 # What the figures mean ---------------------------------------------------------------------------
 
 
 def test_real_images_score_as_real_noise_terribly_and_one_repeated_image_has_no_recall(
-    judge, data
+    evaluator, data
 ):
     held_out = data.split("validation").images
-    real = judged(judge, held_out)
+    real = evaluated(evaluator, held_out)
     for name in ("frechet_distance", "precision", "recall", "confident"):
         assert real[name] == pytest.approx(real["real"][name])
     assert real["memorised"] < 0.05
@@ -93,43 +93,43 @@ def test_real_images_score_as_real_noise_terribly_and_one_repeated_image_has_no_
 
     random = torch.Generator().manual_seed(0)
     noise = torch.randint(256, held_out.shape, dtype=torch.uint8, generator=random)
-    of_noise = judged(judge, noise)
+    of_noise = evaluated(evaluator, noise)
     assert of_noise["frechet_distance"] > 30 * real["frechet_distance"]
     assert of_noise["kernel_distance"] > 10 * of_noise["kernel_distance_error"]
     assert of_noise["recall"] < 0.05
     assert of_noise["coverage"] < 0.05
 
-    repeated = judged(judge, held_out[:1].expand(500, -1, -1, -1))
+    repeated = evaluated(evaluator, held_out[:1].expand(500, -1, -1, -1))
     assert repeated["recall"] == 0
     assert repeated["inception_score"] == pytest.approx(1)
     assert sorted(repeated["class_histogram"])[-1] == 1
 
 
-def test_training_images_are_found_to_be_memorised(judge, data):
-    record = judged(judge, data.split("train").images[:100])
+def test_training_images_are_found_to_be_memorised(evaluator, data):
+    record = evaluated(evaluator, data.split("train").images[:100])
     assert record["memorised"] == 1
     assert record["real"]["memorised"] < 0.05
 
 
-def test_order_and_batches_of_the_samples_change_no_figure(judge, data):
+def test_order_and_batches_of_the_samples_change_no_figure(evaluator, data):
     images = data.split("validation").images
-    first = judged(judge, images)
+    first = evaluated(evaluator, images)
     shuffled = images[torch.randperm(len(images), generator=torch.Generator().manual_seed(0))]
-    judge_without_neighbours = protocol.Judge(data, judge.extractor, num_neighbours=0)
-    again = judged(judge_without_neighbours, shuffled, batch_size=33)
+    judge_without_neighbours = protocol.Evaluator(data, evaluator.extractor, num_neighbours=0)
+    again = evaluated(judge_without_neighbours, shuffled, batch_size=33)
     for name, value in metrics.numbers(again).items():
         assert value == pytest.approx(first[name], rel=1e-6, abs=1e-9)
-    assert judged(judge, images) == first
+    assert evaluated(evaluator, images) == first
 
 
-def test_what_is_streamed_keeps_no_features_and_gives_the_same(judge, data):
+def test_what_is_streamed_keeps_no_features_and_gives_the_same(evaluator, data):
     images = data.split("validation").images
-    streamed = protocol.Judge(data, judge.extractor, pairwise=False, num_neighbours=0)
-    whole, part = judged(judge, images), judged(streamed, images)
+    streamed = protocol.Evaluator(data, evaluator.extractor, pairwise=False, num_neighbours=0)
+    whole, part = evaluated(evaluator, images), evaluated(streamed, images)
     assert part["frechet_distance"] == pytest.approx(whole["frechet_distance"], rel=1e-9)
     assert "kernel_distance" not in part
-    found = features.features_of(iter(images.split(100)), judge.extractor, pairwise=False)
-    assert all(tensor.numel() <= judge.extractor.dimension**2 for tensor in tensors_in(found))
+    found = features.features_of(iter(images.split(100)), evaluator.extractor, pairwise=False)
+    assert all(tensor.numel() <= evaluator.extractor.dimension**2 for tensor in tensors_in(found))
 
 
 def tensors_in(value, seen=None):
@@ -143,25 +143,25 @@ def tensors_in(value, seen=None):
             yield from tensors_in(each)
 
 
-def test_the_floor_has_as_many_images_as_there_are_samples_or_as_are_held_out(judge, data):
+def test_the_floor_has_as_many_images_as_there_are_samples_or_as_are_held_out(evaluator, data):
     images = data.split("test").images
-    assert judged(judge, images[:300])["real"]["n"] == 300
-    assert judged(judge, images)["real"]["n"] == len(data.split("validation")) == 1000
+    assert evaluated(evaluator, images[:300])["real"]["n"] == 300
+    assert evaluated(evaluator, images)["real"]["n"] == len(data.split("validation")) == 1000
 
 
-def test_too_few_samples_are_refused_and_few_are_warned_of(judge, data, caplog):
+def test_too_few_samples_are_refused_and_few_are_warned_of(evaluator, data, caplog):
     images = data.split("validation").images
     with pytest.raises(UserError, match="3 samples are too few to compare; take 7"):
-        judge.refuse_too_few(3)
-    scarce = protocol.Judge(data_of("dataset.validation_size=5"), judge.extractor)
+        evaluator.refuse_too_few(3)
+    scarce = protocol.Evaluator(data_of("dataset.validation_size=5"), evaluator.extractor)
     with pytest.raises(UserError, match=r"dataset\.validation_size=5: too few real images"):
         scarce.refuse_too_few(1000)
-    with pytest.raises(UserError, match="samples cannot be judged by 5 images"):
+    with pytest.raises(UserError, match="samples cannot be evaluated by 5 images"):
         Training(composed(*SHORT, "dataset.validation_size=5"))
-    judge.refuse_too_few(1001)
+    evaluator.refuse_too_few(1001)
     assert "only 1,000 real images are held out to stand beside 1,001 samples" in caplog.text
-    judge.refuse_too_few(20)
-    assert 0 <= judged(judge, images[:7])["recall"] <= 1
+    evaluator.refuse_too_few(20)
+    assert 0 <= evaluated(evaluator, images[:7])["recall"] <= 1
     assert "20 samples are no more than" in caplog.text
 
 
@@ -235,7 +235,7 @@ def test_a_cache_that_cannot_be_written_only_costs_time(data, tmp_path, monkeypa
 def test_the_classifier_that_comes_with_gdm_has_seen_no_held_out_image(data):
     assert ClassifierFeatures(None, data, Path("nowhere")).class_names == data.class_names
     more = data_of("dataset.validation_size=5000")
-    with pytest.raises(NoClassifier, match=r"with dataset\.validation_size=5000, to judge"):
+    with pytest.raises(NoClassifier, match=r"with dataset\.validation_size=5000, to evaluate"):
         ClassifierFeatures(None, more, Path("nowhere"))
     with pytest.raises(UserError, match=r"was trained on some of the images that dataset\.valid"):
         ClassifierFeatures(str(SHIPPED), more, Path("nowhere"))
@@ -285,10 +285,10 @@ def test_a_run_of_another_model_is_no_classifier(short_vae, data):
 
 
 def test_looks_judge_samples_and_the_best_checkpoint_is_the_one_they_liked_best(short_vae, caplog):
-    looks = [record for record in short_vae.records() if record["split"] == "validation"]
-    assert all(record["n"] == 200 for record in looks)
-    assert {"extractor", "extractor_checksum", "weights", "seed"} <= looks[0].keys()
-    best = min(looks[1:], key=lambda record: record["frechet_distance"])
+    validations = [record for record in short_vae.records() if record["split"] == "validation"]
+    assert all(record["n"] == 200 for record in validations)
+    assert {"extractor", "extractor_checksum", "weights", "seed"} <= validations[0].keys()
+    best = min(validations[1:], key=lambda record: record["frechet_distance"])
     model = catalogue.load(short_vae, "best")
     assert model.images_seen == best["images"]
 
@@ -350,9 +350,12 @@ def test_an_autoencoder_is_judged_with_a_density_of_the_codes_that_it_has_now(tm
     with torch.no_grad():
         for tensor in stale.density.buffers():
             tensor.add_(1)
-    judge = protocol.Judge(data, Blocks(), pairwise=False, num_neighbours=0)
+    evaluator = protocol.Evaluator(data, Blocks(), pairwise=False, num_neighbours=0)
     options = composed_options("num_samples=50", "reconstructions=0")
-    found = [judge_run(opened(model, data), judge, options).record for model in (stale, fresh)]
+    found = [
+        evaluation_of_run(opened(model, data), evaluator, options).record
+        for model in (stale, fresh)
+    ]
     assert found[0]["frechet_distance"] == pytest.approx(found[1]["frechet_distance"], rel=1e-6)
 
 
@@ -423,10 +426,10 @@ def test_a_run_and_a_file_of_its_samples_get_the_same_figures(short_vae, tmp_pat
     model = catalogue.load(short_vae)
     file = tmp_path / "samples.npz"
     samples.write(samples.draw(model, 60, None, 0, 250), 60, "npz", file)
-    judge = protocol.Judge(
+    evaluator = protocol.Evaluator(
         data, ClassifierFeatures(None, data, Path("nowhere")), pairwise=False, num_neighbours=20
     )
-    again = protocol.judge_file(file, judge).record
+    again = protocol.evaluation_of_file(file, evaluator).record
     for name, value in metrics.numbers(again).items():
         assert value == pytest.approx(record[name], rel=1e-6)
 
@@ -497,11 +500,11 @@ def test_a_mistake_is_one_clear_line(arguments, message):
 
 def test_what_an_option_cannot_be_is_said_before_anything_is_computed(short_vae, data):
     options = composed_options("importance_samples=4")
-    judge = protocol.Judge(data, Blocks())
+    evaluator = protocol.Evaluator(data, Blocks())
     model = catalogue.load(short_vae)
     model.report = lambda moments: {"reconstruction": 1.0}
     with pytest.raises(UserError, match="importance_samples=4: this model has no likelihood"):
-        judge_run(opened(model, data), judge, options)
+        evaluation_of_run(opened(model, data), evaluator, options)
     with pytest.raises(UserError, match="name one of them"):
         refuse_contradictions(composed_options("samples=a.npz"), short_vae)
 
@@ -510,11 +513,11 @@ def test_a_bound_without_codes_to_weigh_is_refused_before_anything_is_judged(dat
     torch.manual_seed(0)
     ddpm = build(composed("model=ddpm", *small("ddpm"))["model"], "model")
     assert ddpm.likelihood_kind == "bound"
-    judge = protocol.Judge(data, Blocks())
+    evaluator = protocol.Evaluator(data, Blocks())
     options = composed_options("importance_samples=4", "num_samples=10000")
     started = time.monotonic()
     with pytest.raises(UserError, match="importance_samples=4: a DDPM has no importance-weighted"):
-        judge_run(opened(ddpm, data), judge, options)
+        evaluation_of_run(opened(ddpm, data), evaluator, options)
     assert time.monotonic() - started < 5
     refuse_impossible_bound(ddpm, data, None)
 
@@ -546,7 +549,7 @@ def test_metrics_are_printed_with_units_direction_and_real_images_integers_too(
         "real": {"n": 1000, "frechet_distance": 2.5, "confident": 0.9,
                  "class_histogram": [0.1] * 10},
     }  # fmt: skip
-    console.report_judgement(record, data.class_names)
+    console.report_evaluation(record, data.class_names)
     rows = {line.split("│")[1].strip(): line.split("│")[2:-1]
             for line in capsys.readouterr().out.splitlines() if line.startswith("│")}  # fmt: skip
     rows = {name: [cell.strip() for cell in cells] for name, cells in rows.items()}
@@ -586,25 +589,29 @@ def test_a_value_is_printed_and_compared_as_the_table_says():
             metrics.at_least_as_good(name, 1.0, 2.0)
 
 
-def test_every_metric_of_a_record_has_its_place_in_the_table(judge, data, short_vae):
-    record = judged(judge, data.split("validation").images[:60])
+def test_every_metric_of_a_record_has_its_place_in_the_table(evaluator, data, short_vae):
+    record = evaluated(evaluator, data.split("validation").images[:60])
     for each in (record, *short_vae.records()):
         assert metrics.numbers(each).keys() <= metrics.METRICS.keys()
 
 
-def test_a_useless_classifier_is_warned_of_and_stands_in_the_record(data, judge, caplog, capsys):
-    record = judged(judge, data.split("test").images[:60])
+def test_a_useless_classifier_is_warned_of_and_stands_in_the_record(
+    data, evaluator, caplog, capsys
+):
+    record = evaluated(evaluator, data.split("test").images[:60])
     assert record["classifier"]["accuracy"] > 0.9
     assert "rightly" not in caplog.text
     useless = ClassifierFeatures(None, data, Path("nowhere"))
     with torch.no_grad():
         useless.model.network.head.weight.mul_(-1)
     useless.checksum = "u" * 16
-    record = judged(protocol.Judge(data, useless, num_neighbours=0), data.split("test").images[:9])
+    record = evaluated(
+        protocol.Evaluator(data, useless, num_neighbours=0), data.split("test").images[:9]
+    )
     assert record["classifier"]["accuracy"] < 0.1
     assert record["classifier"]["dataset"] == "fashion_mnist_mini"
     assert "of the test images of fashion_mnist_mini rightly" in caplog.text
-    console.report_judgement(record, data.class_names)
+    console.report_evaluation(record, data.class_names)
     assert "a classifier of fashion_mnist_mini, right on" in capsys.readouterr().out
 
 
@@ -618,11 +625,11 @@ def opened(model, data) -> OpenRun:
     return OpenRun(catalogue.Run("nowhere"), "a run", model, {}, data, facts)
 
 
-def test_distances_are_those_of_the_rooms_functions(judge, data):
+def test_distances_are_those_of_the_rooms_functions(evaluator, data):
     images = data.split("validation").images[:200]
-    record = judged(judge, images)
-    reference = features.features_of_split(judge.extractor, data, "test")
-    found = judge.extractor(images).features
+    record = evaluated(evaluator, images)
+    reference = features.features_of_split(evaluator.extractor, data, "test")
+    found = evaluator.extractor(images).features
     kernel, error = distances.kernel_distance(found, reference.features)
     assert record["kernel_distance"] == pytest.approx(kernel)
     assert record["kernel_distance_error"] == pytest.approx(error)

@@ -35,7 +35,7 @@ def gan(*overrides: str, model: str = "dcgan"):
 
 def fit(model, num_batches: int, *callbacks: Callback):
     """Train a model on so many batches, and return it."""
-    model.place_in_run(seed=0, batch_size=SIZE, num_batches=num_batches, batches_seen=0)
+    model.set_progress(seed=0, batch_size=SIZE, num_batches=num_batches, batches_seen=0)
     trainer = Trainer(
         accelerator="cpu", max_epochs=1, logger=False, enable_checkpointing=False,
         callbacks=list(callbacks), enable_progress_bar=False, enable_model_summary=False,
@@ -221,13 +221,13 @@ REMEDIES = [
     "model.discriminator.dropout=0.3",
     "model.discriminator_optimizer.lr=1e-4",
     "model.discriminator.width=8",
-    "model.targets.noise=0.2",
-    "model.targets.flipped=0.2",
-    "model.targets.smoothing=0.1",
+    "model.label_noise.noise=0.2",
+    "model.label_noise.flipped=0.2",
+    "model.label_noise.smoothing=0.1",
     "model.instance_noise=0.2",
     "model.num_discriminator_steps=2",
     "model.optimizer.lr=1e-4",
-    "model.discriminator.minibatch_deviation=true",
+    "model.discriminator.minibatch_std=true",
     "model.discriminator.normalisation=layer",
     "model.discriminator.normalisation=spectral",
     "model.augmentation.translation=0.125",
@@ -276,7 +276,7 @@ def test_instance_noise_falls_to_nothing_over_the_run():
     model, (batch,) = gan("model.instance_noise=0.4"), batches(1)
     clean = model.pad(batch.x)
     for seen, expected in ((0, 0.4), (50, 0.2), (100, 0.0)):
-        model.place_in_run(seed=0, batch_size=SIZE, num_batches=100, batches_seen=seen)
+        model.set_progress(seed=0, batch_size=SIZE, num_batches=100, batches_seen=seen)
         assert float((model.shown(batch.x) - clean).std()) == pytest.approx(expected, rel=0.05)
 
 
@@ -318,7 +318,7 @@ def test_a_generator_that_would_never_learn_is_refused(tmp_path):
 
 def test_half_precision_trains_with_penalties_in_full():
     model = gan(model="wgan_gp")
-    model.place_in_run(seed=0, batch_size=SIZE, num_batches=3, batches_seen=0)
+    model.set_progress(seed=0, batch_size=SIZE, num_batches=3, batches_seen=0)
     trainer = Trainer(
         accelerator="cpu", max_epochs=1, logger=False, enable_checkpointing=False,
         precision="bf16-mixed", enable_progress_bar=False, enable_model_summary=False,

@@ -125,7 +125,8 @@ def test_a_critic_is_meant_to_tell_real_from_fake():
 
 def test_what_a_run_has_is_not_proposed_to_it():
     overrides = (
-        "model.discriminator.dropout=0.3", "model.targets.noise=0.2", "model.instance_noise=0.5"
+        "model.discriminator.dropout=0.3", "model.label_noise.noise=0.2",
+        "model.instance_noise=0.5",
     )  # fmt: skip
     said = gan_health.verdict(
         HEALTHY | FAILED["discriminator overpowers"], model("dcgan", *overrides)
@@ -144,12 +145,12 @@ def test_what_a_run_has_is_not_proposed_to_it():
 
 def test_health_is_in_the_log_the_records_and_tensorboard(tmp_path):
     run = trained(short("dcgan"), tmp_path)
-    looks = [record for record in run.records() if record["split"] == "validation"]
+    validations = [record for record in run.records() if record["split"] == "validation"]
     names = {"real_accuracy", "fake_accuracy", "generator_gradient", "discriminator_gradient",
              "critic_slope", "spread", "near_duplicates", "class_variety"}  # fmt: skip
-    assert all(names <= record["health"].keys() for record in looks)
+    assert all(names <= record["health"].keys() for record in validations)
     lines = [line for line in run.log.read_text().splitlines() if "health: " in line]
-    assert len(lines) == len(looks)
+    assert len(lines) == len(validations)
     events = EventAccumulator(str(run.tensorboard)).Reload()
     assert {f"health/{name}" for name in names} <= set(events.Tags()["scalars"])
 
@@ -171,7 +172,7 @@ def test_diversity_needs_two_images(count):
 
 # The two failures, with real images. A run is told by what it says in the second half.
 
-AT_ONCE = ("learning_rate=constant", "model.learning_rate.warmup_share=0", "penalty=null")
+AT_ONCE = ("learning_rate=constant", "model.learning_rate.warmup_fraction=0", "penalty=null")
 SABOTAGE = {
     "healthy": (),
     "discriminator overpowers the generator": (

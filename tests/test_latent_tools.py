@@ -234,9 +234,9 @@ def test_figures_of_a_straight_decoder_are_those_of_its_codes(tmp_path):
     """The pixel is z_1, so that a path of one deviation changes it by its cosine."""
     opened = tool.OpenRun(Run(tmp_path), "straight", Bent(lambda z: z), {}, None)
     measured = drawbacks.measure(opened, Plane(), None, 1000, 200, 100, 20, 1000, seed=0)
-    deviation = measured.codes[:, 0].std()
+    std = measured.codes[:, 0].std()
     mean_cosine = 2 / torch.pi
-    expected = float(127.5 * deviation * mean_cosine / 20)
+    expected = float(127.5 * std * mean_cosine / 20)
     assert measured.figures["grey_levels_a_step"] == pytest.approx(expected, rel=0.1)
     assert measured.figures["off_by_chance"] < 0.1
     far = tool.OpenRun(Run(tmp_path), "far", Bent(lambda z: z), {}, None)
@@ -336,9 +336,9 @@ def test_units_without_a_kl_come_by_variance_and_latents_by_what_they_change(
     autoencoder, gan, data
 ):
     found = used(autoencoder, data, "tool=traverse")
-    deviations = [unit["deviation"] for unit in found.record["units"]]
+    stds = [unit["deviation"] for unit in found.record["units"]]
     assert found.record["ordered_by"] == "variance"
-    assert deviations == sorted(deviations, reverse=True)
+    assert stds == sorted(stds, reverse=True)
     found = used(gan, data, "tool=traverse", "tool.index=100000")
     changes = [unit["grey_levels_changed"] for unit in found.record["units"]]
     assert (found.record["ordered_by"], len(changes)) == ("grey levels", 100)

@@ -23,7 +23,7 @@ def test_linear_is_a_straight_line_to_the_final_factor():
 
 
 def test_a_line_may_begin_late():
-    rate = Linear(0.2, 0.1, constant_share=0.5)
+    rate = Linear(0.2, 0.1, constant_fraction=0.5)
     assert [rate(p) for p in (0.2, 0.6, 0.8, 1.0)] == pytest.approx([1.0, 1.0, 0.55, 0.1])
 
 

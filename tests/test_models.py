@@ -66,13 +66,15 @@ class Losses(Callback):
         self.values: list[float] = []
 
     def on_train_batch_end(self, trainer, model, outputs, batch, batch_idx: int) -> None:
-        self.values.append(float(outputs[model.headline[0] if "loss" not in outputs else "loss"]))
+        self.values.append(
+            float(outputs[model.progress_metrics[0] if "loss" not in outputs else "loss"])
+        )
 
 
 def losses_of(model, batch: Batch, num_batches: int) -> list[float]:
     """Train a model on one batch, again and again, and return its losses."""
     losses = Losses()
-    model.place_in_run(seed=0, batch_size=len(batch.x), num_batches=num_batches, batches_seen=0)
+    model.set_progress(seed=0, batch_size=len(batch.x), num_batches=num_batches, batches_seen=0)
     trainer = Trainer(
         accelerator="cpu", max_epochs=1, logger=False, enable_checkpointing=False,
         callbacks=[losses], enable_progress_bar=False, enable_model_summary=False,
@@ -91,7 +93,7 @@ def test_a_model_learns_samples_encodes_and_decodes(model, kind):
     assert last < first
 
     with model.evaluating():
-        figures = model.figures(batch)
+        figures = model.metrics(batch)
     assert all(len(values) == len(batch.x) for values in figures.values())
     assert all(torch.isfinite(values).all() for values in figures.values())
     if not model.makes_images:
@@ -123,8 +125,8 @@ def test_what_networks_see_is_the_padded_image_and_what_users_see_is_not(model):
 def test_figures_do_not_depend_on_the_batch_that_they_are_computed_in():
     model, batch = model_for("vae", "grey and padded")
     with model.evaluating():
-        whole = model.figures(batch)
-        single = [model.figures(Batch(*(part[i : i + 1] for part in batch))) for i in range(9)]
+        whole = model.metrics(batch)
+        single = [model.metrics(Batch(*(part[i : i + 1] for part in batch))) for i in range(9)]
     for name in ("elbo", "kl", "reconstruction"):
         parts = torch.cat([figures[name] for figures in single])
         torch.testing.assert_close(whole[name][:9], parts, rtol=1e-4, atol=1e-3)

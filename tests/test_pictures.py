@@ -67,8 +67,8 @@ def test_what_is_beside_a_sample_is_named(monkeypatch):
     drawn = []
     monkeypatch.setattr(figures, "image_table", lambda *asked: drawn.append(asked))
     data = build(composed()["dataset"], "dataset")
-    judge = protocol.Judge(data, None, num_neighbours=12)
-    judge._neighbours(data.split("test").images[:12], {"real": {}})
+    evaluator = protocol.Evaluator(data, None, num_neighbours=12)
+    evaluator._neighbours(data.split("test").images[:12], {"real": {}})
     ((rows, row_names, column_names),) = drawn
     assert rows.shape == (10, 8, 1, 28, 28)
     assert (row_names[0], row_names[9]) == ("0", "9")

@@ -18,7 +18,7 @@ from gdm.recipes.build import build
 from gdm.recipes.options import options_from
 from gdm.runs import catalogue
 from gdm.tools import open_run, quality_cost
-from gdm.tools.evaluate import EvaluateOptions, judge_run
+from gdm.tools.evaluate import EvaluateOptions, evaluation_of_run
 
 ASKED = ("samplers=[heun,ddim]", "steps=[4,2]", "num_samples=60")
 NODES = nodes_of_group(ROOT / "configs", "sampler")
@@ -37,9 +37,9 @@ def data():
 
 
 @pytest.fixture(scope="module")
-def judge(data):
+def evaluator(data):
     extractor = ClassifierFeatures(None, data, Path("nowhere"))
-    return protocol.Judge(data, extractor, pairwise=False, num_neighbours=0)
+    return protocol.Evaluator(data, extractor, pairwise=False, num_neighbours=0)
 
 
 def options_of(*overrides: str) -> quality_cost.QualityCostOptions:
@@ -77,13 +77,13 @@ def test_every_sampler_has_a_point_a_number_of_steps_at_its_own_cost(written, sh
     assert points[-1]["sampler_arguments"] == {"clip": True, "eta": 0.0}
 
 
-def test_a_point_is_what_evaluation_finds_with_that_sampler(written, short_ddpm, judge):
+def test_a_point_is_what_evaluation_finds_with_that_sampler(written, short_ddpm, evaluator):
     record = json.loads(written[2].with_suffix(".json").read_text())
     opened = open_run.opened_run(short_ddpm, short_ddpm.recipe())
     opened.model.sampler = build(NODES["ddim"] | {"num_steps": 4}, "sampler")
     asked = compose_config(ROOT / "configs", "evaluate", ["num_samples=60", "reconstructions=0"])
     options = options_from(EvaluateOptions, asked)
-    again = judge_run(opened, judge, options).record
+    again = evaluation_of_run(opened, evaluator, options).record
     (point,) = [
         each for each in record["points"][1:] if (each["sampler"], each["steps"]) == ("ddim", 4)
     ]
@@ -120,9 +120,9 @@ def test_guidance_has_its_price_and_runs_of_one_name_are_told_apart(short_ddpm, 
     assert [each.name for each in (opened, *others)] == ["ddpm", "ddpm 2", "ddpm 3"]
 
 
-def test_different_curves_have_different_files(short_ddpm, data, judge, tmp_path):
+def test_different_curves_have_different_files(short_ddpm, data, evaluator, tmp_path):
     def path(*overrides):
-        return quality_cost.curve_path(options_of(*overrides), opened, judge.extractor)
+        return quality_cost.curve_path(options_of(*overrides), opened, evaluator.extractor)
 
     opened = open_run.OpenRun(short_ddpm, "ddpm", None, short_ddpm.recipe(), data)
 
@@ -178,7 +178,7 @@ def test_only_a_run_with_a_sampler_has_a_curve_and_only_one_with_images_a_point(
 
 
 def test_other_data_and_too_few_samples_and_a_place_that_cannot_be_written_are_refused(
-    short_vae, short_ddpm, data, judge, tmp_path
+    short_vae, short_ddpm, data, evaluator, tmp_path
 ):
     binarized = build(composed("dataset.binarize=true")["dataset"], "dataset")
     opened = open_run.OpenRun(short_ddpm, "ddpm", None, {}, data)
@@ -186,12 +186,12 @@ def test_other_data_and_too_few_samples_and_a_place_that_cannot_be_written_are_r
     with pytest.raises(UserError, match=r"was trained on other data than .*; only figures on"):
         open_run.compared_runs(options, replace(opened, data=binarized))
     few = options_of("num_samples=3")
-    with pytest.raises(UserError, match=f"3 samples are too few.*{features.FEWEST} or more"):
-        quality_cost.measure(opened, [], [], judge, few)
+    with pytest.raises(UserError, match=f"3 samples are too few.*{features.MIN_IMAGES} or more"):
+        quality_cost.measure(opened, [], [], evaluator, few)
     (tmp_path / "file").write_text("")
     for place in ("file/curve.png", "folder.png"):
         (tmp_path / "folder.png").mkdir(exist_ok=True)
         with pytest.raises(UserError, match=f"to={tmp_path}/{place}: "):
             quality_cost.curve_path(
-                replace(options, to=f"{tmp_path}/{place}"), opened, judge.extractor
+                replace(options, to=f"{tmp_path}/{place}"), opened, evaluator.extractor
             )

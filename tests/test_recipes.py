@@ -10,14 +10,18 @@ from gdm.errors import UserError
 from gdm.recipes.build import THIRD_PARTY, assign, build, changes, check_targets, nodes
 from gdm.theory.learning_rates import Constant, Cosine
 
-COSINE = {"_target_": "gdm.theory.learning_rates.Cosine", "warmup_share": 0.1, "final_factor": 0.5}
+COSINE = {
+    "_target_": "gdm.theory.learning_rates.Cosine",
+    "warmup_fraction": 0.1,
+    "final_factor": 0.5,
+}
 ADAM = {"_target_": "torch.optim.Adam", "_partial_": True, "lr": 0.5}
 
 
 def test_a_node_becomes_the_object_it_names():
     cosine = build(COSINE)
     assert isinstance(cosine, Cosine)
-    assert (cosine.warmup_share, cosine.final_factor) == (0.1, 0.5)
+    assert (cosine.warmup_fraction, cosine.final_factor) == (0.1, 0.5)
 
 
 def test_lists_and_groups_are_built_part_by_part():
@@ -44,7 +48,7 @@ def test_a_partial_node_waits_for_its_last_arguments():
 def test_extra_arguments_belong_to_the_outermost_node_and_win():
     assert build(COSINE, final_factor=0.0).final_factor == 0.0
     node = {"_target_": "gdm.theory.learning_rates.Constant"}
-    assert isinstance(build(node, warmup_share=0.5), Constant)
+    assert isinstance(build(node, warmup_fraction=0.5), Constant)
 
 
 def test_a_recipe_is_left_as_it_was():
@@ -196,10 +200,10 @@ def test_nodes_are_found_wherever_they_are():
 def test_assign_changes_one_key():
     recipe = {"model": {"rate": dict(COSINE)}, "seed": 0}
     assign(recipe, "seed", 3)
-    assign(recipe, "model.rate.warmup_share", 0.0)
+    assign(recipe, "model.rate.warmup_fraction", 0.0)
     assign(recipe, "model.rate", {"final_factor": 1.0})
     assert recipe == {
-        "model": {"rate": COSINE | {"warmup_share": 0.0, "final_factor": 1.0}},
+        "model": {"rate": COSINE | {"warmup_fraction": 0.0, "final_factor": 1.0}},
         "seed": 3,
     }
     assign(recipe, "model.rate", None)
@@ -210,8 +214,8 @@ def test_assign_changes_one_key():
     ("key", "value", "message"),
     [
         ("sed", 1, "sed: there is no such key; did you mean seed"),
-        ("model.rate.warm_share", 1, "did you mean model.rate.warmup_share"),
-        ("rate.warmup_share", 1, "did you mean model.rate.warmup_share"),
+        ("model.rate.warm_share", 1, "did you mean model.rate.warmup_fraction"),
+        ("rate.warmup_fraction", 1, "did you mean model.rate.warmup_fraction"),
         ("seed.x", 1, "seed.x: there is no such key"),
         ("model.rate", 3, "model.rate=3: is a group of keys; it has model.rate._target_, "),
         ("model.rate", {"x": 3}, "model.rate.x: there is no such key"),

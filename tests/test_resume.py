@@ -239,7 +239,7 @@ def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_it_used(
 
 
 def test_a_finished_run_is_extended_to_the_longer_run_under_a_constant_rate(tmp_path):
-    constant = composed(*SHORT, "learning_rate=constant", "model.learning_rate.warmup_share=0")
+    constant = composed(*SHORT, "learning_rate=constant", "model.learning_rate.warmup_fraction=0")
     longer = constant | {"budget": constant["budget"] | {"images": 900}}
     whole = trained(longer, tmp_path / "whole")
     run = trained(constant, tmp_path / "extended")

@@ -342,7 +342,7 @@ def test_a_run_that_cannot_be_written_is_not_gone_on_with(copy, monkeypatch):
 
 @pytest.mark.parametrize("kind", ["npz", "grid", "png"])
 def test_a_disk_that_fills_while_samples_are_written_is_one_line(kind, tmp_path, monkeypatch):
-    monkeypatch.setattr(samples.pictures, "save", full_disk)
+    monkeypatch.setattr("gdm.pictures.grids.save", full_disk)
     monkeypatch.setattr(samples, "write_npz", full_disk)
     batches = iter([torch.zeros(2, 1, 4, 4, dtype=torch.uint8)])
     with pytest.raises(UserError, match=r"could not write .*No space left"):

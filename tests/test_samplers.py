@@ -96,12 +96,12 @@ def test_halving_the_steps_divides_the_error_by_the_order_of_the_method(sampler,
         return (alpha**2 * DEVIATION**2 + sigma**2).sqrt()
 
     start, end = torch.tensor([0.9, 0.3], dtype=torch.float64)
-    deviations = torch.randn(50, 1, 1, 1, dtype=torch.float64)
+    stds = torch.randn(50, 1, 1, 1, dtype=torch.float64)
 
     def error(steps: int) -> float:
         path = torch.linspace(start, end, steps + 1, dtype=torch.float64)
-        x = schedule(start)[0] * MEAN + spread(start) * deviations
-        exact = schedule(end)[0] * MEAN + spread(end) * deviations
+        x = schedule(start)[0] * MEAN + spread(start) * stds
+        exact = schedule(end)[0] * MEAN + spread(end) * stds
         along = sampler(1, False).along(path, gaussian_denoiser(schedule), schedule, x)
         return float((list(along)[-1][1] - exact).abs().mean())
 

@@ -133,8 +133,8 @@ def test_uniform_training_times_of_a_discrete_schedule_are_its_steps():
 
 def test_training_times_are_never_those_of_no_noise():
     for schedule in ALL.values():
-        for deviation in (None, 2.0):
-            t = TrainingTimes(schedule, 0.0, deviation)(torch.tensor([0.0, 0.5, 1.0]))
+        for std in (None, 2.0):
+            t = TrainingTimes(schedule, 0.0, std)(torch.tensor([0.0, 0.5, 1.0]))
             assert (schedule(t)[1] > 0).all()
             assert (t <= 1).all()
 

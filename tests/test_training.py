@@ -29,7 +29,7 @@ from gdm.files import locked
 from gdm.runs import catalogue, checkpoints
 from gdm.training.loop import Loop, refuse_misplaced
 from gdm.training.machine import peak_memory_mib
-from gdm.training.measuring import affordable_looks
+from gdm.training.measuring import affordable_validations
 from gdm.training.metrics import Diverged
 from gdm.training.progress import ProgressBar
 from gdm.training.signals import Interrupted, Signals
@@ -161,9 +161,9 @@ def test_an_autoencoder_samples_from_the_density_of_its_training_codes(tmp_path)
     training = Training(run.recipe())
     codes = torch.cat([model.encode(batch.x) for batch in training.data.batches("train")])
     sampled = model.sample_codes(range(2000))
-    deviation = codes.std(0)
-    assert ((sampled.mean(0) - codes.mean(0)).abs() < 0.3 * deviation).all()
-    assert ((sampled.std(0) / deviation - 1).abs() < 0.3).all()
+    std = codes.std(0)
+    assert ((sampled.mean(0) - codes.mean(0)).abs() < 0.3 * std).all()
+    assert ((sampled.std(0) / std - 1).abs() < 0.3).all()
 
 
 class Send(Callback):
@@ -327,7 +327,7 @@ def test_metrics_are_kept_without_the_graphs_that_they_came_from(short_vae):
     training = Training(short_vae.recipe())
     metrics = training.callbacks["metrics"]
     term = torch.ones(1, requires_grad=True) * 2
-    training.model.place_in_run(seed=0, batch_size=1, num_batches=1000, batches_seen=1)
+    training.model.set_progress(seed=0, batch_size=1, num_batches=1000, batches_seen=1)
     metrics.add({"loss": term})
     assert metrics._outputs[0]["loss"].grad_fn is None
 
@@ -451,9 +451,9 @@ def test_a_budget_in_minutes_becomes_images_in_the_recipe(tmp_path):
 
 
 def test_looks_take_little_of_a_budget_in_minutes(tmp_path):
-    assert affordable_looks(look_seconds=1.0, seconds=60) == 10
-    assert affordable_looks(look_seconds=100.0, seconds=60) == 1
-    assert affordable_looks(look_seconds=0.0, seconds=60) > 1000
+    assert affordable_validations(validation_seconds=1.0, seconds=60) == 10
+    assert affordable_validations(validation_seconds=100.0, seconds=60) == 1
+    assert affordable_validations(validation_seconds=0.0, seconds=60) > 1000
     recipe = composed(*SHORT, "budget.images=null", "budget.minutes=0.3",
                       "callbacks.validation.times=100000")  # fmt: skip
     training = Training(recipe)

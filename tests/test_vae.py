@@ -221,7 +221,7 @@ def test_a_collapsed_unit_is_not_active_and_tells_nothing(prior):
         "posterior_log_variance": log_variance,
         "posterior_variance": log_variance.exp(),
     }
-    report = model.report({name: moments_of(values) for name, values in figures.items()})
+    report = model.summarise({name: moments_of(values) for name, values in figures.items()})
     assert report["active_units"] == 2
     assert report["kl_per_unit"][2] == pytest.approx(0.0, abs=0.01)
     assert min(report["kl_per_unit"][:2]) > 0.5
@@ -233,8 +233,8 @@ def test_a_bernoulli_reports_no_elbo_of_grey_images():
     label = torch.zeros(4).long()
     for x, reported in ((grey, False), (grey.sign(), True)):
         with torch.no_grad():
-            figures = model.figures(Batch(x, label, torch.arange(4)))
-        report = model.report({name: moments_of(values) for name, values in figures.items()})
+            figures = model.metrics(Batch(x, label, torch.arange(4)))
+        report = model.summarise({name: moments_of(values) for name, values in figures.items()})
         assert ("bits_per_dim" in report) == reported
 
 

@@ -64,7 +64,7 @@ def report(
     say(f"  {run.command('train', plugins, longer)}")
 
 
-def report_judgement(record: dict[str, Any], class_names: Sequence[str]) -> None:
+def report_evaluation(record: dict[str, Any], class_names: Sequence[str]) -> None:
     """Print the figures of a judgement beside those of as many real images."""
     real = record.get("real", {})
     table = _metrics_table(_title(record), record)
@@ -93,7 +93,7 @@ def _metrics_table(title: str, record: dict[str, Any]) -> Table:
 
 
 def report_quality_cost(record: dict[str, Any]) -> None:
-    """Print what samples are worth and what they cost, a row a point."""
+    """Print what samples are worth and what they cost, one row per point."""
     table = Table(title=quality_cost.title(record), title_justify="left")
     for name in quality_cost.COLUMNS:
         table.add_column(name, justify="left" if name in quality_cost.WORDS else "right")
@@ -105,8 +105,8 @@ def report_quality_cost(record: dict[str, Any]) -> None:
 def report_found(record: dict[str, Any]) -> None:
     """Print what a tool of the latent space has found: its single numbers, tables and remark.
 
-    A group of groups of numbers is a table with a column a group, a list of groups one with a row
-    a group.
+    A group of groups of numbers is a table with one column per group, a list of groups one with
+    one row per group.
     """
     on = f", {record['num_images']:,} {record['split']} images" if "num_images" in record else ""
     say(f"{record['tool']} of {record['name']}, {record['dataset']}{on}")
@@ -179,7 +179,7 @@ def _title(record: dict[str, Any]) -> str:
 
 
 def _trust(record: dict[str, Any]) -> str:
-    """Say how good the classifier is that samples were judged by, where it knows their classes."""
+    """Say how good the classifier is that evaluated the samples, where it knows their classes."""
     classifier = record.get("classifier")
     if classifier is None:
         return ""

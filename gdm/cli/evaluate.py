@@ -1,4 +1,4 @@
-"""Judge a trained model, or a file of samples."""
+"""Evaluate a trained model, or a file of samples."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from gdm.recipes.terminal import say
 
 
 def evaluate(recipe: dict[str, Any], origin: Origin) -> None:
-    """Judge the model of an earlier run, or a file of samples, and record what is found."""
+    """Evaluate the model of an earlier run, or a file of samples, and record what is found."""
     from gdm.cli import console
     from gdm.recipes.options import options_from
     from gdm.tools.evaluate import (
@@ -30,6 +30,6 @@ def evaluate(recipe: dict[str, Any], origin: Origin) -> None:
             extractor_of(options, plugins), plugins,
         )  # fmt: skip
         evaluation, class_names = evaluate_run(opened, options), opened.data.class_names
-    judgement, written = evaluation
-    console.report_judgement(judgement.record, class_names)
+    evaluation, written = evaluation
+    console.report_evaluation(evaluation.record, class_names)
     say(*written)

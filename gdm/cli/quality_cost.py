@@ -7,9 +7,9 @@ from gdm.recipes.terminal import say
 
 
 def compare(recipe: dict[str, Any], origin: Origin) -> None:
-    """Judge an earlier run by every sampler and number of steps, and other runs beside it."""
+    """Evaluate an earlier run by every sampler and number of steps, and other runs beside it."""
     from gdm.cli import console
-    from gdm.evaluation.protocol import Judge  # torch, not for --help
+    from gdm.evaluation.protocol import Evaluator  # torch, not for --help
     from gdm.recipes.options import options_from
     from gdm.tools import open_run, quality_cost
 
@@ -28,8 +28,8 @@ def compare(recipe: dict[str, Any], origin: Origin) -> None:
     open_run.prepare([opened, *others])
     extractor = opened.features()
     path = quality_cost.curve_path(options, opened, extractor)
-    judge = Judge(opened.data, extractor, pairwise=False, num_neighbours=0)
-    record = quality_cost.measure(opened, ways, others, judge, options)
+    evaluator = Evaluator(opened.data, extractor, pairwise=False, num_neighbours=0)
+    record = quality_cost.measure(opened, ways, others, evaluator, options)
     record["overrides"] = origin.overrides
     console.report_quality_cost(record)
     say(*quality_cost.write(record, path))

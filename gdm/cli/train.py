@@ -26,7 +26,7 @@ def train(recipe: dict[str, Any], origin: Origin) -> None:
         return
     job = training.Training(recipe, origin.plugins, started)
     if origin.kind == "rerun":
-        origin.run.warn_of_other_bits(catalogue.surroundings())
+        origin.run.warn_of_other_bits(catalogue.environment())
     run = resumed
     try:
         job.settle_budget(resume=resumed is not None)

@@ -21,7 +21,7 @@ class ImageDataModule(LightningDataModule):
     """Training, validation and test images of one data set.
 
     The validation images are held out of the training images, the same ones in every run: those
-    that come first in `order_of_holding_out`. The test images are not read before they are asked
+    that come first in `validation_order`. The test images are not read before they are asked
     for.
 
     Args:
@@ -73,7 +73,7 @@ class ImageDataModule(LightningDataModule):
                 f"dataset.batch_size={self.batch_size}: must be at most {num_train}, the number "
                 "of training images"
             )
-        order = order_of_holding_out(images)
+        order = validation_order(images)
         held_out, rest = order.split([self.validation_size, num_train])
         for name, part in (("train", rest), ("validation", held_out)):
             self._positions[name] = part.sort().values
@@ -201,7 +201,7 @@ def identity(source: Source, binarize: bool) -> str:
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
 
-def order_of_holding_out(images: Images) -> Tensor:
+def validation_order(images: Images) -> Tensor:
     """Return the order in which images are held out for validation: positions, (N,).
 
     It is the order of the images' own digests. So whoever holds out more images of a data set

@@ -57,7 +57,7 @@ class Source(ABC):
 
     name: str
     class_names: tuple[str, ...]
-    mirrored_alike: bool = True
+    flip_keeps_class: bool = True
 
     @property
     @abstractmethod
@@ -257,7 +257,7 @@ class MNIST(IdxSource):
 
     name = "mnist"
     class_names = tuple("0123456789")
-    mirrored_alike = False
+    flip_keeps_class = False
     files = mnist_files(
         train_images="ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
         train_labels="65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",

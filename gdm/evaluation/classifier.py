@@ -36,14 +36,14 @@ class NoClassifier(UserError):
 class ClassifierFeatures(Extractor):
     """The last hidden layer of a classifier of the same data set.
 
-    Small grey images are judged by what tells their own classes apart, where a network trained on
-    photographs sees little.
+    Small grey images are evaluated by what tells their own classes apart, where a network that was
+    trained on photographs sees little.
 
     Args:
         weights: the classifier: a run of `model=classifier` or a file that
             scripts/export_classifier.py wrote. None for the one that comes with gdm, or else the
             newest finished run trained on the same images.
-        data: the images that are judged.
+        data: the images that are evaluated.
         outputs: the folder of all runs.
         plugins: packages that a recipe may name besides gdm.
 
@@ -86,7 +86,7 @@ def read_classifier(path: Path) -> tuple[Classifier, dict[str, int]]:
     """Return the classifier in a file, and of which images it has seen none.
 
     The latter are, for each data set by its identity, so many of its first images in
-    `order_of_holding_out`.
+    `validation_order`.
 
     Raises:
         UserError: if the file is not one that scripts/export_classifier.py writes, or damaged.
@@ -184,7 +184,8 @@ def _found(
             log.info("passing over the classifier of %s: %s", run, error)
     raise NoClassifier(
         f"there is no classifier of dataset={data.source.name}, with "
-        f"dataset.validation_size={data.validation_size}, to judge images by; train one: {command}"
+        f"dataset.validation_size={data.validation_size}, to evaluate images by; train one: "
+        f"{command}"
     )
 
 
@@ -207,7 +208,7 @@ def _command(data: ImageDataModule, outputs: Path, plugins: Sequence[str]) -> st
     words = ["model=classifier", override("dataset", data.source.name)]
     words += ["dataset.binarize=true"] if data.binarize else []
     words += [f"dataset.validation_size={data.validation_size}"]
-    words += [] if data.source.mirrored_alike else ["model.flip=false"]
+    words += [] if data.source.flip_keeps_class else ["model.flip=false"]
     words += [override("outputs", outputs)] if outputs != Path("outputs") else []
     words += [override("plugins", plugins)] if plugins else []
     return command("train", *words)

@@ -8,7 +8,9 @@ from torch import Tensor
 from gdm.theory.moments import JointMoments
 
 CHUNK = 128  # rows whose distances to all columns are held at once: few, for the cache's sake
-SAME = 1e-12  # squared distance over squared length, which float32 features of one image may have
+MAX_ROUNDING = (
+    1e-12  # squared distance over squared length, which float32 features of one image may have
+)
 ROUNDING = 1e-9  # relative difference below which two squared distances are equal
 
 
@@ -170,7 +172,7 @@ def _squared_distances(x: Tensor, y: Tensor) -> Iterator[tuple[slice, Tensor]]:
     """Yield slices of the rows of x, and their squared distances to all of y, (CHUNK, M)."""
     x, y = x.double(), y.double()
     of_x, of_y = x.square().sum(1, keepdim=True), y.square().sum(1)
-    same = SAME * (of_x + of_y.mean())
+    same = MAX_ROUNDING * (of_x + of_y.mean())
     for start in range(0, len(x), CHUNK):
         rows = slice(start, start + CHUNK)
         squared = torch.addmm(of_y, x[rows], y.T, alpha=-2).add_(of_x[rows])

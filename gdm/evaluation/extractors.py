@@ -44,7 +44,7 @@ class Extractor(ABC):
     def __call__(self, images: Tensor) -> Features:
         """Return the features of images: 8-bit values (N, C, H, W), uint8, in their native
         resolution, on whatever device. What a model makes goes through `to_bytes` first, so that
-        it is judged as a file would hold it."""
+        it is evaluated as a file would hold it."""
 
     @abstractmethod
     def to(self, device: torch.device | str) -> "Extractor":

@@ -24,7 +24,7 @@ CONFIDENT = 0.8  # a classifier names an image that it gives at least this proba
 NEIGHBOURS = 5  # k of precision, recall, density and coverage (Naeem et al. 2020)
 
 
-FEWEST = NEIGHBOURS + 2  # images below which these are not defined
+MIN_IMAGES = NEIGHBOURS + 2  # images below which these are not defined
 
 
 class FeatureSet:

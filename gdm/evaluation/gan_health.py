@@ -17,7 +17,7 @@ from gdm.models.base import Model
 from gdm.theory.adversarial import GradientPenalty, Minimax
 
 DUPLICATE = 0.5  # of the distance below which 5 % of real images have a neighbour
-RARE = 0.05
+RARE_FRACTION = 0.05
 MOST_REMEDIES = 4  # that are named at once
 
 
@@ -67,9 +67,9 @@ def weaker_discriminator(model: Model) -> list[str]:
         "model.discriminator.dropout=0.3": getattr(model.discriminator, "dropout", 1.0) < 0.3,
         **_rate("model.discriminator_optimizer.lr", model.discriminator_optimizer, 0.25),
         "model.instance_noise=0.2": model.instance_noise < 0.2,
-        "model.targets.noise=0.2": model.targets.noise < 0.2,
-        "model.targets.flipped=0.05": model.targets.flipped < 0.05,
-        "model.targets.smoothing=0.1": model.targets.smoothing < 0.1,
+        "model.label_noise.noise=0.2": model.label_noise.noise < 0.2,
+        "model.label_noise.flipped=0.05": model.label_noise.flipped < 0.05,
+        "model.label_noise.smoothing=0.1": model.label_noise.smoothing < 0.1,
         f"model.discriminator.width={width // 2}": width > 1,
     }
     return [override for override, does in helps.items() if does][:MOST_REMEDIES]
@@ -77,13 +77,13 @@ def weaker_discriminator(model: Model) -> list[str]:
 
 def stronger_discriminator(model: Model) -> list[str]:
     """Return overrides against a generator that repeats itself, the best first."""
-    has_deviation = getattr(model.discriminator, "minibatch_deviation", True)
+    has_deviation = getattr(model.discriminator, "minibatch_std", True)
     helps = {
         **_rate("model.optimizer.lr", model.optimizer, 0.25),
         **_rate("model.discriminator_optimizer.lr", model.discriminator_optimizer, 4),
         f"model.num_discriminator_steps={model.num_discriminator_steps + 2}": True,
         "model=wgan_gp": judges_each_image(model),
-        "model.discriminator.minibatch_deviation=true": not has_deviation,
+        "model.discriminator.minibatch_std=true": not has_deviation,
     }
     return [override for override, does in helps.items() if does][:MOST_REMEDIES]
 
@@ -148,7 +148,7 @@ def diversity(samples: Tensor, real: Tensor) -> dict[str, float]:
     """
     samples, real = samples.flatten(1), real.flatten(1)
     to_neighbour = distances.nearest(real, [real], 2)[0][:, 1]  # the nearest is the image itself
-    too_near = DUPLICATE * to_neighbour[to_neighbour > 0].quantile(RARE)  # none is a copy
+    too_near = DUPLICATE * to_neighbour[to_neighbour > 0].quantile(RARE_FRACTION)  # none is a copy
     near = distances.nearest(samples, [samples], 2)[0][:, 1] < too_near
     spread = distances.mean_distance(samples) / distances.mean_distance(real)
     return {"spread": spread, "near_duplicates": float(near.double().mean())}

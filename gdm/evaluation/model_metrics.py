@@ -32,7 +32,7 @@ def evaluate(
 ) -> dict[str, Any]:
     """Return the model's own figures, averaged over the images of a split.
 
-    Call it inside `model.evaluating()`, which also settles which weights are judged.
+    Call it inside `model.evaluating()`, which also settles which weights are evaluated.
 
     Args:
         model: the model.
@@ -44,9 +44,9 @@ def evaluate(
     num_images = 0
     for batch in data.batches(split, device=model.device, limit=limit):
         num_images += len(batch.x)
-        for name, values in model.figures(batch).items():
+        for name, values in model.metrics(batch).items():
             moments[name].update(values)
-    return {"split": split, "num_images": num_images} | model.report(dict(moments))
+    return {"split": split, "num_images": num_images} | model.summarise(dict(moments))
 
 
 def reconstruction(
@@ -63,7 +63,7 @@ def reconstruction(
     likeness = Likeness()
     for batch in data.batches(split, device=model.device, limit=limit):
         likeness.update(images_back(model, batch.x, model.condition_of(batch)), batch.x)
-    return likeness.figures() | {"num_reconstructions": likeness.count}
+    return likeness.metrics() | {"num_reconstructions": likeness.count}
 
 
 def images_back(model: GenerativeModel, x: Tensor, condition: Tensor | None) -> Tensor:
@@ -90,7 +90,7 @@ class Likeness:
             structural_similarity_index_measure(found, x, data_range=(-1.0, 1.0), reduction="none")
         )
 
-    def figures(self) -> dict[str, float]:
+    def metrics(self) -> dict[str, float]:
         """Return `psnr` in dB and `ssim`, averaged over the images."""
         return {"psnr": float(self._psnr.mean), "ssim": float(self._ssim.mean)}
 

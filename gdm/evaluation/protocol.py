@@ -14,20 +14,20 @@ from gdm.errors import UserError
 from gdm.evaluation import distances, features, model_metrics
 from gdm.evaluation.extractors import Extractor
 from gdm.evaluation.samples import SampleFile, with_progress
-from gdm.evaluation.timing import TIMED, announce, seconds_each, seconds_of
+from gdm.evaluation.timing import MAX_TIMED_IMAGES, announce, seconds_each, seconds_of
 from gdm.models.base import Model
 from gdm.pictures import figures
 
 log = logging.getLogger(__name__)
 
 SPLIT = "test"  # the reference
-SHOWN, NEAREST = 10, 7  # samples in the picture of neighbours, and neighbours of each
-BATCH = 100  # samples at a time that are timed, at most
+NUM_SHOWN, NUM_NEAREST = 10, 7  # samples in the picture of neighbours, and neighbours of each
+MAX_TIMED_SAMPLES = 100  # samples at a time that are timed, at most
 MIN_ACCURACY = 0.7  # of a classifier below which what it says of samples is doubted
 
 
 @dataclass
-class Judgement:
+class Evaluation:
     """What has been found out.
 
     Args:
@@ -41,7 +41,7 @@ class Judgement:
 
 
 @dataclass
-class Judge:
+class Evaluator:
     """Judges samples of a data set, and models of it, by all its test images.
 
     Args:
@@ -56,8 +56,8 @@ class Judge:
     pairwise: bool = True
     num_neighbours: int = 1000
 
-    def samples(self, batches: Iterator[Tensor], count: int) -> Judgement:
-        """Judge `count` samples, batches of 8-bit values, (B, C, H, W)."""
+    def samples(self, batches: Iterator[Tensor], count: int) -> Evaluation:
+        """Evaluate `count` samples, batches of 8-bit values, (B, C, H, W)."""
         extractor, data = self.extractor, self.data
         reference = features.features_of_split(extractor, data, SPLIT, None, self.pairwise)
         self._warn_of_poor_classifier(reference)
@@ -76,7 +76,7 @@ class Judge:
             record["classifier"] = facts
         record["real"] = features.real_against_real(count, reference, extractor, data)
         picture = self._neighbours(torch.cat(first), record) if self.num_neighbours else None
-        return Judgement(record, picture)
+        return Evaluation(record, picture)
 
     def model(
         self, model: Model, num_reconstructions: int, importance_samples: int | None
@@ -92,7 +92,7 @@ class Judge:
         return record
 
     def seconds_for_samples(self, count: int) -> dict[str, float]:
-        """Return what judging `count` samples will take, besides making them."""
+        """Return what evaluating `count` samples will take, besides making them."""
         data, extractor = self.data, self.extractor
         splits = {SPLIT: len(data.split(SPLIT)), "validation": len(data.split("validation"))}
         unknown = sum(
@@ -104,14 +104,16 @@ class Judge:
         )
         seconds = {"features": per_image * (count + unknown)}
         if self.pairwise:
-            x, y = torch.rand(2, TIMED, extractor.dimension)
-            per_pair = seconds_of(lambda: _all_pairs(x, y)) / (3 * TIMED**2)
+            x, y = torch.rand(2, MAX_TIMED_IMAGES, extractor.dimension)
+            per_pair = seconds_of(lambda: _all_pairs(x, y)) / (3 * MAX_TIMED_IMAGES**2)
             reference, real = splits[SPLIT], min(count, splits["validation"])
             pairs = sum(n**2 + reference**2 + n * reference for n in (count, real))
             seconds["pairs"] = per_pair * pairs
         if self.num_neighbours:
-            few = data.split("validation").images[:TIMED]
-            part = seconds_of(lambda: model_metrics.nearest_training_images(few, data, NEAREST))
+            few = data.split("validation").images[:MAX_TIMED_IMAGES]
+            part = seconds_of(
+                lambda: model_metrics.nearest_training_images(few, data, NUM_NEAREST)
+            )
             per_sample = part / len(few)
             seconds["neighbours"] = 2 * per_sample * min(count, self.num_neighbours)
         return seconds
@@ -122,15 +124,15 @@ class Judge:
         Raises:
             UserError: naming the least number.
         """
-        if count < features.FEWEST:
+        if count < features.MIN_IMAGES:
             raise UserError(
-                f"{count} samples are too few to compare; take {features.FEWEST} or more"
+                f"{count} samples are too few to compare; take {features.MIN_IMAGES} or more"
             )
         held_out = len(self.data.split("validation"))
-        if held_out < features.FEWEST:
+        if held_out < features.MIN_IMAGES:
             raise UserError(
                 f"dataset.validation_size={held_out}: too few real images to stand beside the "
-                f"samples; {features.FEWEST} or more are needed"
+                f"samples; {features.MIN_IMAGES} or more are needed"
             )
         if count <= self.extractor.dimension:
             log.warning(
@@ -158,15 +160,15 @@ class Judge:
     def _neighbours(self, samples: Tensor, record: dict[str, Any]) -> Tensor:
         """Add the share of memorised samples to the record, and return the picture."""
         data = self.data
-        far, index = model_metrics.nearest_training_images(samples, data, NEAREST)
+        far, index = model_metrics.nearest_training_images(samples, data, NUM_NEAREST)
         record["memorised"] = float(distances.memorised(far).double().mean())
         record["num_neighbours"] = len(samples)
         held_out = data.split("validation").images[: len(samples)]
-        far, _ = model_metrics.nearest_training_images(held_out, data, NEAREST)
+        far, _ = model_metrics.nearest_training_images(held_out, data, NUM_NEAREST)
         record["real"]["memorised"] = float(distances.memorised(far).double().mean())
-        nearest = data.split("train").images[index[:SHOWN]]  # (SHOWN, NEAREST, C, H, W)
-        rows = torch.cat([samples[:SHOWN].unsqueeze(1), nearest], 1)
-        names = ["sample", "nearest", *(f"{number}." for number in range(2, NEAREST + 1))]
+        nearest = data.split("train").images[index[:NUM_SHOWN]]  # (SHOWN, NEAREST, C, H, W)
+        rows = torch.cat([samples[:NUM_SHOWN].unsqueeze(1), nearest], 1)
+        names = ["sample", "nearest", *(f"{number}." for number in range(2, NUM_NEAREST + 1))]
         return figures.image_table(rows, [f"{number}" for number in range(len(rows))], names)
 
 
@@ -180,14 +182,14 @@ def _keeping_first(batches: Iterator[Tensor], count: int, kept: list[Tensor]) ->
         yield batch
 
 
-def judge_file(path: Path, judge: Judge) -> Judgement:
-    """Judge the samples in a file."""
-    file = SampleFile(path, judge.data)
-    judge.refuse_too_few(len(file))
-    announce(judge.seconds_for_samples(len(file)))
-    judgement = judge.samples(with_progress(file.batches(), len(file)), len(file))
-    judgement.record["samples"] = str(path)
-    return judgement
+def evaluation_of_file(path: Path, evaluator: Evaluator) -> Evaluation:
+    """Evaluate the samples in a file."""
+    file = SampleFile(path, evaluator.data)
+    evaluator.refuse_too_few(len(file))
+    announce(evaluator.seconds_for_samples(len(file)))
+    evaluation = evaluator.samples(with_progress(file.batches(), len(file)), len(file))
+    evaluation.record["samples"] = str(path)
+    return evaluation
 
 
 def _all_pairs(x: Tensor, y: Tensor) -> None:

@@ -60,7 +60,7 @@ def draw(
 def grid(x: Tensor, model: GenerativeModel, label: int | None) -> Tensor:
     """Lay samples 0, 1, ... out as one picture: (N, C, H, W) -> (C, H', W').
 
-    Those of a conditional model, whose classes come in turn, get a row a class.
+    Those of a conditional model, whose classes come in turn, get one row per class.
 
     Args:
         x: the samples, floats in [-1, 1] or 8-bit values.
@@ -74,7 +74,7 @@ def grid(x: Tensor, model: GenerativeModel, label: int | None) -> Tensor:
 
 
 def _has_row_a_class(x: Tensor, model: GenerativeModel, label: int | None) -> bool:
-    """Whether samples 0, 1, ... are shown with a row a class."""
+    """Whether samples 0, 1, ... are shown with one row per class."""
     return model.condition == "label" and label is None and len(x) >= model.num_classes
 
 
@@ -149,7 +149,7 @@ def write(
     Args:
         batches: the samples.
         count: how many there are in all.
-        kind: `png` for a file an image in a folder, `npz` for the field's layout (`arr_0`,
+        kind: `png` for one file per image in a folder, `npz` for the field's layout (`arr_0`,
             uint8, N x H x W x C), `grid` for one picture.
         path: the file or folder.
         lay_out: what makes one picture of all, as large as it is to be.

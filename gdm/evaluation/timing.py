@@ -8,13 +8,15 @@ from typing import Any
 
 from torch import Tensor
 
-FIRST_TIMED, LONG_ENOUGH = 5, 0.2  # fewer, if these take so many seconds
+FIRST_TIMED_IMAGES, TIMED_SECONDS = 5, 0.2  # fewer, if these take so many seconds
 log = logging.getLogger(__name__)
 
-TIMED = 500  # images, or rows and columns of pairs, that an estimate of time is made from
+MAX_TIMED_IMAGES = (
+    500  # images, or rows and columns of pairs, that an estimate of time is made from
+)
 
 
-REPEATED = 5  # times that a part is timed, at most
+MAX_TIMINGS = 5  # times that a part is timed, at most
 
 
 def announce(seconds: dict[str, float]) -> None:
@@ -40,10 +42,10 @@ class Clock:
             yield batch
 
 
-def seconds_each(act: Callable[[int], Any], most: int = TIMED) -> float:
+def seconds_each(act: Callable[[int], Any], most: int = MAX_TIMED_IMAGES) -> float:
     """Return what one image takes, from as many as take long enough to tell, at most `most`."""
-    few = min(FIRST_TIMED, most)
-    while (seconds := seconds_of(partial(act, few))) < LONG_ENOUGH and few < most:
+    few = min(FIRST_TIMED_IMAGES, most)
+    while (seconds := seconds_of(partial(act, few))) < TIMED_SECONDS and few < most:
         few = min(4 * few, most)
     return seconds / few
 
@@ -51,7 +53,7 @@ def seconds_each(act: Callable[[int], Any], most: int = TIMED) -> float:
 def seconds_of(act: Callable[[], Any]) -> float:
     """Return the least of a few times: the first allocates, and a busy machine adds to others."""
     found = []
-    while len(found) < 2 or (len(found) < REPEATED and sum(found) < LONG_ENOUGH):
+    while len(found) < 2 or (len(found) < MAX_TIMINGS and sum(found) < TIMED_SECONDS):
         started = time.perf_counter()
         act()
         found.append(time.perf_counter() - started)

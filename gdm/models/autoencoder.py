@@ -89,7 +89,7 @@ class Autoencoder(GenerativeModel):
         """Fit the density to the codes of training images."""
         self.density.fit(torch.cat([self.encode(batch.x) for batch in batches]))
 
-    def figures(self, batch) -> dict[str, Tensor]:
+    def metrics(self, batch) -> dict[str, Tensor]:
         x, index = batch.x, batch.index.tolist()
         corruption = self.noise * normal(index, x.shape[1:], 0, "corruption").to(x.device)
         figures = {"squared_error": squared_error(x, self.decode(self.encode(x)))}

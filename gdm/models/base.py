@@ -17,7 +17,7 @@ from gdm.theory.learning_rates import Constant, LearningRate
 from gdm.theory.moments import Moments
 from gdm.theory.randomness import refuse_number, seed_default_generators
 
-CONSTANT = Constant(warmup_share=0.0)
+CONSTANT = Constant(warmup_fraction=0.0)
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 Condition = Literal["label"]  # what a model may be told: a field of the batches that it is fed
 
@@ -67,7 +67,7 @@ class Model(LightningModule):
     # what it is
     condition: Condition | None = None  # what it is told of an image
     latent_dim: int | None = None  # size of a code or a latent; None where it is an image
-    headline: tuple[str, ...] = ("loss",)  # the figures that the progress bar shows
+    progress_metrics: tuple[str, ...] = ("loss",)  # the figures that the progress bar shows
     smallest_batch: int = 1  # images that a training step takes at least
     batches_in_cycle: int = 1  # period of the training step (lazy penalties, turns of players)
 
@@ -89,11 +89,11 @@ class Model(LightningModule):
         self.learning_rate = learning_rate
         self.ema = ema
         self.max_gradient_norm = max_gradient_norm
-        self.place_in_run(seed=0, batch_size=1, num_batches=1, batches_seen=0)
+        self.set_progress(seed=0, batch_size=1, num_batches=1, batches_seen=0)
 
     # What a family defines ---------------------------------------------------------------------
 
-    def figures(self, batch: Any) -> dict[str, Tensor]:
+    def metrics(self, batch: Any) -> dict[str, Tensor]:
         """Return figures of each image for the evaluation to average: {name: (N, ...)}.
 
         Args:
@@ -102,11 +102,11 @@ class Model(LightningModule):
         """
         return {}
 
-    def report(self, moments: dict[str, Moments]) -> dict[str, float | list[float]]:
+    def summarise(self, moments: dict[str, Moments]) -> dict[str, float | list[float]]:
         """Turn the moments of `figures` over a split into the figures that are reported."""
         return {name: float(moment.mean) for name, moment in moments.items()}
 
-    def strips(self, batch: Any) -> dict[str, Tensor]:
+    def process_images(self, batch: Any) -> dict[str, Tensor]:
         """Return pictures of what the family does with a batch of images, by name: rows of K
         moments, (N, K, C, H, W)."""
         return {}
@@ -135,7 +135,7 @@ class Model(LightningModule):
 
     # Training ----------------------------------------------------------------------------------
 
-    def place_in_run(
+    def set_progress(
         self, seed: int, batch_size: int, num_batches: int, batches_seen: int
     ) -> None:
         """Say where in which run the next training step stands; all that follows is a function

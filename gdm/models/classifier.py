@@ -1,4 +1,4 @@
-"""The discriminative model p(class | x), which judges the samples of the generative ones."""
+"""The discriminative model p(class | x), which evaluates the samples of the generative ones."""
 
 from typing import Unpack
 
@@ -8,7 +8,7 @@ from torch.nn.functional import cross_entropy, one_hot, softmax
 
 from gdm.models.base import Model, Shared
 from gdm.networks.classifier import ConvolutionalClassifier
-from gdm.recipes.ranges import Count, Natural, Share
+from gdm.recipes.ranges import Count, Fraction, NonNegativeInt
 from gdm.theory.augmentation import mirrored, moved
 from gdm.theory.moments import Moments
 
@@ -25,17 +25,17 @@ class Classifier(Model):
     The arguments beside its own are those of `Model`.
     """
 
-    headline = ("loss", "accuracy")
+    progress_metrics = ("loss", "accuracy")
     smallest_batch = 2  # BatchNorm of a single feature map needs two values
 
     def __init__(
         self,
         width: Count = 32,  # channels of the network at half the resolution
         num_features: Count = 128,  # size of the last hidden layer
-        dropout: Share = 0.0,  # of the features are left out in training
-        label_smoothing: Share = 0.0,  # of the target goes to all classes (Szegedy et al. 2016)
+        dropout: Fraction = 0.0,  # of the features are left out in training
+        label_smoothing: Fraction = 0.0,  # of the target goes to all classes (Szegedy et al. 2016)
         flip: bool = True,  # mirror half of the training images, left to right
-        shift: Natural = 1,  # move each training image by up to so many pixels along either axis
+        shift: NonNegativeInt = 1,  # pixels that each training image is moved by, at most
         **shared: Unpack[Shared],
     ) -> None:
         super().__init__(**shared)
@@ -78,7 +78,7 @@ class Classifier(Model):
         features = torch.cat([self.network.features(self.pad(part)) for part in parts])
         return features.float(), softmax(self.network.head(features).float(), 1)
 
-    def figures(self, batch) -> dict[str, Tensor]:
+    def metrics(self, batch) -> dict[str, Tensor]:
         x, label = batch.x, batch.label
         probabilities = self.probabilities(x)
         confidence, answer = probabilities.max(1)
@@ -94,7 +94,7 @@ class Classifier(Model):
             "joint": truth.unsqueeze(2) * answer.unsqueeze(1),  # (N, K, K)
         }
 
-    def report(self, moments: dict[str, Moments]) -> dict[str, float | list[float]]:
+    def summarise(self, moments: dict[str, Moments]) -> dict[str, float | list[float]]:
         joint = moments["joint"].mean
         of_class = joint.sum(1, keepdim=True).clamp_min(1e-12)  # a class may be missing
         return {

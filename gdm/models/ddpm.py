@@ -28,7 +28,7 @@ class DDPM(Diffusion):
 
     # The variational bound ----------------------------------------------------------------------
 
-    def figures(self, batch) -> dict[str, Tensor]:
+    def metrics(self, batch) -> dict[str, Tensor]:
         """Return the loss, and the terms of the bound on -log p(x) in nats, (N,) each.
 
         Of the T - 1 terms of the middle one is drawn for each image and stands for all.
@@ -37,7 +37,7 @@ class DDPM(Diffusion):
         total = terms["prior"] + terms["diffusion"] + terms["reconstruction"]
         parts = (terms["t"] * NUM_PARTS).ceil().long().clamp(1, NUM_PARTS) - 1
         of_part = nn.functional.one_hot(parts, NUM_PARTS) * terms["diffusion"].unsqueeze(1)
-        return super().figures(batch) | {
+        return super().metrics(batch) | {
             "elbo": -total,
             "nats_prior": terms["prior"],
             "nats_diffusion": terms["diffusion"],
@@ -93,7 +93,7 @@ class DDPM(Diffusion):
             "t": t,
         }
 
-    def report(self, moments: dict[str, Moments]) -> dict[str, float | list[float]]:
+    def summarise(self, moments: dict[str, Moments]) -> dict[str, float | list[float]]:
         per_dimension = self.channels * self.native_resolution**2 * math.log(2)
         record: dict[str, float | list[float]] = {}
         for name, moment in moments.items():

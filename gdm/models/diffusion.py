@@ -9,15 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from gdm.models.base import GenerativeModel, SharedByConditional
-from gdm.recipes.ranges import Count, NonNegative, Positive, PositiveShare, Share
+from gdm.recipes.ranges import Count, Fraction, NonNegative, Positive, PositiveFraction
 from gdm.theory.augmentation import mirrored
 from gdm.theory.guidance import guided
 from gdm.theory.predictions import Prediction
 from gdm.theory.randomness import normal, uniform
-from gdm.theory.samplers import LARGE, Denoiser, Heun, Sampler, end_of
+from gdm.theory.samplers import MAX_NOISE_TO_SIGNAL, Denoiser, Heun, Sampler, end_of
 from gdm.theory.schedules import Schedule, TrainingTimes, alpha_sigma
 
-SHOWN = 10  # moments of a process in a picture
+NUM_PROCESS_IMAGES = 10  # moments of a process in a picture
 
 
 class Diffusion(GenerativeModel):
@@ -48,10 +48,10 @@ class Diffusion(GenerativeModel):
         schedule: Schedule,  # t -> (alpha_t, sigma_t)
         sampler: Sampler,  # how images are made of noise
         log_snr_mean: float = 0.0,  # of the normal log(alpha_t^2 / sigma_t^2) in training
-        log_snr_deviation: Positive | None = None,  # None: times are uniform
-        label_dropout: Share = 0.1,  # of the labels are left out in training
+        log_snr_std: Positive | None = None,  # None: times are uniform
+        label_dropout: Fraction = 0.1,  # of the labels are left out in training
         guidance: NonNegative = 1.0,  # towards labels: 1 the conditional model itself, 0 none
-        guide_share: PositiveShare | None = None,  # of a run, when the guide is kept
+        guide_fraction: PositiveFraction | None = None,  # of a run, when the guide is kept
         autoguidance: NonNegative = 1.0,  # away from the guide; 1 is none, as where labels guide
         inversion_steps: Count = 50,  # of Heun, from an image to its code, and back
         flip: bool = False,  # mirror images at random in training
@@ -73,18 +73,18 @@ class Diffusion(GenerativeModel):
                 f"guidance={guidance} needs a network that knows images without labels too; give "
                 "label_dropout above 0"
             )
-        if autoguidance != 1 and guide_share is None:
-            raise ValueError(f"autoguidance={autoguidance} needs a guide; give guide_share")
+        if autoguidance != 1 and guide_fraction is None:
+            raise ValueError(f"autoguidance={autoguidance} needs a guide; give guide_fraction")
         self.network = built
-        self.guide = None if guide_share is None else deepcopy(built).requires_grad_(False)
+        self.guide = None if guide_fraction is None else deepcopy(built).requires_grad_(False)
         self.register_buffer("guide_images", torch.tensor(0))  # that the guide has seen
         self.prediction = prediction
         self.schedule = schedule
         self.sampler = sampler
-        self.times = TrainingTimes(schedule, log_snr_mean, log_snr_deviation)
+        self.times = TrainingTimes(schedule, log_snr_mean, log_snr_std)
         self.label_dropout = label_dropout
         self.guidance = guidance
-        self.guide_share = guide_share
+        self.guide_fraction = guide_fraction
         self.autoguidance = autoguidance
         self.inversion_steps = inversion_steps
         self.flip = flip
@@ -128,7 +128,7 @@ class Diffusion(GenerativeModel):
 
     def on_train_batch_start(self, batch, batch_idx: int) -> None:
         if self.guide is not None:
-            moment = round(self.guide_share * self.num_batches)
+            moment = round(self.guide_fraction * self.num_batches)
             if self.batches_seen == max(1, min(moment, self.num_batches - 1)):
                 self._keep_guide()
         super().on_train_batch_start(batch, batch_idx)
@@ -252,7 +252,7 @@ class Diffusion(GenerativeModel):
         times = self.schedule.times(self.inversion_steps + 1)[:-1]
         first = torch.linspace(float(times[1]), 1, 1001, dtype=torch.float64)
         alpha, sigma = self.schedule(first)
-        times[0] = first[sigma <= LARGE * alpha][-1]
+        times[0] = first[sigma <= MAX_NOISE_TO_SIGNAL * alpha][-1]
         return times
 
     def _flow(self, x: Tensor, times: Tensor, condition: Tensor | None) -> Tensor:
@@ -261,7 +261,7 @@ class Diffusion(GenerativeModel):
 
     # Figures and pictures -----------------------------------------------------------------------
 
-    def figures(self, batch) -> dict[str, Tensor]:
+    def metrics(self, batch) -> dict[str, Tensor]:
         x, index = batch.x, batch.index.tolist()
         x_0 = self.pad(x)
         t = self.times(uniform(index, (), 0, "time of loss")).to(x.device)
@@ -269,7 +269,7 @@ class Diffusion(GenerativeModel):
         return {"loss": self.error(x_0, epsilon, t, self.condition_of(batch))}
 
     @torch.no_grad()
-    def strips(self, batch) -> dict[str, Tensor]:
+    def process_images(self, batch) -> dict[str, Tensor]:
         """Return the forward process of some images and the backward process of some samples:
         rows of moments, each (N, SHOWN, C, H, W).
         """
@@ -277,11 +277,13 @@ class Diffusion(GenerativeModel):
         index, x_0 = range(len(x)), self.pad(x)
         epsilon = normal(index, x_0.shape[1:], 0, "forward process").to(x.device)
         forward = []
-        for t in torch.linspace(0, 1, SHOWN, dtype=torch.float64):
+        for t in torch.linspace(0, 1, NUM_PROCESS_IMAGES, dtype=torch.float64):
             alpha_t, sigma_t = alpha_sigma(self.schedule, t.to(x.device).expand(len(x)))
             forward.append(_shown(alpha_t * x_0 + sigma_t * epsilon, alpha_t, sigma_t))
         last = self.sampler.num_steps
-        shown = set(torch.linspace(0, last, min(SHOWN, last + 1)).round().int().tolist())
+        shown = set(
+            torch.linspace(0, last, min(NUM_PROCESS_IMAGES, last + 1)).round().int().tolist()
+        )
         backward = []
         for step, (t, x_t) in enumerate(self.backward_process(index, condition)):
             if step in shown:

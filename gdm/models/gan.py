@@ -12,11 +12,11 @@ from torch.optim import Adam
 from gdm.errors import UserError
 from gdm.models.base import GenerativeModel, SharedByConditional
 from gdm.recipes.ranges import Count, NonNegative, Positive
-from gdm.theory.adversarial import Objective, Penalty, Targets
+from gdm.theory.adversarial import LabelNoise, Objective, Penalty
 from gdm.theory.augmentation import Augmentation
 from gdm.theory.randomness import normal, seed_default_generators
 
-TRUE_TARGETS = Targets(smoothing=0.0, flipped=0.0, noise=0.0)
+NO_LABEL_NOISE = LabelNoise(smoothing=0.0, flipped=0.0, noise=0.0)
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
@@ -25,13 +25,13 @@ class GAN(GenerativeModel):
     tell from real ones, while D learns to tell them (Goodfellow et al. 2014).
 
     Which losses the two minimise is the `objective`. With labels it is the conditional GAN (Mirza
-    and Osindero 2014). The average of G's weights is what is sampled and judged. Instance noise is
+    and Osindero 2014). The average of G's weights is what is sampled from. Instance noise is
     Arjovsky and Bottou's (2017, section 3).
 
     The arguments beside its own are those of `GenerativeModel`.
     """
 
-    headline = ("discriminator_loss", "generator_loss")
+    progress_metrics = ("discriminator_loss", "generator_loss")
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class GAN(GenerativeModel):
         penalty: Penalty | None = None,  # cost of D's slope; None for none
         max_weight: Positive | None = None,  # bound of D's weights (Arjovsky et al. 2017); or None
         num_discriminator_steps: Count = 1,  # batches D learns on for each on which G does
-        targets: Targets = TRUE_TARGETS,  # what D is told about the images
+        label_noise: LabelNoise = NO_LABEL_NOISE,  # what D is told about the images
         augmentation: Augmentation | None = None,  # of what D sees; None for none
         instance_noise: NonNegative = 0.0,  # std on what D sees at first, falling to 0 (below)
         discriminator_optimizer: Callable = Adam,  # of D; `optimizer` is G's
@@ -65,7 +65,7 @@ class GAN(GenerativeModel):
         self.penalty = penalty
         self.max_weight = max_weight
         self.num_discriminator_steps = num_discriminator_steps
-        self.targets = targets
+        self.label_noise = label_noise
         self.augmentation = augmentation
         self.instance_noise = instance_noise
         self.discriminator_optimizer = discriminator_optimizer
@@ -84,13 +84,13 @@ class GAN(GenerativeModel):
             fake_output = self.discriminate(fake.detach(), condition)
             discriminator_loss = self.discriminator_loss(real_output, fake_output)
             penalty = self.penalty_loss(x, fake, condition)
-            self.descend(discriminator_loss + penalty, discriminator_optimizer)
+            self.optimizer_step(discriminator_loss + penalty, discriminator_optimizer)
             self.clip_weights()
 
         if is_generators_turn:
             with self.toggled_optimizer(generator_optimizer):
                 loss = self.generator_loss(self.discriminate(fake, condition))
-                self.descend(loss, generator_optimizer)
+                self.optimizer_step(loss, generator_optimizer)
 
         return {
             "discriminator_loss": discriminator_loss.detach(),
@@ -102,7 +102,7 @@ class GAN(GenerativeModel):
 
     def discriminator_loss(self, real_output: Tensor, fake_output: Tensor) -> Tensor:
         """Return what D minimises but for its penalty: twice (N,) -> ()."""
-        real_target, fake_target = self.targets(real_output)
+        real_target, fake_target = self.label_noise(real_output)
         of_real = self.objective.of_discriminator(real_output, real_target)
         of_fake = self.objective.of_discriminator(fake_output, fake_target)
         return (of_real + of_fake).mean()
@@ -135,8 +135,8 @@ class GAN(GenerativeModel):
         if self.augmentation is not None:
             x = self.augmentation(x)
         if self.instance_noise:
-            deviation = self.instance_noise * (1 - self.batches_seen / self.num_batches)
-            x = x + deviation * torch.randn_like(x)
+            std = self.instance_noise * (1 - self.batches_seen / self.num_batches)
+            x = x + std * torch.randn_like(x)
         return x
 
     def indicators(self, condition: Tensor | None) -> Tensor | None:
@@ -157,7 +157,7 @@ class GAN(GenerativeModel):
         of_generator.register_step_post_hook(self._update_average)
         return [of_generator, self.discriminator_optimizer(self.discriminator.parameters())]
 
-    def descend(self, loss: Tensor, optimizer: torch.optim.Optimizer) -> None:
+    def optimizer_step(self, loss: Tensor, optimizer: torch.optim.Optimizer) -> None:
         """Take one step down a loss's gradient."""
         optimizer.zero_grad()
         self.manual_backward(loss)

@@ -15,7 +15,9 @@ from gdm.theory.moments import Moments
 from gdm.theory.priors import Prior
 from gdm.theory.randomness import normal, uniform
 
-ACTIVE = 0.01  # variance of a code's mean over the data above which a unit carries something
+ACTIVE_VARIANCE = (
+    0.01  # variance of a code's mean over the data above which a unit carries something
+)
 
 
 class VAE(GenerativeModel):
@@ -28,7 +30,7 @@ class VAE(GenerativeModel):
     The arguments beside its own are those of `GenerativeModel`.
     """
 
-    headline = ("reconstruction", "kl")
+    progress_metrics = ("reconstruction", "kl")
     encodes = True
     has_prior = True
     has_code_density = True
@@ -166,7 +168,7 @@ class VAE(GenerativeModel):
             total = torch.logaddexp(total, log_weight - q)
         return total - math.log(num_importance_samples)
 
-    def figures(self, batch) -> dict[str, Tensor]:
+    def metrics(self, batch) -> dict[str, Tensor]:
         x, condition, index = batch.x, self.condition_of(batch), batch.index.tolist()
         mean, log_variance = self.posterior(x, condition)
         z = self._drawn_code(mean, log_variance, index, 0)
@@ -197,7 +199,7 @@ class VAE(GenerativeModel):
         target = self.likelihood.observed(x, within_bin)
         return -self.likelihood.log_prob(self.output(z, condition), target)
 
-    def report(self, moments: dict[str, Moments]) -> dict[str, float | list[float]]:
+    def summarise(self, moments: dict[str, Moments]) -> dict[str, float | list[float]]:
         scalars = ("reconstruction", "kl", "elbo", "bits_per_dim")
         if moments["is_likelihood"].mean < 1:  # a cross-entropy on grey images bounds nothing
             scalars = ("reconstruction", "kl")
@@ -208,5 +210,5 @@ class VAE(GenerativeModel):
             moments["posterior_log_variance"].mean,
         )  # fmt: skip
         # Burda et al. 2016, section 5.2
-        active = float((spread > ACTIVE).sum())
+        active = float((spread > ACTIVE_VARIANCE).sum())
         return record | {"active_units": active, "kl_per_unit": kl_per_unit.tolist()}

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from gdm.networks.convolutional import SMALLEST, stage_channels
-from gdm.recipes.ranges import Count, Natural, Share
+from gdm.recipes.ranges import Count, Fraction, NonNegativeInt
 
 WIDEST = 8  # channels grow to this multiple of the width
 DEVIATION_GROUPS = (4, 3, 2)  # images of `_MinibatchDeviation` (Karras et al. 2018: 4)
@@ -34,7 +34,7 @@ class Generator(nn.Module):
         channels: Count,
         resolution: Count,
         latent_dim: Count,
-        num_labels: Natural,
+        num_labels: NonNegativeInt,
         width: Count,
     ) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ class Discriminator(nn.Module):
             (`concatenation`; Mirza and Osindero 2014), or as <label's vector, features> added to
             the output (`projection`; Miyato and Koyama 2018, equation 3).
         dropout: share of the features after each convolution that is left out in training.
-        minibatch_deviation: show the last layer how much the images of a batch differ (Karras et
+        minibatch_std: show the last layer how much the images of a batch differ (Karras et
             al. 2018, section 3), which a generator that repeats itself cannot hide.
     """
 
@@ -87,16 +87,16 @@ class Discriminator(nn.Module):
         self,
         channels: Count,
         resolution: Count,
-        num_labels: Natural,
+        num_labels: NonNegativeInt,
         width: Count,
         normalisation: Literal["none", "batch", "layer", "spectral"],
         conditioning: Literal["projection", "concatenation"],
-        dropout: Share,
-        minibatch_deviation: bool,
+        dropout: Fraction,
+        minibatch_std: bool,
     ) -> None:
         super().__init__()
         self.width, self.dropout, self.normalisation = width, dropout, normalisation
-        self.minibatch_deviation = minibatch_deviation
+        self.minibatch_std = minibatch_std
         has_labels = num_labels > 0
         self.labels_are_planes = has_labels and conditioning == "concatenation"
         channels += num_labels if self.labels_are_planes else 0
@@ -108,8 +108,8 @@ class Discriminator(nn.Module):
             layers += [_halving(here, below, bias), *normalised(below)]
             layers += [nn.LeakyReLU(0.2), nn.Dropout(dropout)]
         self.features = nn.Sequential(*layers)
-        self.deviation = _MinibatchDeviation() if minibatch_deviation else nn.Identity()
-        num_maps = stages[-1] + int(minibatch_deviation)
+        self.std = _MinibatchDeviation() if minibatch_std else nn.Identity()
+        num_maps = stages[-1] + int(minibatch_std)
         self.last = nn.Linear(num_maps * SMALLEST**2, 1, bias=bias)
         by_projection = has_labels and not self.labels_are_planes
         num_features = stages[-1] * SMALLEST**2
@@ -126,7 +126,7 @@ class Discriminator(nn.Module):
             planes = labels[:, :, None, None].expand(-1, -1, *x.shape[2:])
             x = torch.cat([x, planes], dim=1)  # (N, C + K, R, R)
         maps = self.features(x.contiguous(memory_format=torch.channels_last))
-        output = self.last(self.deviation(maps).flatten(1)).squeeze(1)
+        output = self.last(self.std(maps).flatten(1)).squeeze(1)
         if self.project is not None:
             output = output + (self.project(labels) * maps.flatten(1)).sum(1)
         return output
@@ -138,8 +138,8 @@ class _MinibatchDeviation(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         group = next((g for g in DEVIATION_GROUPS if len(maps) % g == 0), len(maps))
         grouped = maps.float().unflatten(0, (group, -1))  # (group, N / group, C, S, S)
-        deviation = (grouped.var(0, correction=0) + 1e-8).sqrt().mean((1, 2, 3))
-        shown = deviation.repeat(group)[:, None, None, None].expand(-1, 1, *maps.shape[2:])
+        std = (grouped.var(0, correction=0) + 1e-8).sqrt().mean((1, 2, 3))
+        shown = std.repeat(group)[:, None, None, None].expand(-1, 1, *maps.shape[2:])
         return torch.cat([maps, shown.to(maps.dtype)], dim=1)
 
 

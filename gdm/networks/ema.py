@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from gdm.recipes.ranges import Positive, Share
+from gdm.recipes.ranges import Fraction, Positive
 
 
 class EMA(nn.Module):
@@ -15,21 +15,21 @@ class EMA(nn.Module):
         average <- average + (1 - decay) * (weights - average)
 
     The decay is stated as a half-life in images, so that it does not depend on the batch size.
-    Early in a run the half-life is at most `warmup_share` of the images seen so far, so that the
-    random initial weights are forgotten (the ramp-up of Karras et al. 2020, StyleGAN2-ADA).
+    Early in a run the half-life is at most `warmup_fraction` of the images seen so far, so that
+    the random initial weights are forgotten (the ramp-up of Karras et al. 2020, StyleGAN2-ADA).
 
     Floating-point buffers (the running statistics of BatchNorm) are averaged like weights. The
     average is saved with the model, under `ema.`.
 
     Args:
         half_life_images: number of images after which a weight's share in the average has halved.
-        warmup_share: cap of the half-life, as a share of the images seen; None for no cap.
+        warmup_fraction: cap of the half-life, as a share of the images seen; None for no cap.
     """
 
-    def __init__(self, half_life_images: Positive, warmup_share: Share | None) -> None:
+    def __init__(self, half_life_images: Positive, warmup_fraction: Fraction | None) -> None:
         super().__init__()
         self.half_life_images = half_life_images
-        self.warmup_share = warmup_share
+        self.warmup_fraction = warmup_fraction
         self._networks: list[nn.Module] = []
         self._pairs: tuple[list[Tensor], list[Tensor]] | None = None
 
@@ -42,8 +42,8 @@ class EMA(nn.Module):
     def decay(self, images_seen: int, batch_size: int) -> float:
         """Return the decay of a step on `batch_size` images that makes `images_seen` in all."""
         half_life = self.half_life_images
-        if self.warmup_share is not None:
-            half_life = min(half_life, self.warmup_share * images_seen)
+        if self.warmup_fraction is not None:
+            half_life = min(half_life, self.warmup_fraction * images_seen)
         return 0.5 ** (batch_size / half_life) if half_life > 0 else 0.0
 
     @torch.no_grad()

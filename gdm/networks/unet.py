@@ -18,7 +18,7 @@ from torch.nn.functional import (
     silu,
 )
 
-from gdm.recipes.ranges import Count, Natural, Share
+from gdm.recipes.ranges import Count, Fraction, NonNegativeInt
 
 CHANNELS_PER_GROUP = 16  # of group normalisation in the small network
 NUM_GROUPS = 32  # of group normalisation in the paper
@@ -47,7 +47,7 @@ class SmallUNet(nn.Module):
         widths: list[Count],
         patch_size: Count,
         attention: bool,
-        dropout: Share,
+        dropout: Fraction,
     ) -> None:
         super().__init__()
         if not widths:
@@ -58,9 +58,9 @@ class SmallUNet(nn.Module):
         self.embedding = Embedding(2 * widths[0], features, num_labels)
         pixels = channels * patch_size**2
 
-        def block(inside: int, outside: int) -> ResidualBlock:
-            groups = _num_groups(inside), _num_groups(outside)
-            return ResidualBlock(inside, outside, features, dropout, groups)
+        def block(in_channels: int, out_channels: int) -> ResidualBlock:
+            groups = _num_groups(in_channels), _num_groups(out_channels)
+            return ResidualBlock(in_channels, out_channels, features, dropout, groups)
 
         self.first = nn.Conv2d(pixels, widths[0], 3, padding=1)
         self.down = nn.ModuleList(block(width, width) for width in widths)
@@ -115,8 +115,8 @@ class UNet(nn.Module):
         width: Count,
         multipliers: list[Count],
         num_blocks: Count,
-        attention_levels: list[Natural],
-        dropout: Share,
+        attention_levels: list[NonNegativeInt],
+        dropout: Fraction,
     ) -> None:
         super().__init__()
         if width % NUM_GROUPS:
@@ -134,10 +134,15 @@ class UNet(nn.Module):
         self.first = nn.Conv2d(channels, width, 3, padding=1)
         here, skips = width, [width]
 
-        def block(inside: int, outside: int, level: int) -> nn.ModuleList:
-            attention = Attention(outside, NUM_GROUPS) if level in attention_levels else None
+        def block(in_channels: int, out_channels: int, level: int) -> nn.ModuleList:
+            attention = Attention(out_channels, NUM_GROUPS) if level in attention_levels else None
             residual = ResidualBlock(
-                inside, outside, features, dropout, (NUM_GROUPS, NUM_GROUPS), scales=False
+                in_channels,
+                out_channels,
+                features,
+                dropout,
+                (NUM_GROUPS, NUM_GROUPS),
+                scales=False,
             )
             return nn.ModuleList([residual] if attention is None else [residual, attention])
 
@@ -227,8 +232,8 @@ class ResidualBlock(nn.Module):
 
     def __init__(
         self,
-        inside: int,
-        outside: int,
+        in_channels: int,
+        out_channels: int,
         num_features: int,
         dropout: float,
         num_groups: tuple[int, int],
@@ -237,28 +242,34 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.scales = scales
         self.before = nn.Sequential(
-            nn.GroupNorm(num_groups[0], inside),
+            nn.GroupNorm(num_groups[0], in_channels),
             nn.SiLU(),
-            nn.Conv2d(inside, outside, 3, padding=1),
+            nn.Conv2d(in_channels, out_channels, 3, padding=1),
         )
-        self.norm = nn.GroupNorm(num_groups[1], outside)
-        self.time = nn.Linear(num_features, 2 * outside if scales else outside)
+        self.norm = nn.GroupNorm(num_groups[1], out_channels)
+        self.time = nn.Linear(num_features, 2 * out_channels if scales else out_channels)
         if scales:
             _zeroed(self.time)
         self.after = nn.Sequential(
-            nn.SiLU(), nn.Dropout(dropout), _zeroed(nn.Conv2d(outside, outside, 3, padding=1))
+            nn.SiLU(),
+            nn.Dropout(dropout),
+            _zeroed(nn.Conv2d(out_channels, out_channels, 3, padding=1)),
         )
-        self.skip = nn.Identity() if inside == outside else nn.Conv2d(inside, outside, 1)
+        self.skip = (
+            nn.Identity()
+            if in_channels == out_channels
+            else nn.Conv2d(in_channels, out_channels, 1)
+        )
 
     def forward(self, x: Tensor, embedded: Tensor) -> Tensor:
         """(N, inside, H, W), (N, F) -> (N, outside, H, W)."""
         h = self.before(x)
-        told = self.time(embedded)[:, :, None, None]
+        modulation = self.time(embedded)[:, :, None, None]
         if self.scales:
-            scale, shift = told.chunk(2, 1)
+            scale, shift = modulation.chunk(2, 1)
             h = torch.addcmul(shift, self.norm(h), 1 + scale)
         else:
-            h = self.norm(h + told)
+            h = self.norm(h + modulation)
         return self.skip(x) + self.after(h)
 
 

@@ -83,7 +83,7 @@ def image_table(rows: Tensor, row_names: Sequence[str], column_names: Sequence[s
 def class_shares(
     panels: dict[str, dict[str, Tensor]], class_names: tuple[str, ...], label: str
 ) -> Tensor:
-    """Draw shares of classes as bars, a panel a model.
+    """Draw shares of classes as bars, one panel per model.
 
     Args:
         panels: title -> what is shared out, by its name -> (K,) shares.

@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from gdm.errors import UserError
-from gdm.recipes.moved import KEYS
-from gdm.recipes.ranges import Because, NonNegative, Positive, Share
+from gdm.recipes.moved import new_name
+from gdm.recipes.ranges import Because, Fraction, NonNegative, Positive
 
 TARGET, PARTIAL = "_target_", "_partial_"
 
 _ADAM = {
     "lr": Positive,
-    "betas": tuple[Share, Share],
+    "betas": tuple[Fraction, Fraction],
     "eps": NonNegative,
     "weight_decay": NonNegative,
     "amsgrad": bool,
@@ -43,7 +43,7 @@ THIRD_PARTY = {
     },
     "torch.optim.RMSprop": {
         "lr": Positive,
-        "alpha": Share,
+        "alpha": Fraction,
         "eps": NonNegative,
         "weight_decay": NonNegative,
         "momentum": NonNegative,
@@ -168,8 +168,8 @@ def nearest_key(key: str, known: Iterable[str]) -> str:
 
 def no_such_key(key: str, known: Iterable[str]) -> str:
     """Return what is said of a key that there is not: its new name, or what it may have meant."""
-    if key in KEYS:
-        return f"{key}: write {KEYS[key]} now"
+    if new := new_name(key):
+        return f"{key}: write {new} now"
     return f"{key}: there is no such key{nearest_key(key, known)}"
 
 

@@ -35,7 +35,7 @@ from gdm.recipes.build import (
     nodes,
     refuse_unknown,
 )
-from gdm.recipes.moved import KEYS
+from gdm.recipes.moved import new_name
 
 KINDS = {  # annotation -> what a recipe may hold for it, and how that is called
     NoneType: (NoneType, "null"),
@@ -175,7 +175,8 @@ def _check_value(value: Any, hint: Any, key: str, trusted: Iterable[str]) -> Non
     elif not _fits(value, hint, trusted):
         alone = get_origin(hint) is list and isinstance(value, (str, int, float))
         brackets = f"; write {key}=[{show(value)}]" if alone else ""
-        renamed = f"; write {KEYS[key]} now" if key in KEYS else ""
+        new = new_name(key)
+        renamed = f"; write {new} now" if new else ""
         raise UserError(f"{key}={show(value)}: must be {words(hint)}{brackets}{renamed}")
 
 

@@ -31,6 +31,7 @@ _MODULES = {
     "gdm.samplers": "gdm.theory.samplers",
     "gdm.schedules": "gdm.theory.schedules",
 }
+_NAMES = {"Targets": "LabelNoise"}
 # key -> what to write now
 KEYS = {
     "model.conditional": "model.condition=label, or null",
@@ -42,7 +43,24 @@ KEYS = {
     "dataset.num_classes": "dataset.facts.num_classes",
     "others": "compare",  # of scripts/quality_cost.py
 }
+# argument of any class -> what it is called now
+ARGUMENTS = {
+    "constant_share": "constant_fraction",
+    "guide_share": "guide_fraction",
+    "log_snr_deviation": "log_snr_std",
+    "minibatch_deviation": "minibatch_std",
+    "targets": "label_noise",
+    "warmup_share": "warmup_fraction",
+}
 _PREDICTIONS = {"epsilon": "Epsilon", "x_0": "X0", "v": "V"}
+
+
+def new_name(key: str) -> str | None:
+    """Return what to write in the place of a key that has moved; None for one that has not."""
+    parent, _, name = key.rpartition(".")
+    if key in KEYS:
+        return KEYS[key]
+    return f"{parent}.{ARGUMENTS[name]}" if parent and name in ARGUMENTS else None
 
 
 def upgraded(tree: Any) -> Any:
@@ -57,7 +75,9 @@ def upgraded(tree: Any) -> Any:
         return tree
     module, _, name = target.rpartition(".")
     if module in _MODULES:
-        tree["_target_"] = f"{_MODULES[module]}.{name}"
+        tree["_target_"] = f"{_MODULES[module]}.{_NAMES.get(name, name)}"
+    if module.startswith("gdm."):
+        tree = {ARGUMENTS.get(name, name): child for name, child in tree.items()}
     for begins, upgrade in _UPGRADES:
         if target.startswith(begins):
             tree = upgrade(tree)

@@ -52,10 +52,10 @@ class Because:
 
 
 Count = Annotated[int, Range(1)]
-Several = Annotated[int, Range(2)]
-Natural = Annotated[int, Range(0)]
+AtLeastTwo = Annotated[int, Range(2)]
+NonNegativeInt = Annotated[int, Range(0)]
 Seed = Annotated[int, Range(0, 2**63 - 1)]  # what every library takes
 Positive = Annotated[float, Range(0, low_open=True)]
 NonNegative = Annotated[float, Range(0)]
-Share = Annotated[float, Range(0, 1)]
-PositiveShare = Annotated[float, Range(0, 1, low_open=True)]
+Fraction = Annotated[float, Range(0, 1)]
+PositiveFraction = Annotated[float, Range(0, 1, low_open=True)]

@@ -54,7 +54,7 @@ def create(
         parent.mkdir(parents=True, exist_ok=True)
         run = Run(_own_folder(outputs / name, recipe, job if sweep else None))
         run.write_recipe(recipe, overrides or [])
-        run.describe(status="created", recipe=recipe_hash(recipe), **surroundings())
+        run.describe(status="created", recipe=recipe_hash(recipe), **environment())
     except (OSError, ValueError) as error:  # the latter for a name that no folder can have
         raise UserError(
             f"outputs={outputs} name={name!r}: no folder can be made there ({error})"
@@ -79,7 +79,7 @@ def recipe_hash(recipe: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:8]
 
 
-def surroundings() -> dict[str, Any]:
+def environment() -> dict[str, Any]:
     """Return what, besides the recipe, a run's bits may depend on."""
     import torch
 
@@ -158,7 +158,7 @@ def load(
         raise UserError(f"{run} holds no model: its recipe makes a {type(model).__name__}")
     batches_seen = saved["batches_seen"]
     batch_size = run.recipe()["dataset"]["batch_size"]  # the one that it was trained with
-    model.place_in_run(recipe["seed"], batch_size, max(1, batches_seen), batches_seen)
+    model.set_progress(recipe["seed"], batch_size, max(1, batches_seen), batches_seen)
     checkpoints.load_weights(model, saved, path)
     if averaged and model.ema is not None:
         model.ema.give()
@@ -185,7 +185,7 @@ def checkpoint_path(run: Run, checkpoint: str = "last") -> Path:
     present = ", ".join(sorted(path.stem for path in run.checkpoints.glob("*.ckpt")))
     if not present:
         raise UserError(f"{run} has no checkpoint; train it with: {run.command('train')}")
-    kept = "; the best is kept where samples are judged during training"
+    kept = "; the best is kept where samples are evaluated during training"
     raise UserError(
         f"{run} has no checkpoint '{checkpoint}'{kept if checkpoint == 'best' else ''}; "
         f"it has {present}"

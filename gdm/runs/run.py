@@ -62,7 +62,7 @@ class Run:
 
     def command(self, script: str, plugins: Sequence[str] = (), *more: str) -> str:
         """Return what to type to go on with the run (`train`), to sample from it (`sample`) or
-        to judge it (`evaluate`); `more` are further overrides."""
+        to evaluate it (`evaluate`); `more` are further overrides."""
         asked = override("resume" if script == "train" else "run", self.path)
         allowed = [override("plugins", plugins)] if plugins else []
         return command(script, asked, *allowed, *more)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import relu, softplus
 
-from gdm.recipes.ranges import Count, NonNegative, Positive, Share
+from gdm.recipes.ranges import Count, Fraction, NonNegative, Positive
 
 Discriminator = Callable[[Tensor], Tensor]  # images (N, C, R, R) -> outputs (N,)
 
@@ -188,7 +188,7 @@ def slope_at(x: Tensor, discriminator: Discriminator) -> Tensor:
         return gradient.flatten(1).norm(dim=1)
 
 
-class Targets:
+class LabelNoise:
     """What the discriminator is told about the images: 1 for real and 0 for fake, less surely.
 
     Each of these weakens a discriminator that overpowers the generator. With all at 0 it is told
@@ -201,7 +201,7 @@ class Targets:
         noise: standard deviation of Gaussian noise on the labels, which stay within [0, 1].
     """
 
-    def __init__(self, smoothing: Share, flipped: Share, noise: NonNegative) -> None:
+    def __init__(self, smoothing: Fraction, flipped: Fraction, noise: NonNegative) -> None:
         self.smoothing = smoothing
         self.flipped = flipped
         self.noise = noise

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from gdm.recipes.ranges import NonNegative, Share
+from gdm.recipes.ranges import Fraction, NonNegative
 
 
 class Augmentation(nn.Module):
@@ -23,7 +23,7 @@ class Augmentation(nn.Module):
     """
 
     def __init__(
-        self, brightness: NonNegative, contrast: Share, translation: Share, cutout: Share
+        self, brightness: NonNegative, contrast: Fraction, translation: Fraction, cutout: Fraction
     ) -> None:
         super().__init__()
         self.brightness = brightness

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gdm.recipes.ranges import Count, Natural
+from gdm.recipes.ranges import Count, NonNegativeInt
 
 GREY_LEVELS_PER_UNIT = 127.5  # images in [-1, 1] hold 8-bit values v as v / 127.5 - 1
 HALF_GREY_LEVEL = 0.5 / GREY_LEVELS_PER_UNIT
@@ -28,7 +28,7 @@ class ImageFacts:
     channels: Count
     resolution: Count
     native_resolution: Count
-    num_classes: Natural = 0
+    num_classes: NonNegativeInt = 0
 
     def __post_init__(self) -> None:
         if self.resolution < self.native_resolution:

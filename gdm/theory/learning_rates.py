@@ -7,24 +7,24 @@ budget, whatever its unit, and nothing has to be saved to go on with a run.
 import math
 from abc import ABC, abstractmethod
 
-from gdm.recipes.ranges import Share
+from gdm.recipes.ranges import Fraction
 
 
 class LearningRate(ABC):
-    """A rise over the first `warmup_share` of the run, then a decay over the rest of it.
+    """A rise over the first `warmup_fraction` of the run, then a decay over the rest of it.
 
     Args:
-        warmup_share: share of the run over which the factor rises linearly to 1; 0 for none.
+        warmup_fraction: share of the run over which the factor rises linearly to 1; 0 for none.
     """
 
-    def __init__(self, warmup_share: Share) -> None:
-        self.warmup_share = warmup_share
+    def __init__(self, warmup_fraction: Fraction) -> None:
+        self.warmup_fraction = warmup_fraction
 
     def __call__(self, progress: float) -> float:
         """Return the factor at `progress`, the share of the run's images seen, in [0, 1]."""
-        if progress < self.warmup_share:
-            return progress / self.warmup_share
-        return self.decay((progress - self.warmup_share) / max(1 - self.warmup_share, 1e-12))
+        if progress < self.warmup_fraction:
+            return progress / self.warmup_fraction
+        return self.decay((progress - self.warmup_fraction) / max(1 - self.warmup_fraction, 1e-12))
 
     @property
     @abstractmethod
@@ -49,22 +49,22 @@ class Linear(LearningRate):
     """A straight line from 1 to `final_factor`.
 
     Args:
-        warmup_share: as in `LearningRate`.
+        warmup_fraction: as in `LearningRate`.
         final_factor: where it ends.
-        constant_share: share of what follows the warm-up before the line begins to fall.
+        constant_fraction: share of what follows the warm-up before the line begins to fall.
     """
 
     decays = True
 
     def __init__(
-        self, warmup_share: Share, final_factor: Share, constant_share: Share = 0.0
+        self, warmup_fraction: Fraction, final_factor: Fraction, constant_fraction: Fraction = 0.0
     ) -> None:
-        super().__init__(warmup_share)
-        self.constant_share = constant_share
+        super().__init__(warmup_fraction)
+        self.constant_fraction = constant_fraction
         self.final_factor = final_factor
 
     def decay(self, progress: float) -> float:
-        left = min(1.0, (1 - progress) / max(1 - self.constant_share, 1e-12))
+        left = min(1.0, (1 - progress) / max(1 - self.constant_fraction, 1e-12))
         return self.final_factor + (1 - self.final_factor) * left
 
 
@@ -73,8 +73,8 @@ class Cosine(LearningRate):
 
     decays = True
 
-    def __init__(self, warmup_share: Share, final_factor: Share) -> None:
-        super().__init__(warmup_share)
+    def __init__(self, warmup_fraction: Fraction, final_factor: Fraction) -> None:
+        super().__init__(warmup_fraction)
         self.final_factor = final_factor
 
     def decay(self, progress: float) -> float:

@@ -39,8 +39,8 @@ class Moments:
         self.count = count
 
     @staticmethod
-    def _squared_sum(deviations: Tensor) -> Tensor:
-        return deviations.square().sum(0)
+    def _squared_sum(stds: Tensor) -> Tensor:
+        return stds.square().sum(0)
 
     @property
     def variance(self) -> Tensor:
@@ -62,5 +62,5 @@ class JointMoments(Moments):
         return self._squares.diagonal() / max(self.count, 1)
 
     @staticmethod
-    def _squared_sum(deviations: Tensor) -> Tensor:
-        return deviations.T @ deviations
+    def _squared_sum(stds: Tensor) -> Tensor:
+        return stds.T @ stds

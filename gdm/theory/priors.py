@@ -141,5 +141,5 @@ class Mixture(Prior):
         cumulative = self.log_weight(label, len(normal)).exp().cumsum(1)  # (N, K)
         component = (cumulative < uniform.to(cumulative).unsqueeze(1)).sum(1)
         component = component.clamp(max=cumulative.shape[1] - 1)  # rounding may end below 1
-        deviation = (0.5 * self.log_variance).exp()
-        return self.mean[component] + deviation[component] * normal.to(deviation)
+        std = (0.5 * self.log_variance).exp()
+        return self.mean[component] + std[component] * normal.to(std)

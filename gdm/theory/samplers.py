@@ -13,14 +13,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gdm.recipes.ranges import Count, Share
+from gdm.recipes.ranges import Count, Fraction
 from gdm.theory.schedules import Schedule
 
 Denoiser = Callable[[Tensor, Tensor], Tensor]
 Noise = Callable[[int], Tensor]  # the number of a step -> standard normal noise of that step
 
 
-LARGE = 200.0  # noise to signal, beyond the ends of the linear schedule and of Karras et al.
+MAX_NOISE_TO_SIGNAL = (
+    200.0  # noise to signal, beyond the ends of the linear schedule and of Karras et al.
+)
 
 
 class Estimate(NamedTuple):
@@ -128,7 +130,7 @@ class DDIM(Sampler):
     is the ancestral sampler.
     """
 
-    def __init__(self, num_steps: Count, clip: bool, eta: Share) -> None:
+    def __init__(self, num_steps: Count, clip: bool, eta: Fraction) -> None:
         super().__init__(num_steps, clip)
         self.eta = eta
 
@@ -198,7 +200,7 @@ class Heun(Sampler):
             return x_s
         x_0 = estimated(x_s, s)
         u_t, u_s = sigma_t / alpha_t, sigma_s / alpha_s
-        if max(u_t, u_s) > LARGE:  # the same in x / sigma and alpha / sigma
+        if max(u_t, u_s) > MAX_NOISE_TO_SIGNAL:  # the same in x / sigma and alpha / sigma
             return x_s + sigma_s * (1 / u_s - 1 / u_t) / 2 * (x_0 - now.x_0)
         slope_at_s = (x_s - alpha_s * x_0) / sigma_s
         return x_s + alpha_s * (u_s - u_t) / 2 * (slope_at_s - slope)

@@ -10,11 +10,11 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from gdm.recipes.ranges import NonNegative, Positive, PositiveShare, Range
+from gdm.recipes.ranges import NonNegative, Positive, PositiveFraction, Range
 
 STEPS_OF_PAPER = 1000  # the T that the published betas belong to
 ABOVE_ZERO = 1e-12  # the least time that is not 0
-LEAST_SHARE = 0.01  # of the log-SNR asked for that a schedule must have
+MIN_COVERAGE = 0.01  # of the log-SNR asked for that a schedule must have
 NUM_QUANTILES = 10_000  # of the distribution of training times
 NumSteps = Annotated[int, Range(21)]  # with 20 or fewer, betas scaled by 1000/T would reach 1
 
@@ -55,15 +55,15 @@ class TrainingTimes:
         mean, deviation: of the log-SNR; a deviation of None for times that are uniform themselves.
     """
 
-    def __init__(self, schedule: Schedule, mean: float, deviation: float | None) -> None:
+    def __init__(self, schedule: Schedule, mean: float, std: float | None) -> None:
         self.num_steps = schedule.num_steps if isinstance(schedule, Discrete) else None
         self.times = torch.linspace(0, 1, NUM_QUANTILES + 1, dtype=torch.float64)[1:]
         self.share = None  # of times up to each, ascending from 0 to 1
-        if deviation is not None:
-            share = torch.special.ndtr((mean - schedule.log_snr(self.times)) / deviation)
-            if share[-1] - share[0] < LEAST_SHARE:
+        if std is not None:
+            share = torch.special.ndtr((mean - schedule.log_snr(self.times)) / std)
+            if share[-1] - share[0] < MIN_COVERAGE:
                 raise ValueError(
-                    f"log_snr_mean={mean} and log_snr_deviation={deviation}: the schedule has "
+                    f"log_snr_mean={mean} and log_snr_std={std}: the schedule has "
                     "next to no such times"
                 )
             self.share = (share - share[0]) / (share[-1] - share[0])
@@ -159,7 +159,7 @@ class Bounded(Discrete):
         max_beta: where betas are cut off; the end of the table leaves the closed form there.
     """
 
-    def __init__(self, num_steps: NumSteps, max_beta: PositiveShare) -> None:
+    def __init__(self, num_steps: NumSteps, max_beta: PositiveFraction) -> None:
         self.max_beta = max_beta
         super().__init__(num_steps)
 
@@ -184,7 +184,9 @@ class Cosine(Bounded):
         max_beta: where betas are cut off.
     """
 
-    def __init__(self, num_steps: NumSteps, offset: NonNegative, max_beta: PositiveShare) -> None:
+    def __init__(
+        self, num_steps: NumSteps, offset: NonNegative, max_beta: PositiveFraction
+    ) -> None:
         self.offset = offset
         super().__init__(num_steps, max_beta)
 
@@ -211,7 +213,7 @@ class Sigmoid(Bounded):
         start: float,
         end: float,
         temperature: Positive,
-        max_beta: PositiveShare,
+        max_beta: PositiveFraction,
     ) -> None:
         if end <= start:
             raise ValueError(f"start={start} must be below end={end}")

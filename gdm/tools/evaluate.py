@@ -10,13 +10,13 @@ from gdm.data.datamodule import ImageDataModule
 from gdm.errors import UserError
 from gdm.evaluation import model_metrics, protocol
 from gdm.evaluation.extractors import Extractor
-from gdm.evaluation.protocol import BATCH, SPLIT, Judge, Judgement
+from gdm.evaluation.protocol import MAX_TIMED_SAMPLES, SPLIT, Evaluation, Evaluator
 from gdm.evaluation.samples import draw, with_progress
 from gdm.evaluation.timing import Clock, announce, seconds_each
 from gdm.files import named_file, write_text
 from gdm.models.base import Model
 from gdm.pictures import grids
-from gdm.recipes.ranges import Count, Natural, Seed
+from gdm.recipes.ranges import Count, NonNegativeInt, Seed
 from gdm.runs.run import Run
 from gdm.tools import open_run
 from gdm.tools.open_run import OpenRun
@@ -61,16 +61,16 @@ class EvaluateOptions:
     checkpoint: str
     extractor: Callable[..., Extractor]
     pairwise: bool
-    neighbours: Natural
-    reconstructions: Natural
+    neighbours: NonNegativeInt
+    reconstructions: NonNegativeInt
     importance_samples: Count | None
     batch_size: Count | None
     to: str | None
     dataset: ImageDataModule | None = None
 
 
-def evaluate_run(opened: OpenRun, options: EvaluateOptions) -> tuple[Judgement, list[Path]]:
-    """Judge a run's model, put what is found on its record, and write it; return the files too.
+def evaluate_run(opened: OpenRun, options: EvaluateOptions) -> tuple[Evaluation, list[Path]]:
+    """Evaluate a run's model, put what is found on its record, and write it; return the files too.
 
     Raises:
         UserError: before anything takes long.
@@ -79,17 +79,17 @@ def evaluate_run(opened: OpenRun, options: EvaluateOptions) -> tuple[Judgement, 
     refuse_impossible_bound(opened.model, opened.data, options.importance_samples)
     extractor = opened.features() if opened.model.makes_images else None
     path = evaluation_path(options, opened.data, extractor, opened)
-    judge = Judge(opened.data, extractor, options.pairwise, options.neighbours)
-    judgement = judge_run(opened, judge, options)
-    judgement.record |= {"changed": opened.changed} if opened.changed else {}
-    opened.run.record(opened.model.images_seen, judgement.record)
-    return judgement, write_judgement(judgement, path)
+    evaluator = Evaluator(opened.data, extractor, options.pairwise, options.neighbours)
+    evaluation = evaluation_of_run(opened, evaluator, options)
+    evaluation.record |= {"changed": opened.changed} if opened.changed else {}
+    opened.run.record(opened.model.images_seen, evaluation.record)
+    return evaluation, write_evaluation(evaluation, path)
 
 
 def evaluate_file(
     options: EvaluateOptions, plugins: Sequence[str] = ()
-) -> tuple[Judgement, list[Path]]:
-    """Judge the samples in a file, and write what is found; return the files too.
+) -> tuple[Evaluation, list[Path]]:
+    """Evaluate the samples in a file, and write what is found; return the files too.
 
     Raises:
         UserError: before anything takes long.
@@ -97,45 +97,49 @@ def evaluate_file(
     data = options.dataset
     extractor = open_run.extractor_of(options, plugins)(data=data).to(open_run.device())
     path = evaluation_path(options, data, extractor)
-    judge = Judge(data, extractor, options.pairwise, options.neighbours)
-    judgement = protocol.judge_file(Path(options.samples), judge)
-    return judgement, write_judgement(judgement, path)
+    evaluator = Evaluator(data, extractor, options.pairwise, options.neighbours)
+    evaluation = protocol.evaluation_of_file(Path(options.samples), evaluator)
+    return evaluation, write_evaluation(evaluation, path)
 
 
-def judge_run(opened: OpenRun, judge: Judge, options: EvaluateOptions) -> Judgement:
+def evaluation_of_run(
+    opened: OpenRun, evaluator: Evaluator, options: EvaluateOptions
+) -> Evaluation:
     """Sample from a run's model and judge it; what it takes is said first."""
     model, count = opened.model, options.num_samples
-    refuse_impossible_bound(model, judge.data, options.importance_samples)
+    refuse_impossible_bound(model, evaluator.data, options.importance_samples)
     with model.evaluating(averaged=False):  # the weights are those that were asked for
-        model_metrics.prepare_sampling(model, judge.data)  # the codes' density, to these weights
+        model_metrics.prepare_sampling(
+            model, evaluator.data
+        )  # the codes' density, to these weights
         own = {"seed": options.seed} | {
             fact: opened.facts[fact] for fact in ("checkpoint", "weights")
         }
         if model.makes_images:
-            judge.refuse_too_few(count)
-        seconds = _seconds_of_model(model, judge.data, options)
+            evaluator.refuse_too_few(count)
+        seconds = _seconds_of_model(model, evaluator.data, options)
         if not model.makes_images:
             announce(seconds)
-            return Judgement(own | judge.model(model, 0, None), None)
-        announce(seconds | judge.seconds_for_samples(count))
+            return Evaluation(own | evaluator.model(model, 0, None), None)
+        announce(seconds | evaluator.seconds_for_samples(count))
         clock = Clock(draw(model, count, None, options.seed, options.batch_size))
-        judgement = judge.samples(with_progress(clock, count), count)
+        evaluation = evaluator.samples(with_progress(clock, count), count)
         own |= {
             "samples_per_second": count / clock.seconds,
             "network_evaluations": model.network_evaluations,
         }
-        own |= judge.model(model, options.reconstructions, options.importance_samples)
-    return Judgement(judgement.record | own, judgement.neighbours)
+        own |= evaluator.model(model, options.reconstructions, options.importance_samples)
+    return Evaluation(evaluation.record | own, evaluation.neighbours)
 
 
-def write_judgement(judgement: Judgement, path: Path) -> list[Path]:
+def write_evaluation(evaluation: Evaluation, path: Path) -> list[Path]:
     """Write a record as JSON, and the picture of neighbours beside it; return what is written."""
     written = [path]
     try:
-        write_text(path, json.dumps(judgement.record, indent=2) + "\n")
-        if judgement.neighbours is not None:
+        write_text(path, json.dumps(evaluation.record, indent=2) + "\n")
+        if evaluation.neighbours is not None:
             written.append(path.with_name(f"{path.stem}-neighbours.png"))
-            grids.save(judgement.neighbours, written[-1])
+            grids.save(evaluation.neighbours, written[-1])
     except OSError as error:
         raise UserError(f"could not write {path} ({error}); to=FILE.json names another") from error
     return written
@@ -177,7 +181,7 @@ def evaluation_path(
     Args:
         options: the keys of the script.
         data: what the samples are compared with.
-        extractor: what they are judged by; None for a model that makes none.
+        extractor: what they are evaluated by; None for a model that makes none.
         opened: the run; None for a file of samples.
 
     Raises:
@@ -235,7 +239,7 @@ def _seconds_of_model(
     seconds = {"figures of the model": per_image * test}
     if model.makes_images:
         per_sample = seconds_each(
-            lambda few: next(draw(model, few, None, 0, few)), min(BATCH, count)
+            lambda few: next(draw(model, few, None, 0, few)), min(MAX_TIMED_SAMPLES, count)
         )
         seconds |= {"samples": per_sample * count}
     if model.encodes and options.reconstructions:

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 import yaml
 
-from gdm.data.datamodule import ImageDataModule, identity, order_of_holding_out
+from gdm.data.datamodule import ImageDataModule, identity, validation_order
 from gdm.data.sources import FashionMNIST, FashionMNISTMini
 from gdm.evaluation.classifier import as_classifier
 from gdm.evaluation.extractors import write_checked
@@ -65,7 +65,7 @@ def _held_out(data: ImageDataModule) -> dict[str, int]:
         seen = set(map(bytes, data.split("train").images.numpy()))
         part = FashionMNISTMini()
         images = part.load("train")
-        ordered = images.select(order_of_holding_out(images)).images.numpy()
+        ordered = images.select(validation_order(images)).images.numpy()
         unseen = next(place for place, image in enumerate(ordered) if bytes(image) in seen)
         held_out[identity(part, data.binarize)] = unseen
     return held_out

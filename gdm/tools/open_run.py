@@ -57,7 +57,7 @@ class OpenRun:
 
 
 class Extracting(Protocol):
-    """Keys that say what images are judged by."""
+    """Keys that say what images are evaluated by."""
 
     outputs: str
     extractor: Callable[..., Extractor] | None
@@ -141,7 +141,7 @@ def prepare(opened_runs: Iterable[OpenRun]) -> None:
 
 
 def refuse_other_data(run: Run, data: ImageDataModule) -> None:
-    """Refuse to judge a run by other data than it was trained on.
+    """Refuse to evaluate a run by other data than it was trained on.
 
     Raises:
         UserError: naming what has changed.

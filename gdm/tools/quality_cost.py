@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 WORDS = ("model", "sampler")  # columns of words; the others are of numbers
-COLUMNS = (*WORDS, "steps", "network evaluations", "Frechet distance", "seconds a sample")
+COLUMNS = (*WORDS, "steps", "network evaluations", "Frechet distance", "seconds per sample")
 MEASURED = ("network_evaluations", "frechet_distance")  # the metrics among them
 TABLES = (".md", ".json")  # endings of the files that are written beside the picture
 OTHER_PICTURES = (".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".eps", ".ps")
@@ -180,10 +180,10 @@ def measure(
     opened: OpenRun,
     alternatives: Sequence[Way],
     others: Sequence[OpenRun],
-    judge: protocol.Judge,
+    evaluator: protocol.Evaluator,
     options: QualityCostOptions,
 ) -> dict[str, Any]:
-    """Judge a run's samples in every way, and those of other runs; what it takes is said first.
+    """Evaluate a run's samples in every way, and those of other runs; what it takes is said first.
 
     Args:
         opened: the run of a diffusion model; its sampler is left as the last one.
@@ -198,13 +198,13 @@ def measure(
     Raises:
         UserError: if the samples are too few to compare.
     """
-    data, extractor, count = judge.data, judge.extractor, options.num_samples
-    judge.refuse_too_few(count)
-    timing.announce(_seconds_ahead(opened, alternatives, others, judge, options))
+    data, extractor, count = evaluator.data, evaluator.extractor, options.num_samples
+    evaluator.refuse_too_few(count)
+    timing.announce(_seconds_ahead(opened, alternatives, others, evaluator, options))
     reference = features.features_of_split(extractor, data, protocol.SPLIT, pairwise=False)
     points: list[dict[str, Any]] = []
 
-    def judged(each: OpenRun, **facts: Any) -> None:
+    def evaluated(each: OpenRun, **facts: Any) -> None:
         with each.model.evaluating(averaged=False):
             batches = samples.draw(each.model, count, None, options.seed, options.batch_size)
             clock = timing.Clock(batches)
@@ -219,11 +219,11 @@ def measure(
         log.info("%d of %d: %s", len(points), len(others) + len(alternatives), _line(point))
 
     for other in others:
-        judged(other)
+        evaluated(other)
     for way in alternatives:
         opened.model.sampler = way.sampler
         facts = arguments(way.node)
-        judged(opened, sampler=way.name, steps=facts.pop("num_steps"), sampler_arguments=facts)
+        evaluated(opened, sampler=way.name, steps=facts.pop("num_steps"), sampler_arguments=facts)
     real = features.real_against_real(count, reference, extractor, data)
     return {
         "run": str(opened.run.path),
@@ -246,7 +246,7 @@ def _seconds_ahead(
     opened: OpenRun,
     alternatives: Sequence[Way],
     others: Sequence[OpenRun],
-    judge: protocol.Judge,
+    evaluator: protocol.Evaluator,
     options: QualityCostOptions,
 ) -> dict[str, float]:
     """Return what each part will take, from what a sample in few steps takes."""
@@ -256,7 +256,7 @@ def _seconds_ahead(
         with model.evaluating(averaged=False):
             return timing.seconds_each(
                 lambda few: next(samples.draw(model, few, None, options.seed, few)),
-                min(protocol.BATCH, count),
+                min(protocol.MAX_TIMED_SAMPLES, count),
             )
 
     model = opened.model
@@ -271,7 +271,7 @@ def _seconds_ahead(
     seconds = {"samples": count * per_evaluation * evaluations}
     if others:
         seconds["samples of others"] = count * sum(per_sample(each.model) for each in others)
-    return seconds | judge.seconds_for_samples(count * (len(alternatives) + len(others)))
+    return seconds | evaluator.seconds_for_samples(count * (len(alternatives) + len(others)))
 
 
 def _device(model: GenerativeModel) -> str:
@@ -300,7 +300,7 @@ def title(record: dict[str, Any]) -> str:
 
 
 def rows(record: dict[str, Any]) -> list[list[str]]:
-    """Return a record as cells under COLUMNS: a row a point, then the real images."""
+    """Return a record as cells under COLUMNS: one row per point, then the real images."""
     cells = [
         [
             point["name"],
@@ -331,7 +331,7 @@ def markdown(record: dict[str, Any]) -> str:
 
 
 def picture(record: dict[str, Any]) -> "Figure":
-    """Draw a record: a line a sampler, and a point a further run."""
+    """Draw a record: one line per sampler, and one point per further run."""
     curves: dict[str, Curve] = {}
     points = {}
     for point in record["points"]:

@@ -11,7 +11,7 @@ from gdm.data.datamodule import ImageDataModule
 from gdm.errors import UserError
 from gdm.pictures import figures
 from gdm.recipes.build import build
-from gdm.recipes.ranges import Natural, Seed
+from gdm.recipes.ranges import NonNegativeInt, Seed
 from gdm.theory.randomness import normal
 from gdm.theory.schedules import Discrete, Schedule
 
@@ -34,7 +34,7 @@ class DrawSchedulesOptions:
     """
 
     dataset: ImageDataModule
-    index: Natural
+    index: NonNegativeInt
     seed: Seed
     to: str
 

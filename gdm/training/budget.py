@@ -5,7 +5,7 @@ from typing import Annotated
 from gdm.errors import UserError
 from gdm.recipes.ranges import Range
 
-MOST = {"epochs": 10**6, "images": 10**12, "minutes": 10**6}  # minutes: two years
+MAX_BUDGET = {"epochs": 10**6, "images": 10**12, "minutes": 10**6}  # minutes: two years
 DEFAULT_EPOCHS = 12  # what a run lasts if its user says nothing
 # What no run reaches, and numbers can still be counted in.
 Epochs = Annotated[float, Range(0, 10**9, low_open=True)]
@@ -33,7 +33,7 @@ class Budget:
         named = [f"budget.{unit}={value}" for unit, value in given.items() if value is not None]
         if len(named) > 1:
             raise UserError(f"{' and '.join(named)}: give one of them, not {len(named)}")
-        for unit, most in MOST.items():
+        for unit, most in MAX_BUDGET.items():
             if given[unit] is not None and given[unit] > most:
                 raise UserError(f"budget.{unit}={given[unit]}: a run has at most {most:,} {unit}")
         self.epochs = epochs if named else DEFAULT_EPOCHS

@@ -38,7 +38,7 @@ def finish(
 def _final_record(
     model: GenerativeModel, data: ImageDataModule, run: Run, loggers: Iterable
 ) -> dict[str, Any]:
-    """Return the record of the last look, or, if there was none, of one at all images."""
+    """Return the record of the last validation, or, if there was none, of one at all images."""
     for record in reversed(run.records()):
         if record["images"] == model.images_seen and record.get("split") == "validation":
             return record

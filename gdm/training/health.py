@@ -1,4 +1,4 @@
-"""How the training of a GAN stands, at every look at the model."""
+"""How the training of a GAN stands, at every validation at the model."""
 
 import logging
 from typing import Any
@@ -9,7 +9,7 @@ from gdm.data.datamodule import ImageDataModule
 from gdm.evaluation import gan_health
 from gdm.evaluation.metrics import numbers
 from gdm.models.base import Model
-from gdm.recipes.ranges import Several
+from gdm.recipes.ranges import AtLeastTwo
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ class Health:
         num_images: how many validation images and samples it looks at.
     """
 
-    def __init__(self, num_images: Several) -> None:
+    def __init__(self, num_images: AtLeastTwo) -> None:
         self.num_images = num_images
 
     def measure(

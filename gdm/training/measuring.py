@@ -18,10 +18,10 @@ from gdm.training.validation import Validation
 
 log = logging.getLogger(__name__)
 
-MEASURED_SHARE = 0.05  # of a budget in minutes goes, at most, into measuring
-VALIDATED_SHARE = 0.2  # of a budget in minutes goes, at most, into looks at the model
+MEASURED_FRACTION = 0.05  # of a budget in minutes goes, at most, into measuring
+VALIDATED_FRACTION = 0.2  # of a budget in minutes goes, at most, into validations at the model
 MAX_MEASURED_SECONDS = 120
-FINAL_LOOKS = 2  # the first look, and the pictures at the end
+FINAL_VALIDATIONS = 2  # the first validation, and the pictures at the end
 
 
 def measure(
@@ -31,35 +31,37 @@ def measure(
     trainer_of: Callable[[Run, list[Callback], list], Trainer],
     seconds: float,
 ) -> Stopwatch:
-    """Return what a step, a look at the model and a checkpoint cost.
+    """Return what a step, a validation at the model and a checkpoint cost.
 
     Args:
         copy: a model to throw away.
         data: the data set.
-        validation: what looks at the model; None if nothing does.
+        validation: what validations at the model; None if nothing does.
         trainer_of: a run, callbacks and loggers -> a trainer.
         seconds: the budget.
     """
-    stopwatch = Stopwatch(min(seconds * MEASURED_SHARE / 2, MAX_MEASURED_SECONDS), validation)
+    stopwatch = Stopwatch(min(seconds * MEASURED_FRACTION / 2, MAX_MEASURED_SECONDS), validation)
     with tempfile.TemporaryDirectory() as folder:
         trainer_of(Run(Path(folder)), [stopwatch], []).fit(copy, data)
     return stopwatch
 
 
-def look_less(validation: Validation, look_seconds: float, seconds: float) -> None:
+def look_less(validation: Validation, validation_seconds: float, seconds: float) -> None:
     """Look at the model less often where that would take too much of a budget in minutes."""
-    times = affordable_looks(look_seconds, seconds)
+    times = affordable_validations(validation_seconds, seconds)
     if times < validation.times:
         log.info(
             "the model is looked at %d times instead of %d, for at most %.0f %% of the time",
-            times, validation.times, 100 * VALIDATED_SHARE,
+            times, validation.times, 100 * VALIDATED_FRACTION,
         )  # fmt: skip
         validation.times = times
 
 
-def affordable_looks(look_seconds: float, seconds: float) -> int:
+def affordable_validations(validation_seconds: float, seconds: float) -> int:
     """Return how often a run of a length may look at the model, besides the first and last."""
-    return max(1, int(VALIDATED_SHARE * seconds / max(look_seconds, 1e-9)) - FINAL_LOOKS)
+    return max(
+        1, int(VALIDATED_FRACTION * seconds / max(validation_seconds, 1e-9)) - FINAL_VALIDATIONS
+    )
 
 
 def steps_within(
@@ -75,15 +77,15 @@ def steps_within(
         seconds: the budget.
         started: `time.monotonic()` when it began.
         costs: what has been measured.
-        validation, saving: what looks at the model and what saves it; None if nothing does.
+        validation, saving: what validations at the model and what saves it; None if nothing does.
 
     Raises:
         UserError: if it leaves room for none.
     """
-    looks = validation.times + FINAL_LOOKS if validation else FINAL_LOOKS
+    validations = validation.times + FINAL_VALIDATIONS if validation else FINAL_VALIDATIONS
     left = seconds - (time.monotonic() - started)
-    saves = looks + (saving.times if saving else 0)  # each look may find the best so far
-    left -= looks * costs.look_seconds + saves * costs.save_seconds
+    saves = validations + (saving.times if saving else 0)  # each look may find the best so far
+    left -= validations * costs.validation_seconds + saves * costs.save_seconds
     if left < costs.step_seconds:
         raise UserError(
             f"budget.minutes={seconds / 60:g}: too short; start-up and evaluation alone take "

@@ -14,7 +14,7 @@ from gdm.recipes.ranges import Count
 from gdm.runs.run import Run
 
 COLUMNS = 10
-STRIPS = 8  # images whose processes are shown
+NUM_PROCESS_IMAGES = 8  # images whose processes are shown
 GRIDS = ("reconstructions", "latent_samples")  # enlarged in files; the rest is drawn large
 MAP_POINTS = 24  # sampled points that are numbered on a latent map
 
@@ -72,8 +72,8 @@ class Pictures:
         if model.makes_images:
             images = model.sample(range(self.num_samples))
             yield "samples", samples.picture(images, model, None, data.class_names)
-        first = next(iter(data.batches("validation", STRIPS, model.device)))
-        for name, rows in model.strips(first).items():
+        first = next(iter(data.batches("validation", NUM_PROCESS_IMAGES, model.device)))
+        for name, rows in model.process_images(first).items():
             yield name, _process(name, rows)
         if not model.encodes or model.latent_dim is None:
             return

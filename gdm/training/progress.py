@@ -76,5 +76,7 @@ class ProgressBar(Callback):
             f"{batches_per_second * model.batch_size:,.0f} images/s",
             f"{int(left) // 60}:{int(left) % 60:02d} left",
         ]
-        parts += [f"{name} {latest[name]:.4g}" for name in model.headline if name in latest]
+        parts += [
+            f"{name} {latest[name]:.4g}" for name in model.progress_metrics if name in latest
+        ]
         return ", ".join(parts)

@@ -28,7 +28,7 @@ class Quality:
         self.num_samples = num_samples
         self.pairwise = pairwise
         self.extractor: Extractor | None = None  # given by whoever knows the data
-        self._reference: features.FeatureSet | None = None  # the same at every look
+        self._reference: features.FeatureSet | None = None  # the same at every validation
 
     def refuse_few(self, data: ImageDataModule) -> None:
         """Refuse a comparison of next to nothing.
@@ -37,10 +37,10 @@ class Quality:
             UserError: if there are too few samples or validation images.
         """
         few = min(self.num_samples, data.validation_size)
-        if few < features.FEWEST:
+        if few < features.MIN_IMAGES:
             raise UserError(
-                f"samples cannot be judged by {few} images; let callbacks.validation.quality."
-                f"num_samples and dataset.validation_size be at least {features.FEWEST}, or "
+                f"samples cannot be evaluated by {few} images; let callbacks.validation.quality."
+                f"num_samples and dataset.validation_size be at least {features.MIN_IMAGES}, or "
                 "switch it off: callbacks.validation.quality=null"
             )
 

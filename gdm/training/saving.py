@@ -67,7 +67,7 @@ class Checkpoints(Callback):
         if comparable and at_least_as_good(CHOSEN_BY, best[CHOSEN_BY], record[CHOSEN_BY]):
             return False
         if best is not None and not comparable:
-            log.warning("the best checkpoint was judged otherwise than now; it is chosen anew")
+            log.warning("the best checkpoint was evaluated otherwise than now; it is chosen anew")
         if self._write(trainer, checkpoints.BEST) is not None:
             return False
         facts = {fact: record[fact] for fact in (CHOSEN_BY, *COMPARABLE)}

@@ -1,4 +1,4 @@
-"""What a step, a look at the model and a checkpoint cost, measured on a throw-away copy."""
+"""What a step, a validation at the model and a checkpoint cost, measured on a throw-away copy."""
 
 import time
 from itertools import pairwise
@@ -10,23 +10,25 @@ from gdm.runs.checkpoints import LAST
 from gdm.runs.run import Run
 from gdm.training.validation import Validation
 
-LONG = 3.0  # seconds of a look beside which importing and allocating do not count
+LONG_VALIDATION_SECONDS = (
+    3.0  # seconds of a validation beside which importing and allocating do not count
+)
 WARM_UP_STEPS = 5  # the first steps allocate, and tune what the later ones use
 
 
 class Stopwatch(Callback):
-    """Trains for a while, then looks at the model and saves it once, and stops.
+    """Trains for a while, then validations at the model and saves it once, and stops.
 
     Args:
         seconds: how long to train.
-        validation: what looks at the model; None if nothing does.
+        validation: what validations at the model; None if nothing does.
     """
 
     def __init__(self, seconds: float, validation: Validation | None) -> None:
         self.seconds = seconds
         self.validation = validation
         self._moments: list[float] = []
-        self.step_seconds = self.look_seconds = self.save_seconds = 0.0
+        self.step_seconds = self.validation_seconds = self.save_seconds = 0.0
 
     def on_train_batch_end(self, trainer, model, outputs, batch, batch_idx: int) -> None:
         float(next(iter(outputs.values())))  # wait for the device
@@ -36,9 +38,13 @@ class Stopwatch(Callback):
             return
         self.step_seconds = _seconds_a_step(moments, model.batches_in_cycle)
         if self.validation is not None:
-            self.look_seconds = _seconds(lambda: self.validation.judge(trainer, model))
-            if self.look_seconds < LONG:  # the first one imports and allocates
-                self.look_seconds = _seconds(lambda: self.validation.judge(trainer, model))
+            self.validation_seconds = _seconds(lambda: self.validation.evaluator(trainer, model))
+            if (
+                self.validation_seconds < LONG_VALIDATION_SECONDS
+            ):  # the first one imports and allocates
+                self.validation_seconds = _seconds(
+                    lambda: self.validation.evaluator(trainer, model)
+                )
         path = Run(trainer.default_root_dir).checkpoints / LAST
         self.save_seconds = _seconds(lambda: trainer.save_checkpoint(path, weights_only=False))
         trainer.should_stop = True

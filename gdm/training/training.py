@@ -17,7 +17,7 @@ from gdm.models.base import Model
 from gdm.recipes.build import build
 from gdm.recipes.ranges import Seed
 from gdm.runs import checkpoints
-from gdm.runs.catalogue import recipe_hash, surroundings
+from gdm.runs.catalogue import environment, recipe_hash
 from gdm.runs.run import Run, trained_part
 from gdm.theory.randomness import seed_default_generators
 from gdm.training import measuring
@@ -59,7 +59,7 @@ class Training:
         self.callbacks: dict[str, Callback | None] = self._build("callbacks") or {}
         refuse_misplaced(self.callbacks)
         self.signals = Signals()
-        self.unjudged: str | None = None  # why samples are not judged during training
+        self.not_evaluated: str | None = None  # why samples are not evaluated during training
         self.model = self._new_model()
         self.data: ImageDataModule = self._build("dataset")
         if self.data.batch_size < self.model.smallest_batch:
@@ -68,11 +68,11 @@ class Training:
                 f"on batches of at least {self.model.smallest_batch} images"
             )
         self.data.prepare()
-        self._judge_samples()
+        self._evaluate_samples()
 
     @property
     def validation(self) -> Validation | None:
-        """What looks at the model; None if nothing does."""
+        """What validations at the model; None if nothing does."""
         return self.callbacks.get("validation")
 
     @property
@@ -118,8 +118,8 @@ class Training:
             return self._run(run, resume, overrides)
 
     def _run(self, run: Run, resume: bool, overrides: Sequence[str]) -> dict[str, Any]:
-        if self.unjudged:
-            log.warning("%s", self.unjudged)
+        if self.not_evaluated:
+            log.warning("%s", self.not_evaluated)
         before = run.manifest()
         if before.get("data", self.data.fingerprint) != self.data.fingerprint:
             raise UserError(f"{run} was trained on other data than dataset.* gives now")
@@ -173,7 +173,7 @@ class Training:
                 f"{run} has seen {start * batch_size:,} images, more than the budget of "
                 f"{num_batches * batch_size:,}; give it a larger one, such as budget.images"
             )
-        self.model.place_in_run(seed, batch_size, num_batches, start)
+        self.model.set_progress(seed, batch_size, num_batches, start)
         if saved:
             checkpoints.load_weights(self.model, saved, checkpoint)
         self.data.set_stream(seed, start, num_batches)
@@ -204,7 +204,7 @@ class Training:
                 self.model.batches_seen,
             )
         if resume:
-            now = surroundings()
+            now = environment()
             facts["resumed"] = [*before.get("resumed", []), now]
             run.write_recipe(self.recipe, list(overrides))
             run.forget_after(self.model.images_seen if checkpoint else -1)
@@ -232,8 +232,8 @@ class Training:
         pictures = self.validation.pictures if self.validation is not None else None
         return finish(model, self.data, run, self.recipe, trainer.loggers, pictures)
 
-    def _judge_samples(self) -> None:
-        """Let the looks at the model compare its samples, if anything can judge such images."""
+    def _evaluate_samples(self) -> None:
+        """Let validations compare samples, if there is anything to evaluate such images by."""
         quality = self.validation.quality if self.validation is not None else None
         if quality is None or self.recipe["extractor"] is None or not self.model.makes_images:
             return
@@ -243,7 +243,7 @@ class Training:
                 data=self.data, outputs=Path(self.recipe["outputs"]), plugins=self.plugins
             )
         except NoClassifier as reason:
-            self.unjudged = f"samples are not judged during training: {reason}"
+            self.not_evaluated = f"samples are not evaluated during training: {reason}"
 
     def _trainer(self, run: Run, callbacks: list[Callback], loggers: list) -> Trainer:
         return self._build(
@@ -270,11 +270,11 @@ class Training:
         seed, batch_size = self.recipe["seed"], self.data.batch_size
         self.data.set_stream(seed, 0, 10**9)
         copy = self._new_model()
-        copy.place_in_run(seed, batch_size, 10**9, 0)
+        copy.set_progress(seed, batch_size, 10**9, 0)
         copy.as_if_trained()
         costs = measuring.measure(copy, self.data, self.validation, self._trainer, seconds)
         if self.validation is not None:
-            measuring.look_less(self.validation, costs.look_seconds, seconds)
+            measuring.look_less(self.validation, costs.validation_seconds, seconds)
             self.recipe["callbacks"]["validation"]["times"] = self.validation.times
         return batch_size * measuring.steps_within(
             seconds, self.started, costs, self.validation, self.saving

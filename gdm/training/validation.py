@@ -48,7 +48,7 @@ class Validation(Callback):
     def announce(self, model) -> None:
         """Say how often the model is looked at."""
         interval = max(1, model.num_batches // self.times) * model.batch_size
-        log.info("the model is looked at about every %s images", f"{interval:,}")
+        log.info("the model is validated about every %s images", f"{interval:,}")
 
     def is_due(self, model) -> bool:
         """Whether to look after this step."""
@@ -62,7 +62,7 @@ class Validation(Callback):
             saving: what keeps the best; None if nothing is saved.
         """
         started = time.perf_counter()
-        record = self.judge(trainer, model)
+        record = self.evaluator(trainer, model)
         seconds = time.perf_counter() - started
         if CHOSEN_BY in record:
             may_be_best = saving is not None and model.images_seen > 0
@@ -82,7 +82,7 @@ class Validation(Callback):
         for logger in trainer.loggers:
             logger.log_metrics(figures, model.images_seen)
 
-    def judge(self, trainer, model) -> dict[str, Any]:
+    def evaluator(self, trainer, model) -> dict[str, Any]:
         """Evaluate the model and draw, at this moment, and return the record."""
         data, run = trainer.datamodule, Run(trainer.default_root_dir)
         with model.evaluating():

@@ -26,9 +26,10 @@ from gdm.tools.open_run import OpenRun
 Bits = Annotated[int, Range(1, 16)]
 Quality = Annotated[int, Range(1, 95)]  # what Pillow recommends
 NO_OVERLAP = "none"
-ENOUGH = 0.1  # dB that rounding may cost where codes are shown
+MAX_LOSS_DB = 0.1  # dB that rounding may cost where codes are shown
 LEGEND = (
-    f"bits that cost little: the fewest whose rounding costs at most {ENOUGH} dB. entropy coded: "
+    f"bits that cost little: the fewest whose rounding costs at most {MAX_LOSS_DB} dB. "
+    "entropy coded: "
     "by an ideal coder. images that pay for the decoder: against whole JPEG files at equal PSNR, "
     "then if JPEG had no headers. All notes are in record.json."
 )
@@ -157,7 +158,7 @@ class Compress(Tool):
             bits: {
                 "bytes_of_codes": (model.latent_dim * bits + bits_of_class) / 8,
                 "bytes_entropy_coded": (float(length[bits].mean) + bits_of_class) / 8,
-                **likeness[bits].figures(),
+                **likeness[bits].metrics(),
             }
             for bits in coders
         }
@@ -176,7 +177,7 @@ class Compress(Tool):
             found[quality] = {
                 "bytes_of_jpeg_files": float(whole.mean),
                 "bytes_of_jpeg_data": float(scan.mean),
-                **likeness.figures(),
+                **likeness.metrics(),
             }
         return found
 
@@ -243,7 +244,7 @@ def _decoded(coder: Coder, levels: Tensor, label: Tensor) -> Tensor:
 def _fewest_bits(found: dict[int, dict[str, float]]) -> int:
     """Return the fewest bits that cost little against the best."""
     best = max(figures["psnr"] for figures in found.values())
-    return min(bits for bits, figures in found.items() if figures["psnr"] >= best - ENOUGH)
+    return min(bits for bits, figures in found.items() if figures["psnr"] >= best - MAX_LOSS_DB)
 
 
 def _at_equal_psnr(psnr: float, files: dict[int, dict[str, float]]) -> dict[str, float | str]:

@@ -122,7 +122,7 @@ class Denoise(Tool):
             found[NOISY].update(noisy, batch.x)
             for each in opened_runs:
                 found[each.name].update(_restored(each, noisy, batch.label), batch.x)
-        return {name: likeness.figures() for name, likeness in found.items()}
+        return {name: likeness.metrics() for name, likeness in found.items()}
 
     def _picture(
         self,

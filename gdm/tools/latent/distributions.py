@@ -103,5 +103,5 @@ def apart_by_chance(p: Tensor, n: int, m: int) -> float:
     A difference of shares is nearly normal, with variance p (1 - p) (1 / n + 1 / m), and the mean
     size of a normal number is sqrt(2 / pi) deviations.
     """
-    deviation = (p * (1 - p) * (1 / n + 1 / m)).sqrt()
-    return float(deviation.sum() / (2 * torch.pi) ** 0.5)
+    std = (p * (1 - p) * (1 / n + 1 / m)).sqrt()
+    return float(std.sum() / (2 * torch.pi) ** 0.5)

@@ -39,7 +39,7 @@ LEGEND = (
     "it. named other: taken for another class. psnr: to the image at alpha 0, in dB. "
     "individuality: correlation, before and after, of what tells one image from the others."
 )
-Judge = Callable[[Tensor], dict[str, float]]  # images in [-1, 1] -> figures
+Scorer = Callable[[Tensor], dict[str, float]]  # images in [-1, 1] -> figures
 
 
 @dataclass
@@ -49,7 +49,7 @@ class Attribute:
     Args:
         name: what it is called.
         train, has: images that the direction is found from, and whether each has it, (N,).
-        held_out, held_out_has: further images, which it is judged by.
+        held_out, held_out_has: further images, which it is evaluated by.
         source, target: the classes without and with it; None for what is no class.
     """
 
@@ -66,7 +66,7 @@ class Edit(Tool):
     """Adds an attribute to images: z_new = z + alpha * direction.
 
     The direction is the mean code of images with the attribute less that of images without, both
-    from the training split. It is judged by validation images that lack the attribute.
+    from the training split. It is evaluated by validation images that lack the attribute.
 
     Args:
         attribute: the classes without and with it, [Pullover,Dress] or "Pullover->Dress"; None
@@ -77,7 +77,7 @@ class Edit(Tool):
         alphas: the steps; 0 is the image as its code gives it back, 1 the whole direction.
         num_shown: images in the picture.
         num_train: images the direction is found from, the first of the split.
-        num_held_out: validation images it is judged by, the first without the attribute, and as
+        num_held_out: validation images it is evaluated by, the first without the attribute, and as
             many with it.
     """
 
@@ -114,7 +114,7 @@ class Edit(Tool):
         self, opened: OpenRun, others: Sequence[OpenRun], data: ImageDataModule, seed: int
     ) -> Found:
         model, attribute = opened.model, self._asked(data)
-        judge = _judge(classifier_of(opened, data), attribute)
+        scorer = _scorer(classifier_of(opened, data), attribute)
         train = coded(model, attribute.train)
         direction = walks.attribute_direction(train.z, attribute.has)
         lacking, with_it = (
@@ -128,7 +128,7 @@ class Edit(Tool):
             (edited,) = walks.moved(lacking.z, direction, torch.tensor([alpha])).unbind(1)
             images = decoded(model, edited, lacking.label)
             plain = images if plain is None else plain
-            by_alpha[alpha] = {"alpha": alpha, **judge(images), **_kept(plain, images, alpha)}
+            by_alpha[alpha] = {"alpha": alpha, **scorer(images), **_kept(plain, images, alpha)}
         back = decoded(model, with_it.z, with_it.label)
         record: dict[str, Any] = {
             "attribute": attribute.name,
@@ -141,7 +141,7 @@ class Edit(Tool):
                 train, attribute.has, lacking, with_it, direction
             ),
             "by_alpha": [by_alpha[alpha] for alpha in sorted(by_alpha)],
-            "with_the_attribute": judge(back),
+            "with_the_attribute": scorer(back),
         }
         return Found(record, {"edit": self._drawn(opened, lacking, direction)}, remark=LEGEND)
 
@@ -252,7 +252,7 @@ def _first(images: Images, chosen: Tensor, limit: int) -> Images:
     return images.select(chosen.nonzero()[:limit, 0])
 
 
-def _judge(extractor: Extractor | None, attribute: Attribute) -> Judge:
+def _scorer(extractor: Extractor | None, attribute: Attribute) -> Scorer:
     """Return images -> figures of what they are taken for: of classes their probabilities, of
     another attribute that of a logistic regression in the classifier's features.
     """
@@ -274,7 +274,7 @@ def _judge(extractor: Extractor | None, attribute: Attribute) -> Judge:
     return figures
 
 
-def _regression(extractor: Extractor, attribute: Attribute) -> Judge:
+def _regression(extractor: Extractor, attribute: Attribute) -> Scorer:
     """Return images -> the probability that they have an attribute."""
     from sklearn.linear_model import LogisticRegression
 
@@ -282,9 +282,9 @@ def _regression(extractor: Extractor, attribute: Attribute) -> Judge:
         parts = (extractor(part).features.cpu() for part in images.split(EVALUATION_BATCH))
         return torch.cat(list(parts)).numpy()
 
-    judge = LogisticRegression(max_iter=1000)
-    judge.fit(features(attribute.train.images), attribute.has.numpy())
-    return lambda x: {"p_with": float(judge.predict_proba(features(to_bytes(x)))[:, 1].mean())}
+    scorer = LogisticRegression(max_iter=1000)
+    scorer.fit(features(attribute.train.images), attribute.has.numpy())
+    return lambda x: {"p_with": float(scorer.predict_proba(features(to_bytes(x)))[:, 1].mean())}
 
 
 def _kept(plain: Tensor, edited: Tensor, alpha: float) -> dict[str, float]:

@@ -100,7 +100,7 @@ def _beside_nearest(
 def _classes(
     panels: dict[str, dict[str, Tensor]], real: FeatureSet, data: ImageDataModule
 ) -> dict[str, Any]:
-    """Return the shares of the classes, a row a class, and how clear real images are."""
+    """Return the shares of the classes, one row per class, and how clear real images are."""
     classes = [
         {"class": name, "real_images": float(real.named.mean[number])}
         | {run: float(panel["samples"][number]) for run, panel in panels.items()}

@@ -12,7 +12,7 @@ from gdm.errors import UserError
 from gdm.evaluation.extractors import Extractor
 from gdm.models.base import GenerativeModel
 from gdm.pictures import figures, latent
-from gdm.recipes.ranges import Count, Natural
+from gdm.recipes.ranges import Count, NonNegativeInt
 from gdm.theory import walks
 from gdm.tools.latent import distributions, drawbacks
 from gdm.tools.latent.drawbacks import Measured
@@ -32,9 +32,9 @@ from gdm.tools.latent.tool import (
 from gdm.tools.open_run import OpenRun
 
 AXES = {"pca": "principal component", "tsne": "t-SNE", "umap": "UMAP"}
-GRID = 200  # points a side that contours are drawn through
+CONTOUR_POINTS = 200  # points a side that contours are drawn through
 MASSES = (0.5, 0.9, 0.99)  # of the distribution that is sampled, inside the contours
-FEWEST = 10  # images below which there is nothing to map
+MIN_IMAGES = 10  # images below which there is nothing to map
 QUANTILES_OF = 10_000  # sampled codes that give the lines of a manifold and the contours' levels
 NO_FIGURES = "Codes as large as images are mapped without the figures of codes with few numbers."
 LEGEND = (
@@ -79,7 +79,7 @@ class Map(Tool):
         projection: Literal["pca", "tsne", "umap"],
         num_images: Count,
         num_sampled: Count,
-        manifold: Natural,
+        manifold: NonNegativeInt,
         num_samples: Count,
         num_paths: Count,
         num_steps: Count,
@@ -103,8 +103,8 @@ class Map(Tool):
                 raise UserError(f"{each.run} has codes of one dimension; a map takes two or more")
         if self.projection == "umap":
             refuse_without_umap()
-        if self.num_images < FEWEST:
-            raise UserError(f"tool.num_images={self.num_images}: must be at least {FEWEST}")
+        if self.num_images < MIN_IMAGES:
+            raise UserError(f"tool.num_images={self.num_images}: must be at least {MIN_IMAGES}")
         least = distributions.CODES_A_NUMBER * max(
             each.model.latent_dim or 0 for each in (opened, *others)
         )
@@ -113,8 +113,10 @@ class Map(Tool):
                 f"tool.num_train={self.num_train}: must be at least {least}, "
                 f"{distributions.CODES_A_NUMBER} for each number of a code"
             )
-        if (count := len(data.split(SPLIT))) < FEWEST:
-            raise UserError(f"there are {count} validation images; a map takes {FEWEST} at least")
+        if (count := len(data.split(SPLIT))) < MIN_IMAGES:
+            raise UserError(
+                f"there are {count} validation images; a map takes {MIN_IMAGES} at least"
+            )
 
     def use(
         self, opened: OpenRun, others: Sequence[OpenRun], data: ImageDataModule, seed: int
@@ -207,10 +209,12 @@ def _contours(model: GenerativeModel, codes: Tensor, many: Tensor) -> latent.Con
     levels = torch.quantile(exceeded, 1 - torch.tensor(MASSES, dtype=torch.float64))
     low, high = codes.min(0).values, codes.max(0).values
     low, high = low - 0.25 * (high - low), high + 0.25 * (high - low)
-    x, y = (torch.linspace(float(low[d]), float(high[d]), GRID) for d in (0, 1))
+    x, y = (torch.linspace(float(low[d]), float(high[d]), CONTOUR_POINTS) for d in (0, 1))
     rows, columns = torch.meshgrid(y, x, indexing="ij")
     z = torch.stack([columns, rows], -1).flatten(0, 1).to(model.device)
-    log_density = model.code_log_prob(z).double().cpu().unflatten(0, (GRID, GRID))
+    log_density = (
+        model.code_log_prob(z).double().cpu().unflatten(0, (CONTOUR_POINTS, CONTOUR_POINTS))
+    )
     names = [f"{100 * mass:g} %" for mass in MASSES]
     return x, y, log_density, dict(zip(names, levels.tolist(), strict=True))
 

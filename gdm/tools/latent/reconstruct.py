@@ -28,7 +28,7 @@ SIZES = (1, 2, 4, 8, 16, 32, 64)  # of linear codes, beside which the models sta
 class Reconstruct(Tool):
     """Shows held-out images above what the codes of each run give back of them, and measures it.
 
-    - `reconstructions`: the images, a row a run;
+    - `reconstructions`: the images, one row per run;
     - `psnr`: how well they come back over the size of the code, with what linear codes of the same
       size can do, which are the principal components of training images.
 
@@ -87,7 +87,7 @@ class Reconstruct(Tool):
             edges_back.update(_edges(back))
         sharpness = float(edges_back.mean / edges.mean)
         size = size_of_code(model)
-        return {"numbers_in_a_code": size} | likeness.figures() | {"sharpness": sharpness}
+        return {"numbers_in_a_code": size} | likeness.metrics() | {"sharpness": sharpness}
 
     def _linear(self, data: ImageDataModule, sizes: set[int]) -> dict[int, float]:
         """Return the PSNR of principal components: how many -> dB."""
@@ -103,7 +103,7 @@ class Reconstruct(Tool):
             for size, likeness in found.items():
                 z = components.encode(batch.x, size)
                 likeness.update(components.decode(z, batch.x.shape[1:]), batch.x)
-        return {size: likeness.figures()["psnr"] for size, likeness in found.items()}
+        return {size: likeness.metrics()["psnr"] for size, likeness in found.items()}
 
     def _picture(
         self, opened_runs: Sequence[OpenRun], runs: dict[str, Any], data: ImageDataModule

@@ -31,7 +31,7 @@ from gdm.tools.open_run import OpenRun
 log = logging.getLogger(__name__)
 
 SPLIT = "validation"  # whose images are looked at: training has not seen them
-LONG = 20  # seconds ahead that are announced
+ANNOUNCED_SECONDS = 20  # seconds ahead that are announced
 WITH_CODES = "an autoencoder, a VAE or a diffusion model"
 WITH_FEW_NUMBERS = "an autoencoder or a VAE"
 ANIMATION_WIDTH = 224  # screen pixels, at least
@@ -43,8 +43,8 @@ class Found:
 
     Args:
         record: figures and all that they depend on, as JSON takes it. A list of groups of
-            numbers becomes a table with a row a group, a group of groups one with a column a
-            group.
+            numbers becomes a table with one row per group, a group of groups one with one column
+            per group.
         pictures: name -> 8-bit values, (C, H, W).
         animations: name -> frames of 8-bit values, (T, C, H, W).
         scales: name of a picture -> screen pixels a side of its pixels, where it is not one.
@@ -288,7 +288,7 @@ def _in_batches(act: Callable[[Tensor], Tensor], count: int, doing: str) -> Tens
     for index in torch.arange(count).split(EVALUATION_BATCH):
         parts.append(act(index).cpu())
         ahead = (time.monotonic() - started) * (count / len(index) - 1)
-        if len(parts) == 1 and ahead > LONG:
+        if len(parts) == 1 and ahead > ANNOUNCED_SECONDS:
             log.info("%s %s images: about %.0f s more", doing, f"{count:,}", ahead)
     return torch.cat(parts)
 

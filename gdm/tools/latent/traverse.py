@@ -10,7 +10,7 @@ from gdm.data.datamodule import ImageDataModule
 from gdm.evaluation import model_metrics
 from gdm.models.base import GenerativeModel
 from gdm.pictures import figures
-from gdm.recipes.ranges import Count, Natural, Positive
+from gdm.recipes.ranges import Count, NonNegativeInt, Positive
 from gdm.theory import walks
 from gdm.theory.images import grey_levels
 from gdm.tools.latent.tool import (
@@ -26,7 +26,7 @@ from gdm.tools.latent.tool import (
 )
 from gdm.tools.open_run import OpenRun
 
-LEAST = 3  # units at the end of the order that are shown when not all are
+NUM_LEAST_UNITS = 3  # units at the end of the order that are shown when not all are
 
 
 class Traverse(Tool):
@@ -44,7 +44,7 @@ class Traverse(Tool):
     """
 
     def __init__(
-        self, index: Natural, num_units: Count, num_images: Count, reach: Positive
+        self, index: NonNegativeInt, num_units: Count, num_images: Count, reach: Positive
     ) -> None:
         self.index = index
         self.num_units = num_units
@@ -112,7 +112,7 @@ class Traverse(Tool):
 
     def _ends(self, order: Tensor) -> Tensor:
         """Return the first units of an order and the last few, `num_units` of them."""
-        last = min(LEAST, self.num_units // 2)
+        last = min(NUM_LEAST_UNITS, self.num_units // 2)
         return torch.cat([order[: self.num_units - last], order[len(order) - last :]])
 
 
