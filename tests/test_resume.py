@@ -60,8 +60,8 @@ class KillAtStart(Callback):
 
 
 class KillInValidation(Validation):
-    def look(self, trainer, model, saving) -> None:
-        super().look(trainer, model, saving)
+    def evaluate(self, trainer, model, saving) -> None:
+        super().evaluate(trainer, model, saving)
         if model.batches_seen == 8:
             raise KilledError
 

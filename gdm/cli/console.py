@@ -65,7 +65,7 @@ def report(
 
 
 def report_evaluation(record: dict[str, Any], class_names: Sequence[str]) -> None:
-    """Print the figures of a judgement beside those of as many real images."""
+    """Print the metrics of an evaluation beside those of as many real images."""
     real = record.get("real", {})
     table = _metrics_table(_title(record), record)
     for number, share in enumerate(record.get("class_histogram", [])):

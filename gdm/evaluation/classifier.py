@@ -30,7 +30,7 @@ SHIPPED = Path(__file__).with_name("fashion_mnist_classifier.safetensors")
 
 
 class NoClassifier(UserError):
-    """There is no classifier that could judge the images."""
+    """There is no classifier to evaluate the images by."""
 
 
 class ClassifierFeatures(Extractor):

@@ -46,7 +46,7 @@ class Failure:
     applies: Callable[[Model], bool] = lambda model: True
 
 
-def judges_each_image(model: Model) -> bool:
+def sees_images_one_by_one(model: Model) -> bool:
     """Whether the discriminator says of an image that it is real; a critic of the Wasserstein
     distance is meant to tell the two sets apart as well as it can."""
     return model.objective.boundary is not None
@@ -82,7 +82,7 @@ def stronger_discriminator(model: Model) -> list[str]:
         **_rate("model.optimizer.lr", model.optimizer, 0.25),
         **_rate("model.discriminator_optimizer.lr", model.discriminator_optimizer, 4),
         f"model.num_discriminator_steps={model.num_discriminator_steps + 2}": True,
-        "model=wgan_gp": judges_each_image(model),
+        "model=wgan_gp": sees_images_one_by_one(model),
         "model.discriminator.minibatch_std=true": not has_deviation,
     }
     return [override for override, does in helps.items() if does][:MOST_REMEDIES]
@@ -123,9 +123,9 @@ STEEP = Sign(
 # In this order: what the first ones say explains the signs of those below them.
 OVERPOWERED = "discriminator overpowers the generator"
 FAILURES = (
-    Failure(OVERPOWERED, (*SURE, NO_GRADIENT), weaker_discriminator, judges_each_image),
-    Failure(OVERPOWERED, (*WINS, TRAINED, ALIKE), weaker_discriminator, judges_each_image),
-    Failure(OVERPOWERED, (*WINS, TRAINED, REPEATS), weaker_discriminator, judges_each_image),
+    Failure(OVERPOWERED, (*SURE, NO_GRADIENT), weaker_discriminator, sees_images_one_by_one),
+    Failure(OVERPOWERED, (*WINS, TRAINED, ALIKE), weaker_discriminator, sees_images_one_by_one),
+    Failure(OVERPOWERED, (*WINS, TRAINED, REPEATS), weaker_discriminator, sees_images_one_by_one),
     Failure("mode collapse, the generator repeats itself", (TRAINED, REPEATS),
             stronger_discriminator),
     Failure("mode collapse, samples differ less than real images", (TRAINED, ALIKE),

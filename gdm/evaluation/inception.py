@@ -96,7 +96,7 @@ def _standard_weights() -> Path:
             raise UserError(
                 f"the weights of extractor=inception are not in {path}, and "
                 f"{URL_INCEPTION_V3} could not be downloaded ({error}); name a copy of that file: "
-                "extractor.weights=FILE, or judge by a small classifier: extractor=classifier"
+                "extractor.weights=FILE, or evaluate by a small classifier: extractor=classifier"
             ) from error
     elif _sha256(path) != SHA256:
         raise UserError(

@@ -42,7 +42,7 @@ class Evaluation:
 
 @dataclass
 class Evaluator:
-    """Judges samples of a data set, and models of it, by all its test images.
+    """Evaluates samples of a data set, and models of it, by all its test images.
 
     Args:
         data: the data set.

@@ -105,7 +105,7 @@ def evaluate_file(
 def evaluation_of_run(
     opened: OpenRun, evaluator: Evaluator, options: EvaluateOptions
 ) -> Evaluation:
-    """Sample from a run's model and judge it; what it takes is said first."""
+    """Sample from a run's model and evaluate it; what it takes is said first."""
     model, count = opened.model, options.num_samples
     refuse_impossible_bound(model, evaluator.data, options.importance_samples)
     with model.evaluating(averaged=False):  # the weights are those that were asked for
@@ -189,10 +189,10 @@ def evaluation_path(
     """
     if options.to:
         return named_file(options.to, "record.json")
-    judged_by = (data.fingerprint, extractor.checksum) if extractor else ()
+    evaluated_by = (data.fingerprint, extractor.checksum) if extractor else ()
     keys = vars(options) | ({"checkpoint": opened.facts["checkpoint"]} if opened else {})
     asked = [keys[key] for key in (*OF_A_RUN, "pairwise", "neighbours")]
-    facts = (judged_by, asked, opened.changed if opened else {})
+    facts = (evaluated_by, asked, opened.changed if opened else {})
     digest = hashlib.sha256(repr(facts).encode()).hexdigest()[:6]
     name = f"{extractor.name if extractor else 'figures'}-{digest}.json"
     if opened is None:

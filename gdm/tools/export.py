@@ -1,4 +1,4 @@
-"""Export a run's classifier as a file that others can judge by."""
+"""Export a run's classifier as a file that others can evaluate by."""
 
 import json
 import shlex

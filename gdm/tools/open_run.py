@@ -150,7 +150,7 @@ def refuse_other_data(run: Run, data: ImageDataModule) -> None:
     if trained_on != data.fingerprint:
         raise UserError(
             f"{run} was trained on other data than dataset.* gives now; leave dataset.* out, or "
-            "judge its samples as a file: scripts/sample.py run=... format=npz"
+            "evaluate its samples as a file: scripts/sample.py run=... format=npz"
         )
 
 

@@ -164,8 +164,8 @@ def curve_path(options: QualityCostOptions, opened: OpenRun, extractor: Extracto
     else:
         keys = vars(options).items()
         asked = {key: value for key, value in keys if key not in ("extractor", "to")}
-        judged_by = {"data": opened.data.fingerprint, "extractor": extractor.checksum}
-        digest = catalogue.recipe_hash(asked | judged_by | {"model": opened.recipe["model"]})
+        evaluated_by = {"data": opened.data.fingerprint, "extractor": extractor.checksum}
+        digest = catalogue.recipe_hash(asked | evaluated_by | {"model": opened.recipe["model"]})
         name = f"quality-cost-{options.num_samples}-{extractor.name}-{digest}.png"
         path = opened.run.samples / name
     for each in (path, *_tables(path)):
@@ -189,7 +189,7 @@ def measure(
         opened: the run of a diffusion model; its sampler is left as the last one.
         alternatives: the ways to make its samples.
         others: further runs, of any family.
-        judge: of the runs' data set.
+        evaluator: of the runs' data set.
         options: the keys of the script.
 
     Returns:

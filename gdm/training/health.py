@@ -19,7 +19,7 @@ class Health:
     known failure with what may help.
 
     Args:
-        num_images: how many validation images and samples it looks at.
+        num_images: of the validation images and of the samples.
     """
 
     def __init__(self, num_images: AtLeastTwo) -> None:

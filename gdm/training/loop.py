@@ -89,7 +89,7 @@ class Loop(Callback):
     def validate(self, trainer, model) -> None:
         """Evaluate the model and draw, and keep it if it is the best so far."""
         self._refuse_nonfinite(trainer, model)
-        self.validation.look(trainer, model, self.saving)
+        self.validation.evaluate(trainer, model, self.saving)
         if self.metrics is not None:
             self.metrics.pause()
 

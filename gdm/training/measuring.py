@@ -46,8 +46,8 @@ def measure(
     return stopwatch
 
 
-def look_less(validation: Validation, validation_seconds: float, seconds: float) -> None:
-    """Look at the model less often where that would take too much of a budget in minutes."""
+def validate_less(validation: Validation, validation_seconds: float, seconds: float) -> None:
+    """Validate less often where that would take too much of a budget in minutes."""
     times = affordable_validations(validation_seconds, seconds)
     if times < validation.times:
         log.info(
@@ -58,7 +58,7 @@ def look_less(validation: Validation, validation_seconds: float, seconds: float)
 
 
 def affordable_validations(validation_seconds: float, seconds: float) -> int:
-    """Return how often a run of a length may look at the model, besides the first and last."""
+    """Return how often a run of a length may be validated, besides the first and last time."""
     return max(
         1, int(VALIDATED_FRACTION * seconds / max(validation_seconds, 1e-9)) - FINAL_VALIDATIONS
     )
@@ -84,7 +84,9 @@ def steps_within(
     """
     validations = validation.times + FINAL_VALIDATIONS if validation else FINAL_VALIDATIONS
     left = seconds - (time.monotonic() - started)
-    saves = validations + (saving.times if saving else 0)  # each look may find the best so far
+    saves = validations + (
+        saving.times if saving else 0
+    )  # each validation may find the best so far
     left -= validations * costs.validation_seconds + saves * costs.save_seconds
     if left < costs.step_seconds:
         raise UserError(

@@ -38,12 +38,12 @@ class Stopwatch(Callback):
             return
         self.step_seconds = _seconds_a_step(moments, model.batches_in_cycle)
         if self.validation is not None:
-            self.validation_seconds = _seconds(lambda: self.validation.evaluator(trainer, model))
+            self.validation_seconds = _seconds(lambda: self.validation.record(trainer, model))
             if (
                 self.validation_seconds < LONG_VALIDATION_SECONDS
             ):  # the first one imports and allocates
                 self.validation_seconds = _seconds(
-                    lambda: self.validation.evaluator(trainer, model)
+                    lambda: self.validation.record(trainer, model)
                 )
         path = Run(trainer.default_root_dir).checkpoints / LAST
         self.save_seconds = _seconds(lambda: trainer.save_checkpoint(path, weights_only=False))

@@ -274,7 +274,7 @@ class Training:
         copy.as_if_trained()
         costs = measuring.measure(copy, self.data, self.validation, self._trainer, seconds)
         if self.validation is not None:
-            measuring.look_less(self.validation, costs.validation_seconds, seconds)
+            measuring.validate_less(self.validation, costs.validation_seconds, seconds)
             self.recipe["callbacks"]["validation"]["times"] = self.validation.times
         return batch_size * measuring.steps_within(
             seconds, self.started, costs, self.validation, self.saving

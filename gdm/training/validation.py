@@ -1,4 +1,4 @@
-"""A look at the model during training: figures on validation data and pictures."""
+"""Validation during training: metrics on validation images, and pictures."""
 
 import logging
 import time
@@ -46,15 +46,15 @@ class Validation(Callback):
         self.pictures = pictures
 
     def announce(self, model) -> None:
-        """Say how often the model is looked at."""
+        """Say how often the model is validated."""
         interval = max(1, model.num_batches // self.times) * model.batch_size
         log.info("the model is validated about every %s images", f"{interval:,}")
 
     def is_due(self, model) -> bool:
-        """Whether to look after this step."""
+        """Whether it is time after this step."""
         return is_due(model.batches_seen, model.num_batches, self.times)
 
-    def look(self, trainer, model, saving: Checkpoints | None) -> None:
+    def evaluate(self, trainer, model, saving: Checkpoints | None) -> None:
         """Evaluate the model and draw, at this moment, and keep it if it is the best so far.
 
         Args:
@@ -62,7 +62,7 @@ class Validation(Callback):
             saving: what keeps the best; None if nothing is saved.
         """
         started = time.perf_counter()
-        record = self.evaluator(trainer, model)
+        record = self.record(trainer, model)
         seconds = time.perf_counter() - started
         if CHOSEN_BY in record:
             may_be_best = saving is not None and model.images_seen > 0
@@ -82,7 +82,7 @@ class Validation(Callback):
         for logger in trainer.loggers:
             logger.log_metrics(figures, model.images_seen)
 
-    def evaluator(self, trainer, model) -> dict[str, Any]:
+    def record(self, trainer, model) -> dict[str, Any]:
         """Evaluate the model and draw, at this moment, and return the record."""
         data, run = trainer.datamodule, Run(trainer.default_root_dir)
         with model.evaluating():
