@@ -108,9 +108,7 @@ def test_every_option_makes_a_good_recipe_with_one_model_at_least(group, option)
 
 
 def check_keys(recipe: dict) -> None:
-    """A node lists all that its target takes, so that every key can be overridden; but for a part
-    that a group chooses, of which there is none."""
-    groups = {group for group, _ in OPTIONS}
+    """A node lists all that its target takes, so that every key can be overridden."""
     for key, node in nodes(recipe):
         listed = set(arguments(node))
         if node["_target_"] in THIRD_PARTY:
@@ -118,8 +116,7 @@ def check_keys(recipe: dict) -> None:
         elif node.get("_partial_"):
             assert listed <= set(schema(locate(node))), key
         else:
-            takes = set(schema(locate(node)))
-            assert listed == takes - (groups - listed), key
+            assert listed == set(schema(locate(node))), key
 
 
 def test_the_default_is_a_vae_on_the_bundled_data(line):

@@ -50,7 +50,7 @@ def test_rows_of_a_class_have_its_name_and_others_are_grids(monkeypatch):
     drawn, image_table = [], figures.image_table
     monkeypatch.setattr(figures, "image_table", lambda *asked: drawn.append(asked) or (
         image_table(*asked)))  # fmt: skip
-    model = Namespace(conditional=True, num_classes=len(NAMES))
+    model = Namespace(condition="label", num_classes=len(NAMES))
     x = torch.arange(15, dtype=torch.uint8)[:, None, None, None].expand(-1, 1, 28, 28)
     picture = samples.picture(x, model, None, NAMES)
     ((rows, row_names, _),) = drawn

@@ -116,11 +116,14 @@ def _options_explained(target: str, *, _root_: DictConfig) -> str:
 
 
 def _arranged(arguments: list[str], configs: Path) -> list[str]:
-    """Put a command line as Hydra takes it: overrides last, and no group as `~group`."""
+    """Put a command line as Hydra takes it: overrides last, no group as `~group` or, where that is
+    an option of its own, as the option null."""
     flags, overrides = [], []
     for text in arguments:
         group, equals, option = text.partition("=")
-        if option == "null" and (configs / group).is_dir():
+        if group and group != BASES and (configs / group / "null.yaml").is_file():
+            overrides.append(re.sub(r"(?<![^=,])null(?![^,])", '"null"', text))  # an option
+        elif option == "null" and group and group != BASES and (configs / group).is_dir():
             overrides.append(f"~{group}")
         elif text.startswith("~") or (equals and not text.startswith("-")):
             overrides.append(_with_quotes(text))
@@ -209,7 +212,11 @@ def _values(override: Override) -> list[Any]:
     if override.type != OverrideType.CHANGE:
         return []
     swept = override.is_sweep_override()
-    return list(override.sweep_string_iterator()) if swept else [override.value()]
+    return (
+        [_without_quotes(each) for each in override.sweep_string_iterator()]
+        if swept
+        else [override.value()]
+    )
 
 
 def _refuse_no_folder(outputs: Any) -> None:
@@ -350,7 +357,8 @@ def _apply(
         recipe[key] = None
         return
     if override.type != OverrideType.CHANGE or override.is_sweep_override():
-        raise UserError(f"{text}: with {kind}= write key=value, with one value")
+        written = f"{key}=null" if text.startswith("~") else text
+        raise UserError(f"{written}: with {kind}= write key=value, with one value")
     if kind == "resume" and _room(override) not in SURROUNDINGS:
         allowed = ", ".join(f"{room}.*" for room in SURROUNDINGS)
         raise UserError(f"{text}: resume= goes on with the same training; it takes {allowed} only")

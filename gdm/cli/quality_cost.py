@@ -22,7 +22,7 @@ def compare(recipe: dict[str, Any], origin: Origin) -> None:
         run, recipe, options.checkpoint, options.averaged,
         open_run.extractor_of(options, plugins), plugins,
     )  # fmt: skip
-    quality_cost.refuse_without_sampler(run, recipe)
+    quality_cost.refuse_without_sampler(opened)
     open_run.refuse_other_data(run, opened.data)
     others = open_run.compared_runs(options, opened, plugins)
     open_run.prepare([opened, *others])

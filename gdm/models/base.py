@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot, pad
 from torch.optim import Adam
 
+from gdm.errors import UserError
 from gdm.networks.ema import EMA
 from gdm.recipes.ranges import Positive
 from gdm.theory.images import ImageFacts
@@ -19,6 +20,13 @@ from gdm.theory.randomness import refuse_number, seed_default_generators
 
 CONSTANT = Constant(warmup_fraction=0.0)
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+RENAMED = {  # what a model of one's own may still call them
+    "figures": "metrics",
+    "headline": "progress_metrics",
+    "place_in_run": "set_progress",
+    "report": "summarise",
+    "strips": "process_images",
+}
 Condition = Literal["label"]  # what a model may be told: a field of the batches that it is fed
 
 
@@ -61,15 +69,20 @@ class Model(LightningModule):
     has_prior: ClassVar[bool] = False  # codes are trained to follow what is sampled
     has_code_density: ClassVar[bool] = False  # `code_log_prob`
     has_sampler: ClassVar[bool] = False  # images are made by a sampler that can be swapped
-    likelihood_kind: ClassVar[Literal["exact", "bound"] | None] = None  # of log p(x), in `figures`
+    likelihood_kind: ClassVar[Literal["exact", "bound"] | None] = None  # of log p(x), in `metrics`
     weighs_codes: ClassVar[bool] = False  # `log_likelihood`, the importance-weighted bound
 
     # what it is
     condition: Condition | None = None  # what it is told of an image
     latent_dim: int | None = None  # size of a code or a latent; None where it is an image
-    progress_metrics: tuple[str, ...] = ("loss",)  # the figures that the progress bar shows
+    progress_metrics: tuple[str, ...] = ("loss",)  # the metrics that the progress bar shows
     smallest_batch: int = 1  # images that a training step takes at least
     batches_in_cycle: int = 1  # period of the training step (lazy penalties, turns of players)
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for old in RENAMED.keys() & vars(cls).keys():  # else it would report nothing, unsaid
+            raise UserError(f"{cls.__module__}.{cls.__name__}.{old} is called {RENAMED[old]} now")
 
     def __init__(
         self,
@@ -94,7 +107,7 @@ class Model(LightningModule):
     # What a family defines ---------------------------------------------------------------------
 
     def metrics(self, batch: Any) -> dict[str, Tensor]:
-        """Return figures of each image for the evaluation to average: {name: (N, ...)}.
+        """Return metrics of each image for the evaluation to average: {name: (N, ...)}.
 
         Args:
             batch: N images with what is known of them; `batch.index` is what their noise depends
@@ -103,12 +116,12 @@ class Model(LightningModule):
         return {}
 
     def summarise(self, moments: dict[str, Moments]) -> dict[str, float | list[float]]:
-        """Turn the moments of `figures` over a split into the figures that are reported."""
+        """Turn the moments of `metrics` over a split into the metrics that are reported."""
         return {name: float(moment.mean) for name, moment in moments.items()}
 
     def process_images(self, batch: Any) -> dict[str, Tensor]:
         """Return pictures of what the family does with a batch of images, by name: rows of K
-        moments, (N, K, C, H, W)."""
+        times, (N, K, C, H, W)."""
         return {}
 
     def health(self, batch: Any) -> dict[str, float]:

@@ -246,7 +246,7 @@ class Diffusion(GenerativeModel):
     def _inversion_times(self) -> Tensor:
         """Return times from noise to a little above 0, where the image is all but there.
 
-        They begin where the noise is LARGE times the signal: beyond, where 1 / alpha magnifies
+        They begin where the noise is 200 times the signal: beyond, where 1 / alpha magnifies
         the least error, there is nothing of the image left to keep.
         """
         times = self.schedule.times(self.inversion_steps + 1)[:-1]

@@ -1,4 +1,4 @@
-"""Arrays -> pictures: grids, latent maps, tables of images, curves; the one place that draws."""
+"""Arrays -> figures: curves, bars, tables of images."""
 
 import math
 from collections.abc import Sequence

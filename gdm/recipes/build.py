@@ -69,7 +69,6 @@ OPEN = (
     "theory.priors",
     "theory.samplers",
     "theory.schedules",
-    "theory.walks",
     "networks",
     "models",
     "data",
@@ -91,7 +90,6 @@ OPEN_FUNCTIONS = (
     "theory.schedules",
     "theory.learning_rates",
     "theory.likelihoods",
-    "theory.walks",
     "theory.densities",
 )
 
@@ -196,7 +194,8 @@ def assign(recipe: dict, key: str, value: Any, also: Iterable[str] = ()) -> None
             assign(recipe, join(key, name), part)
     elif isinstance(parent[last], dict) and value is not None:
         names = ", ".join(join(key, name) for name in parent[last])
-        raise UserError(f"{key}={value}: is a group of keys; it has {names}")
+        new = f"; write {new_name(key)} now" if new_name(key) else ""
+        raise UserError(f"{key}={value}: is a group of keys; it has {names}{new}")
     else:
         parent[last] = value
 

@@ -151,15 +151,12 @@ def _without_required(hint: Any) -> Any:
 
 
 def _needs(target: Callable, name: str) -> bool:
-    """Whether a recipe must give an argument: the numbers that gdm's models have by default are
-    for Python alone, and only nothing, as of a group that is null, may be left out."""
+    """Whether a recipe must give an argument: what gdm's models have by default, and what models
+    share, is optional in Python alone, so that a recipe is whole."""
     parameters = inspect.signature(target).parameters
-    if name not in parameters:  # shared by all models
+    if name not in parameters or target.__module__.startswith("gdm.models."):
         return True
-    default = parameters[name].default
-    if target.__module__.startswith("gdm.models."):
-        return default is not None
-    return default is inspect.Parameter.empty
+    return parameters[name].default is inspect.Parameter.empty
 
 
 def _hints(target: Callable) -> dict[str, Any]:

@@ -57,10 +57,11 @@ _PREDICTIONS = {"epsilon": "Epsilon", "x_0": "X0", "v": "V"}
 
 def new_name(key: str) -> str | None:
     """Return what to write in the place of a key that has moved; None for one that has not."""
-    parent, _, name = key.rpartition(".")
     if key in KEYS:
         return KEYS[key]
-    return f"{parent}.{ARGUMENTS[name]}" if parent and name in ARGUMENTS else None
+    first, *rest = key.split(".")
+    moved = ".".join([first, *(ARGUMENTS.get(name, name) for name in rest)])
+    return moved if moved != key else None
 
 
 def upgraded(tree: Any) -> Any:
@@ -70,6 +71,9 @@ def upgraded(tree: Any) -> Any:
     if not isinstance(tree, dict):
         return tree
     tree = {name: upgraded(child) for name, child in tree.items()}
+    for part in ("model", "dataset"):  # of classes of one's own too
+        if isinstance(tree.get(part), dict):
+            tree[part] = _condition(_facts(tree[part]))
     target = tree.get("_target_")
     if not isinstance(target, str):
         return tree
@@ -96,10 +100,9 @@ def _ddpm(node: dict) -> dict:
 def _edm(node: dict) -> dict:
     """EDM was a class of its own."""
     rest = {name: value for name, value in node.items() if name != "data_deviation"}
-    made = {
-        "_target_": "gdm.theory.predictions.Preconditioned",
-        "sigma_data": node["data_deviation"],
-    }
+    made = {"_target_": "gdm.theory.predictions.Preconditioned"}
+    if "data_deviation" in node:
+        made["sigma_data"] = node["data_deviation"]
     return rest | {"_target_": "gdm.models.diffusion.Diffusion", "prediction": made}
 
 

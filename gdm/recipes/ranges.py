@@ -2,8 +2,8 @@
 
     def __init__(self, latent_dim: Count, beta: NonNegative) -> None: ...
 
-A signature so annotated is an ordinary one to Python and to readers; `gdm.cli.compose` compares a
-configuration with it before anything is built.
+A signature so annotated is an ordinary one to Python and to readers; `gdm.recipes.check` compares
+a configuration with it before anything is built.
 """
 
 import math

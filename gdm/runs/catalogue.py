@@ -206,8 +206,10 @@ def _version(package: str) -> str | None:
 
 def _commit() -> str | None:
     """Return the commit of the source code, with a + if it has been changed since."""
-    folder = Path(__file__).parent
-    git = ["git", "-C", str(folder), "describe", "--always", "--dirty=+", "--abbrev=12"]
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():  # installed, perhaps inside of a user's own repository
+        return None
+    git = ["git", "-C", str(root), "describe", "--always", "--dirty=+", "--abbrev=12"]
     try:
         described = subprocess.run(git, capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):

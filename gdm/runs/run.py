@@ -160,7 +160,7 @@ class Run:
         """Say in the log what may keep a repeated or resumed run from giving the same bits.
 
         Args:
-            now: the `surroundings` of the run that repeats this one or goes on with it.
+            now: the `environment` of the run that repeats this one or goes on with it.
         """
         then = self.manifest()
         if then.get("extended"):

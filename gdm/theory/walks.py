@@ -1,6 +1,4 @@
-"""Codes -> codes: walks, directions and grids in the latent space, and the density that is fitted
-to the codes of a plain autoencoder.
-"""
+"""Codes -> codes: walks, directions and grids in the latent space."""
 
 import torch
 from torch import Tensor

@@ -194,7 +194,7 @@ def evaluation_path(
     asked = [keys[key] for key in (*OF_A_RUN, "pairwise", "neighbours")]
     facts = (evaluated_by, asked, opened.changed if opened else {})
     digest = hashlib.sha256(repr(facts).encode()).hexdigest()[:6]
-    name = f"{extractor.name if extractor else 'figures'}-{digest}.json"
+    name = f"{extractor.name if extractor else 'metrics'}-{digest}.json"
     if opened is None:
         samples = Path(options.samples)
         return named_file(samples.with_name(f"{samples.stem}-{data.source.name}-{name}"), "")

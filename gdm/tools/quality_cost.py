@@ -20,7 +20,6 @@ from gdm.pictures.figures import Curve, quality_cost, save_figure
 from gdm.recipes.build import arguments, build, nearest
 from gdm.recipes.ranges import Count, Seed
 from gdm.runs import catalogue
-from gdm.runs.run import Run
 from gdm.theory.samplers import Sampler
 from gdm.tools.open_run import OpenRun
 
@@ -120,15 +119,15 @@ def ways(
     return found
 
 
-def refuse_without_sampler(run: Run, recipe: dict[str, Any]) -> None:
+def refuse_without_sampler(opened: OpenRun) -> None:
     """Refuse a run of a model whose samples come at one price.
 
     Raises:
         UserError: saying where such a run has its place.
     """
-    if "sampler" not in recipe["model"]:
+    if not opened.model.has_sampler:
         raise UserError(
-            f"{run}: its model has no sampler whose steps could be chosen; name a run of a "
+            f"{opened.run}: its model has no sampler whose steps could be chosen; name a run of a "
             "diffusion model, and this one in compare=[...]"
         )
 

@@ -1,4 +1,4 @@
-"""How the training of a GAN stands, at every validation at the model."""
+"""How the training of a GAN stands, at every validation."""
 
 import logging
 from typing import Any

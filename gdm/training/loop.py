@@ -64,12 +64,12 @@ class Loop(Callback):
                 self.metrics.flush(trainer, model)
         if self.validation is not None and self.validation.is_due(model):
             self.validate(trainer, model)
-        if self.saving is not None and self.saving.is_due(model):
+        is_asked_to_stop = self.signals.received is not None
+        if is_asked_to_stop or (self.saving is not None and self.saving.is_due(model)):
             self.save(trainer, model)
         if self.progress is not None and self.progress.is_due(model):
             self.progress.show(model, self.metrics.latest if self.metrics is not None else {})
-        if self.signals.received is not None:
-            self.save(trainer, model)
+        if is_asked_to_stop:
             raise Interrupted(self.signals.received)
 
     def on_train_end(self, trainer, model) -> None:

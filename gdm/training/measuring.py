@@ -19,7 +19,7 @@ from gdm.training.validation import Validation
 log = logging.getLogger(__name__)
 
 MEASURED_FRACTION = 0.05  # of a budget in minutes goes, at most, into measuring
-VALIDATED_FRACTION = 0.2  # of a budget in minutes goes, at most, into validations at the model
+VALIDATED_FRACTION = 0.2  # of a budget in minutes goes, at most, into validation
 MAX_MEASURED_SECONDS = 120
 FINAL_VALIDATIONS = 2  # the first validation, and the pictures at the end
 
@@ -36,7 +36,7 @@ def measure(
     Args:
         copy: a model to throw away.
         data: the data set.
-        validation: what validations at the model; None if nothing does.
+        validation: what validates the model; None if nothing does.
         trainer_of: a run, callbacks and loggers -> a trainer.
         seconds: the budget.
     """
@@ -51,7 +51,7 @@ def validate_less(validation: Validation, validation_seconds: float, seconds: fl
     times = affordable_validations(validation_seconds, seconds)
     if times < validation.times:
         log.info(
-            "the model is looked at %d times instead of %d, for at most %.0f %% of the time",
+            "the model is validated %d times instead of %d, for at most %.0f %% of the time",
             times, validation.times, 100 * VALIDATED_FRACTION,
         )  # fmt: skip
         validation.times = times
@@ -77,7 +77,7 @@ def steps_within(
         seconds: the budget.
         started: `time.monotonic()` when it began.
         costs: what has been measured.
-        validation, saving: what validations at the model and what saves it; None if nothing does.
+        validation, saving: what validates the model and what saves it; None if nothing does.
 
     Raises:
         UserError: if it leaves room for none.

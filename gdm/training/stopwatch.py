@@ -17,11 +17,11 @@ WARM_UP_STEPS = 5  # the first steps allocate, and tune what the later ones use
 
 
 class Stopwatch(Callback):
-    """Trains for a while, then validations at the model and saves it once, and stops.
+    """Trains for a while, then validates the model and saves it once, and stops.
 
     Args:
         seconds: how long to train.
-        validation: what validations at the model; None if nothing does.
+        validation: what validates the model; None if nothing does.
     """
 
     def __init__(self, seconds: float, validation: Validation | None) -> None:
@@ -42,9 +42,7 @@ class Stopwatch(Callback):
             if (
                 self.validation_seconds < LONG_VALIDATION_SECONDS
             ):  # the first one imports and allocates
-                self.validation_seconds = _seconds(
-                    lambda: self.validation.record(trainer, model)
-                )
+                self.validation_seconds = _seconds(lambda: self.validation.record(trainer, model))
         path = Run(trainer.default_root_dir).checkpoints / LAST
         self.save_seconds = _seconds(lambda: trainer.save_checkpoint(path, weights_only=False))
         trainer.should_stop = True

@@ -72,7 +72,7 @@ class Training:
 
     @property
     def validation(self) -> Validation | None:
-        """What validations at the model; None if nothing does."""
+        """What validates the model; None if nothing does."""
         return self.callbacks.get("validation")
 
     @property
