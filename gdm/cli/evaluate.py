@@ -26,9 +26,13 @@ def evaluate(recipe: dict[str, Any], origin: Origin) -> None:
         evaluation, class_names = evaluate_file(options, plugins), options.dataset.class_names
     else:
         opened = opened_run(
-            run, recipe, options.checkpoint, options.averaged,
-            extractor_of(options, plugins), plugins,
-        )  # fmt: skip
+            run,
+            recipe,
+            checkpoint=options.checkpoint,
+            averaged=options.averaged,
+            extractor=extractor_of(options, plugins),
+            plugins=plugins,
+        )
         evaluation, class_names = evaluate_run(opened, options), opened.data.class_names
     evaluation, written = evaluation
     console.report_evaluation(evaluation.record, class_names)

@@ -20,7 +20,12 @@ def use(recipe: dict[str, Any], origin: Origin) -> None:
     tool.refuse_idle_comparison(options.tool, options.compare)
     extractor = open_run.extractor_of(options, plugins)
     opened = open_run.opened_run(
-        run, recipe, options.checkpoint, options.averaged, extractor, plugins
+        run,
+        recipe,
+        checkpoint=options.checkpoint,
+        averaged=options.averaged,
+        extractor=extractor,
+        plugins=plugins,
     )
     open_run.refuse_other_data(run, opened.data)
     refuse_without_images(opened.model, run)

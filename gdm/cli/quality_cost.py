@@ -19,9 +19,13 @@ def compare(recipe: dict[str, Any], origin: Origin) -> None:
     quality_cost.refuse_idle(origin.overrides)
     ways = quality_cost.ways(options, nodes_of_group(CONFIGS, "sampler"), plugins)
     opened = open_run.opened_run(
-        run, recipe, options.checkpoint, options.averaged,
-        open_run.extractor_of(options, plugins), plugins,
-    )  # fmt: skip
+        run,
+        recipe,
+        checkpoint=options.checkpoint,
+        averaged=options.averaged,
+        extractor=open_run.extractor_of(options, plugins),
+        plugins=plugins,
+    )
     quality_cost.refuse_without_sampler(opened)
     open_run.refuse_other_data(run, opened.data)
     others = open_run.compared_runs(options, opened, plugins)

@@ -14,6 +14,10 @@ def sample(recipe: dict[str, Any], origin: Origin) -> None:
 
     options = options_from(SampleOptions, origin.options, origin.plugins)
     opened = opened_run(
-        origin.run, recipe, options.checkpoint, options.averaged, plugins=origin.plugins
+        origin.run,
+        recipe,
+        checkpoint=options.checkpoint,
+        averaged=options.averaged,
+        plugins=origin.plugins,
     )
     say(sample(opened, options))

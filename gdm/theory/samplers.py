@@ -109,7 +109,16 @@ class Sampler(ABC):
             yield s, x_t.to(start.dtype)
 
     @abstractmethod
-    def step(self, x_t, now, s, schedule, earlier, estimated, noise) -> Tensor:
+    def step(
+        self,
+        x_t: Tensor,
+        now: Estimate,
+        s: Tensor,
+        schedule: Schedule,
+        earlier: Estimate | None,
+        estimated: Denoiser,
+        noise: Callable[[], Tensor] | None,
+    ) -> Tensor:
         """Return x_s for x_t, both (N, C, H, W).
 
         Args:

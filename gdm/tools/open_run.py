@@ -75,6 +75,7 @@ class Comparing(Protocol):
 def opened_run(
     run: Run,
     recipe: dict[str, Any],
+    *,
     checkpoint: str = "last",
     averaged: bool = True,
     extractor: Callable[..., Extractor] | None = None,
@@ -95,12 +96,21 @@ def opened_run(
     """
     check(recipe, trusted=plugins)
     data = build(recipe["dataset"], "dataset", plugins)
-    return _opened(run, recipe, data, checkpoint, averaged, extractor, plugins)
+    return _opened(
+        run,
+        recipe,
+        data=data,
+        checkpoint=checkpoint,
+        averaged=averaged,
+        extractor=extractor,
+        plugins=plugins,
+    )
 
 
 def _opened(
     run: Run,
     recipe: dict[str, Any],
+    *,
     data: ImageDataModule,
     checkpoint: str,
     averaged: bool,
@@ -181,9 +191,14 @@ def compared_runs(
                 "only figures on the same images compare"
             )
         other = _opened(
-            run, recipe, opened.data, options.checkpoint, options.averaged, opened.extractor,
-            plugins,
-        )  # fmt: skip
+            run,
+            recipe,
+            data=opened.data,
+            checkpoint=options.checkpoint,
+            averaged=options.averaged,
+            extractor=opened.extractor,
+            plugins=plugins,
+        )
         samples.refuse_without_images(other.model, run)
         plain, number = other.name, 1
         while other.name in names:
