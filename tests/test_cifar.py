@@ -17,6 +17,7 @@ from gdm.data import cifar
 from gdm.data.cifar import CIFAR10, cifar_files
 from gdm.data.datamodule import ImageDataModule
 from gdm.errors import UserError
+from gdm.theory.images import ImageFacts
 
 NAME = "cifar-10-binary.tar.gz"
 TRAIN = [f"cifar-10-batches-bin/data_batch_{part}.bin" for part in range(1, 6)]
@@ -127,7 +128,9 @@ def test_the_original_has_the_published_facts():
 
 def test_the_data_module_splits_colour_images(archive):
     source = small_class(archive)(str(archive.parent))
-    data = ImageDataModule(source, 3, 32, 32, 10, batch_size=5, validation_size=6, binarize=False)
+    data = ImageDataModule(
+        source, ImageFacts(3, 32, 32, 10), batch_size=5, validation_size=6, binarize=False
+    )
     assert (data.num_train, len(data.split("validation")), len(data.split("test"))) == (14, 6, 4)
 
 

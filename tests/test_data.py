@@ -477,7 +477,7 @@ class Own(Source):
 
 
 def own_data(source: Own) -> ImageDataModule:
-    return ImageDataModule(source, 3, 8, 8, 2, 10, 20, False)
+    return ImageDataModule(source, ImageFacts(3, 8, 8, 2), 10, 20, False)
 
 
 def test_images_that_do_not_lie_in_a_row_in_memory_are_taken_as_others_are():

@@ -127,7 +127,7 @@ def test_labels_are_left_out_as_often_as_asked_and_guidance_costs_two_passes(ima
     model = built("ddpm", "model.condition=label", "model.label_dropout=0.3")
     labels = []
     model.error = lambda x_0, epsilon, t, condition: (
-        labels.append(label) or epsilon.mean((1, 2, 3))
+        labels.append(condition) or epsilon.mean((1, 2, 3))
     )
     label = torch.arange(len(images)) % 10
     for number in range(60):

@@ -502,7 +502,7 @@ def test_what_an_option_cannot_be_is_said_before_anything_is_computed(short_vae,
     options = composed_options("importance_samples=4")
     evaluator = protocol.Evaluator(data, Blocks())
     model = catalogue.load(short_vae)
-    model.report = lambda moments: {"reconstruction": 1.0}
+    model.summarise = lambda moments: {"reconstruction": 1.0}
     with pytest.raises(UserError, match="importance_samples=4: this model has no likelihood"):
         evaluation_of_run(opened(model, data), evaluator, options)
     with pytest.raises(UserError, match="name one of them"):

@@ -132,7 +132,8 @@ def test_what_a_run_has_is_not_proposed_to_it():
         HEALTHY | FAILED["discriminator overpowers"], model("dcgan", *overrides)
     )
     assert "dropout" not in said
-    assert "noise" not in said
+    assert "label_noise.noise" not in said
+    assert "instance_noise" not in said
     assert "objective=non_saturating" not in said
     assert "penalty=r1" not in said
     assert "objective=non_saturating" in gan_health.verdict(

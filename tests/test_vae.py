@@ -147,7 +147,7 @@ def bent_mixture(num_labels: int = 1, latent_dim: int = 3) -> Mixture:
 
 def reference(mixture: Mixture, label: int) -> MixtureSameFamily:
     components = Normal(mixture.mean, (mixture.log_variance / 2).exp())
-    weights = mixture.log_weight(torch.tensor([label]))[0].exp()
+    weights = mixture.log_weight(torch.tensor([label]), 1)[0].exp()
     return MixtureSameFamily(Categorical(weights), Independent(components, 1))
 
 
