@@ -1,5 +1,7 @@
 """What the journeys share: recipes composed from configs/, and short runs made of them."""
 
+import copy
+import functools
 import os
 import tempfile
 from pathlib import Path
@@ -57,6 +59,11 @@ SHORT = (*SMALL, *BRIEF)
 
 def composed(*overrides: str) -> dict:
     """Return the recipe that the command line would make."""
+    return copy.deepcopy(_composed(*overrides))
+
+
+@functools.cache
+def _composed(*overrides: str) -> dict:
     with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
         arranged = _arranged(list(overrides), ROOT / "configs")
         config = OmegaConf.to_container(compose("train", arranged), resolve=True)
@@ -67,7 +74,7 @@ def small(model: str) -> tuple[str, ...]:
     """Return the overrides that make a model's network small."""
     recipe = composed(f"model={model}")["model"]
     if "discriminator" in recipe:  # a penalty that counts in short runs too
-        return (*SMALL_GAN, "model.penalty.every=2") if "penalty" in recipe else SMALL_GAN
+        return (*SMALL_GAN, "model.penalty.every=2") if recipe["penalty"] else SMALL_GAN
     return SMALL_DIFFUSION if "sampler" in recipe else SMALL
 
 

@@ -137,7 +137,10 @@ def uninterrupted(tmp_path_factory):
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("model", MODELS)
 def test_resume_equals_uninterrupted(model, moment, uninterrupted, tmp_path):
-    run = killed(short(model), tmp_path, MOMENTS[moment])
+    recipe = short(model)
+    if moment != "before the first step":  # what is only seen changes no bit
+        recipe["callbacks"]["validation"] |= {"quality": None, "pictures": None}
+    run = killed(recipe, tmp_path, MOMENTS[moment])
     assert run.manifest()["status"] != "finished"
     resumed(run)
     assert run.manifest()["status"] == "finished"
