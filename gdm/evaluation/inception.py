@@ -1,4 +1,4 @@
-"""Images -> features of the Inception network, for figures that compare with published ones."""
+"""Images -> features of the Inception network, for metrics that compare with published ones."""
 
 import hashlib
 import io
@@ -58,7 +58,7 @@ class Inception(Extractor):
         if sha256 != SHA256:
             log.warning(
                 "%s does not hold the standard weights (its SHA-256 is %s..., theirs %s...): the "
-                "figures compare with no published ones", path, sha256[:8], SHA256[:8],
+                "metrics compare with no published ones", path, sha256[:8], SHA256[:8],
             )  # fmt: skip
 
     @torch.no_grad()

@@ -24,13 +24,13 @@ log = logging.getLogger(__name__)
 DENSITY_IMAGES = 20_000  # codes of that many training images settle a density of few dimensions
 
 
-# The model's own figures -------------------------------------------------------------------------
+# The model's own metrics -------------------------------------------------------------------------
 
 
 def evaluate(
     model: Model, data: ImageDataModule, split: str, limit: int | None = None
 ) -> dict[str, Any]:
-    """Return the model's own figures, averaged over the images of a split.
+    """Return the model's own metrics, averaged over the images of a split.
 
     Call it inside `model.evaluating()`, which also settles which weights are evaluated.
 

@@ -31,7 +31,7 @@ class Evaluation:
     """What has been found out.
 
     Args:
-        record: the figures, with what they depend on.
+        record: the metrics, with what they depend on.
         neighbours: samples beside their nearest training images, a row each; None if not asked
             for.
     """
@@ -81,7 +81,7 @@ class Evaluator:
     def model(
         self, model: Model, num_reconstructions: int, importance_samples: int | None
     ) -> dict[str, Any]:
-        """Return the model's own figures on the test images, within `model.evaluating()`."""
+        """Return the model's own metrics on the test images, within `model.evaluating()`."""
         record = model_metrics.evaluate(model, self.data, SPLIT)
         if model.encodes and num_reconstructions:
             record |= model_metrics.reconstruction(model, self.data, SPLIT, num_reconstructions)
@@ -119,7 +119,7 @@ class Evaluator:
         return seconds
 
     def refuse_too_few(self, count: int) -> None:
-        """Refuse so few images that figures are not defined, and warn of few.
+        """Refuse so few images that metrics are not defined, and warn of few.
 
         Raises:
             UserError: naming the least number.

@@ -178,9 +178,9 @@ class Run:
         except OSError as error:
             log.warning("could not write into %s (%s); going on without it", self, error)
 
-    def record(self, images_seen: int, figures: dict[str, Any]) -> None:
+    def record(self, images_seen: int, metrics: dict[str, Any]) -> None:
         """Add the record of an evaluation to `metrics.jsonl`."""
-        line = json.dumps({"images": images_seen} | figures) + "\n"
+        line = json.dumps({"images": images_seen} | metrics) + "\n"
 
         def append() -> None:
             with self.metrics.open("a") as file:
@@ -202,7 +202,7 @@ class Run:
         return [each for each in records if _is_record(each)]
 
     def best(self) -> dict[str, Any] | None:
-        """Return by what figures the best checkpoint was chosen; None if there is none, or they
+        """Return by what metrics the best checkpoint was chosen; None if there is none, or they
         are not to be read."""
         try:
             facts = read_json(self._best_facts)
@@ -214,7 +214,7 @@ class Run:
         return facts if _is_record(facts) else None
 
     def describe_best(self, facts: dict[str, Any]) -> None:
-        """Write down by what figures the best checkpoint was chosen."""
+        """Write down by what metrics the best checkpoint was chosen."""
         write_text(self._best_facts, json.dumps(facts) + "\n")
 
     def forget_after(self, images_seen: int) -> None:

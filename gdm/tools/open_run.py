@@ -188,7 +188,7 @@ def compared_runs(
         if own != opened.data.fingerprint:
             raise UserError(
                 f"compare=[{reference}]: {run} was trained on other data than {opened.run}; "
-                "only figures on the same images compare"
+                "only metrics on the same images compare"
             )
         other = _opened(
             run,

@@ -8,7 +8,7 @@ from gdm.evaluation import model_metrics
 from gdm.models.base import GenerativeModel
 from gdm.runs.run import Run
 from gdm.training.pictures import Pictures
-from gdm.training.validation import named_figures
+from gdm.training.validation import named_metrics
 
 
 def finish(
@@ -30,7 +30,7 @@ def finish(
         if pictures is not None:
             pictures.draw(model, data, run, loggers, "final", record)
     for logger in loggers:
-        logger.log_result(recipe, named_figures(record))
+        logger.log_result(recipe, named_metrics(record))
         logger.finalize("success")
     return record
 
@@ -45,5 +45,5 @@ def _final_record(
     record = model_metrics.evaluate(model, data, "validation")
     run.record(model.images_seen, record)
     for logger in loggers:
-        logger.log_metrics(named_figures(record), model.images_seen)
+        logger.log_metrics(named_metrics(record), model.images_seen)
     return record

@@ -28,7 +28,7 @@ class Health:
     def measure(
         self, model: Model, data: ImageDataModule, record: dict[str, Any]
     ) -> dict[str, Any]:
-        """Return the figures of a model as it is, and its `verdict` if it fails.
+        """Return the metrics of a model as it is, and its `verdict` if it fails.
 
         Args:
             model: the model, with its own weights and in training mode, as it is optimised.
@@ -36,27 +36,27 @@ class Health:
             record: what else is known of this moment, such as the classes of samples.
         """
         batch = next(iter(data.batches("validation", self.num_images, model.device)))
-        figures = model.health(batch)
-        if not figures:
+        metrics = model.health(batch)
+        if not metrics:
             return {}
         if len(batch.x.unique(dim=0)) > 1:
             with model.evaluating():
                 samples = model.sample(range(len(batch.x)))
-            figures |= gan_health.diversity(samples.cpu(), batch.x.cpu())
+            metrics |= gan_health.diversity(samples.cpu(), batch.x.cpu())
         if "class_histogram" in record:
             labels = data.split("validation").labels
             real = torch.bincount(labels, minlength=data.num_classes) / len(labels)
-            figures["class_variety"] = gan_health.class_variety(
+            metrics["class_variety"] = gan_health.class_variety(
                 record["class_histogram"], real.tolist()
             )
-        said = gan_health.verdict(figures, model)
-        return figures | ({"verdict": said} if said else {})
+        said = gan_health.verdict(metrics, model)
+        return metrics | ({"verdict": said} if said else {})
 
 
 def say(found: dict[str, Any]) -> None:
     """Write what was found into the log, in one line."""
-    figures = ", ".join(f"{name} {value:.2g}" for name, value in numbers(found).items())
+    metrics = ", ".join(f"{name} {value:.2g}" for name, value in numbers(found).items())
     if "verdict" in found:
-        log.warning("health: %s; %s", figures, found["verdict"])
+        log.warning("health: %s; %s", metrics, found["verdict"])
     else:
-        log.info("health: %s", figures)
+        log.info("health: %s", metrics)

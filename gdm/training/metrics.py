@@ -1,4 +1,4 @@
-"""The figures of training itself, and the end of a run that has none any more."""
+"""The metrics of training itself, and the end of a run that has none any more."""
 
 import time
 
@@ -11,13 +11,13 @@ from gdm.recipes.ranges import Count
 
 
 class Diverged(UserError):
-    """A figure of training has become NaN or infinite."""
+    """A metric of training has become NaN or infinite."""
 
 
 class TrainingMetrics(Callback):
     """Averages what `training_step` returns and writes it, with the learning rate and speed.
 
-    The figures stay on the device until they are written, so that no step waits for them; the
+    The metrics stay on the device until they are written, so that no step waits for them; the
     same moment finds out whether one of them is no longer finite.
 
     Args:
@@ -59,13 +59,13 @@ class TrainingMetrics(Callback):
         speed = len(values) * model.batch_size / max(now - self._since, 1e-9)
         self._since = now
         self.latest = dict(zip(terms, values.mean(0).tolist(), strict=True))
-        figures = {f"train/{term}": value for term, value in self.latest.items()}
-        figures["train/images_per_second"] = speed
+        metrics = {f"train/{term}": value for term, value in self.latest.items()}
+        metrics["train/images_per_second"] = speed
         for number, optimizer in enumerate(trainer.optimizers):
             suffix = f"_{number}" if number else ""
-            figures[f"train/learning_rate{suffix}"] = optimizer.param_groups[0]["lr"]
+            metrics[f"train/learning_rate{suffix}"] = optimizer.param_groups[0]["lr"]
         for logger in trainer.loggers:
-            logger.log_metrics(figures, model.images_seen)
+            logger.log_metrics(metrics, model.images_seen)
 
     def pause(self) -> None:
         """Leave the time since the last flush out of the speed."""

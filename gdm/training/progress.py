@@ -16,7 +16,7 @@ REFRESHES_PER_SECOND = 4
 
 
 class ProgressBar(Callback):
-    """Shows images seen, images/s, the time left, and the figures that the model names.
+    """Shows images seen, images/s, the time left, and the metrics that the model names.
 
     On a terminal it is a bar; elsewhere a line in the log from time to time.
 
@@ -49,7 +49,7 @@ class ProgressBar(Callback):
 
         Args:
             model: the model.
-            latest: the figures of training, as of late.
+            latest: the metrics of training, as of late.
         """
         now = time.monotonic()
         self._next = now + self._interval

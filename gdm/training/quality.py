@@ -16,7 +16,7 @@ class Quality:
     """Compares samples with all validation images, by the protocol that scripts/evaluate.py has.
 
     The samples are the same at every stage: those of the first indices and seed 0. A small number
-    of them makes the distance larger for every model alike, so figures compare only at equal
+    of them makes the distance larger for every model alike, so metrics compare only at equal
     numbers.
 
     Args:

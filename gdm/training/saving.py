@@ -16,7 +16,7 @@ from gdm.training.budget import is_due
 log = logging.getLogger(__name__)
 
 CHOSEN_BY = "frechet_distance"  # the checkpoint where this metric is best is kept
-COMPARABLE = ("n", "num_reference", "extractor_checksum")  # other figures do not compare
+COMPARABLE = ("n", "num_reference", "extractor_checksum")  # other metrics do not compare
 
 
 class Checkpoints(Callback):

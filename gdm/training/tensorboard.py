@@ -41,14 +41,14 @@ class TensorBoard(TensorBoardLogger):
         """Write a picture of 8-bit values, (C, H, W)."""
         self._write(lambda: self.experiment.add_image(name, picture, step))
 
-    def log_result(self, recipe: dict[str, Any], figures: Iterable[str]) -> None:
+    def log_result(self, recipe: dict[str, Any], metrics: Iterable[str]) -> None:
         """Write what a user varies, for the hparams tab.
 
         Args:
             recipe: the whole recipe.
-            figures: the names of curves, whose last values stand beside it.
+            metrics: the names of curves, whose last values stand beside it.
         """
-        self._write(lambda: self._log_hparams(varied(recipe), dict.fromkeys(figures, 0.0)))
+        self._write(lambda: self._log_hparams(varied(recipe), dict.fromkeys(metrics, 0.0)))
 
     def save(self) -> None:
         self._write(super().save)
@@ -56,8 +56,8 @@ class TensorBoard(TensorBoardLogger):
     def finalize(self, status: str) -> None:
         self._write(lambda: super(TensorBoard, self).finalize(status))
 
-    def _log_hparams(self, settings: dict[str, Any], figures: dict[str, float]) -> None:
-        for summary in hparams(settings, figures):
+    def _log_hparams(self, settings: dict[str, Any], metrics: dict[str, float]) -> None:
+        for summary in hparams(settings, metrics):
             self.experiment._get_file_writer().add_summary(summary)  # it may be closed
 
     def _write(self, write: Callable[[], None]) -> None:

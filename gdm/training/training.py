@@ -108,7 +108,7 @@ class Training:
             overrides: what the user has changed in the recipe of a run that goes on.
 
         Raises:
-            Diverged: if a figure of training is NaN or infinite.
+            Diverged: if a metric of training is NaN or infinite.
             Interrupted: if the run was asked to stop; it has been saved.
             UserError: if the run can not go on from what is there.
         """

@@ -24,7 +24,7 @@ class Validation(Callback):
 
     Args:
         times: how often in a run, besides the first.
-        limit: number of validation images for the model's own figures; None for all.
+        limit: number of validation images for the model's own metrics; None for all.
         quality: what compares samples with the validation images, and so finds the best
             checkpoint; None for neither.
         pictures: what is drawn; None for nothing.
@@ -73,14 +73,14 @@ class Validation(Callback):
                 ", the best so far" if is_best else "", seconds,
             )  # fmt: skip
         Run(trainer.default_root_dir).record(model.images_seen, record)
-        figures = named_figures(record)
-        figures["validation/seconds"] = seconds
+        metrics = named_metrics(record)
+        metrics["validation/seconds"] = seconds
         if "health" in record:
             say(record["health"])
             found = numbers(record["health"])
-            figures |= {f"health/{name}": value for name, value in found.items()}
+            metrics |= {f"health/{name}": value for name, value in found.items()}
         for logger in trainer.loggers:
-            logger.log_metrics(figures, model.images_seen)
+            logger.log_metrics(metrics, model.images_seen)
 
     def record(self, trainer, model) -> dict[str, Any]:
         """Evaluate the model and draw, at this moment, and return the record."""
@@ -97,6 +97,6 @@ class Validation(Callback):
         return record | ({"health": found} if found else {})
 
 
-def named_figures(record: dict[str, Any]) -> dict[str, float]:
-    """Return the figures of a record by the names of their curves."""
+def named_metrics(record: dict[str, Any]) -> dict[str, float]:
+    """Return the metrics of a record by the names of their curves."""
     return {f"validation/{name}": value for name, value in numbers(record).items()}

@@ -36,7 +36,7 @@ CONTOUR_POINTS = 200  # points a side that contours are drawn through
 MASSES = (0.5, 0.9, 0.99)  # of the distribution that is sampled, inside the contours
 MIN_IMAGES = 10  # images below which there is nothing to map
 QUANTILES_OF = 10_000  # sampled codes that give the lines of a manifold and the contours' levels
-NO_FIGURES = "Codes as large as images are mapped without the figures of codes with few numbers."
+NO_FIGURES = "Codes as large as images are mapped without the metrics of codes with few numbers."
 LEGEND = (
     "nats: KL divergences of the codes, at least. off: the share of samples that would have to "
     "change class to match the decoded codes. change in largest 5 percent of steps: the share of "

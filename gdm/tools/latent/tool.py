@@ -1,4 +1,4 @@
-"""What the tools of the latent space share: a run goes in, figures and pictures come out."""
+"""What the tools of the latent space share: a run goes in, metrics and pictures come out."""
 
 import json
 import logging
@@ -42,13 +42,13 @@ class Found:
     """What a tool has found.
 
     Args:
-        record: figures and all that they depend on, as JSON takes it. A list of groups of
+        record: metrics and all that they depend on, as JSON takes it. A list of groups of
             numbers becomes a table with one row per group, a group of groups one with one column
             per group.
         pictures: name -> 8-bit values, (C, H, W).
         animations: name -> frames of 8-bit values, (T, C, H, W).
         scales: name of a picture -> screen pixels a side of its pixels, where it is not one.
-        remark: a sentence to say below the figures; none if empty.
+        remark: a sentence to say below the metrics; none if empty.
         for_tensorboard: writes what TensorBoard alone shows into a folder; None for nothing.
     """
 
@@ -304,7 +304,7 @@ def classifier_of(opened: OpenRun, data: ImageDataModule) -> Extractor | None:
     try:
         extractor = opened.extractor(data=data)
     except NoClassifier as error:
-        log.warning("figures that need a classifier are left out: %s", error)
+        log.warning("metrics that need a classifier are left out: %s", error)
         return None
     if extractor.class_names is None:
         raise UserError(f"extractor={extractor.name}: does not know the classes of the images")
