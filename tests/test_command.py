@@ -93,7 +93,7 @@ def test_nothing_is_called_null(gdm):
 def test_a_gan_without_a_penalty_has_none(gdm, overrides):
     shown, _ = gdm("train", *overrides, "--cfg", "job")
     assert "discriminator_optimizer:" in shown
-    assert "penalty" not in shown
+    assert "  penalty: null\n" in shown
 
 
 def test_a_preset_goes_where_it_is_asked_for(gdm):

@@ -558,7 +558,7 @@ def test_metrics_are_printed_with_units_direction_and_real_images_integers_too(
     assert rows["confident"] == ["0.8000", "0.9000", "fraction of samples", "as real"]
     assert rows["psnr"] == ["21.00", "", "dB, 40 images", "higher"]
     assert rows["mine"] == ["0.2500", "", "", ""]  # a metric of the user's own
-    assert rows["share of Bag"] == ["0.100", "0.100", "", "as real"]
+    assert rows["fraction of Bag"] == ["0.100", "0.100", "", "as real"]
     assert "seed" not in rows
 
 

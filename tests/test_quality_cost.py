@@ -167,8 +167,8 @@ def test_only_a_run_with_a_sampler_has_a_curve_and_only_one_with_images_a_point(
     short_vae, short_ddpm, data, tmp_path
 ):
     with pytest.raises(UserError, match="its model has no sampler whose steps could be chosen"):
-        quality_cost.refuse_without_sampler(short_vae, short_vae.recipe())
-    quality_cost.refuse_without_sampler(short_ddpm, short_ddpm.recipe())
+        quality_cost.refuse_without_sampler(open_run.opened_run(short_vae, short_vae.recipe()))
+    quality_cost.refuse_without_sampler(open_run.opened_run(short_ddpm, short_ddpm.recipe()))
     opened = open_run.OpenRun(short_ddpm, "ddpm", None, {}, data)
     with pytest.raises(UserError, match="no run 'nowhere' in"):
         open_run.compared_runs(options_of("compare=[nowhere]"), opened)

@@ -265,10 +265,9 @@ def test_after_a_step_the_parts_come_in_the_order_that_is_written_down():
         loop.on_train_batch_end(None, torch.nn.Linear(1, 1), {}, None, 0)
     assert [call for call in calls if "is_due" not in call] == [
         "metrics.add", "metrics.flush",
-        "metrics.flush", "validation.look", "metrics.pause",
-        "metrics.flush", "saving.save",
+        "metrics.flush", "validation.evaluate", "metrics.pause",
+        "metrics.flush", "saving.save",  # for its own time and for the signal, once
         "progress.show",
-        "metrics.flush", "saving.save",  # once more, for the signal
     ]  # fmt: skip
 
 

@@ -357,8 +357,7 @@ def _apply(
         recipe[key] = None
         return
     if override.type != OverrideType.CHANGE or override.is_sweep_override():
-        written = f"{key}=null" if text.startswith("~") else text
-        raise UserError(f"{written}: with {kind}= write key=value, with one value")
+        raise UserError(f"{text}: with {kind}= write key=value, with one value")
     if kind == "resume" and _room(override) not in SURROUNDINGS:
         allowed = ", ".join(f"{room}.*" for room in SURROUNDINGS)
         raise UserError(f"{text}: resume= goes on with the same training; it takes {allowed} only")
@@ -413,6 +412,7 @@ def compose_config(
     folders = _folders(configs)
     first = next((each for each in folders if (each / f"{config_name}.yaml").is_file()), configs)
     others = [_searched(each) for each in folders if each != first]
+    overrides = _arranged(overrides or [], configs)
     of_sweep = GlobalHydra.instance().hydra  # in a sweep's job, and there can be only one
     GlobalHydra.instance().clear()
     try:

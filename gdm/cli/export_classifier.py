@@ -16,7 +16,7 @@ def export(recipe: dict[str, Any], origin: Origin) -> None:
     run, plugins = origin.run, origin.plugins
     options = options_from(ExportOptions, origin.options, plugins)
     path = named_file(options.to or run.path / "classifier.safetensors", "mine.safetensors")
-    opened = opened_run(run, recipe, options.checkpoint, plugins=plugins)
+    opened = opened_run(run, recipe, checkpoint=options.checkpoint, plugins=plugins)
     refuse_other_data(run, opened.data)
     facts = export(opened, path)
     say(f"{path}: right about {float(facts['test_accuracy']):.2%} of the test images")
