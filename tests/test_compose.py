@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from conftest import composed
 from hydra.errors import HydraException
 
-from gdm.cli.compose import BASES, NOT_IN_RECIPES, Origin, _parse, compose_config, job_name, main
+from gdm.cli.compose import BASES, Origin, _parse, compose_config, job_name, main
 from gdm.errors import UserError
 from gdm.recipes.build import THIRD_PARTY, arguments, locate, nodes
 from gdm.recipes.check import check, check_quickly, schema
@@ -84,11 +85,6 @@ def saved(line):
 # Every YAML -------------------------------------------------------------------------------------
 
 
-def compose(*overrides: str) -> dict:
-    recipe = compose_config(CONFIGS, "train", list(overrides))
-    return {key: recipe[key] for key in recipe if key not in NOT_IN_RECIPES}
-
-
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
 def test_every_option_makes_a_good_recipe_with_one_model_at_least(group, option):
     if group in OF_OTHER_SCRIPTS:
@@ -96,9 +92,10 @@ def test_every_option_makes_a_good_recipe_with_one_model_at_least(group, option)
         check(script)
         return check_keys(script)
     mistakes = []
-    for model in [option] if group == "model" else MODELS:
+    first = sorted(MODELS, key=lambda model: group not in composed(f"model={model}")["model"])
+    for model in [option] if group == "model" else first:
         try:
-            recipe = compose(f"model={model}", f"{group}={option}")
+            recipe = composed(f"model={model}", f"{group}={option}")
             check(recipe)
         except (UserError, HydraException) as mistake:
             mistakes.append(str(mistake))
