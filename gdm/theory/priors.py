@@ -91,7 +91,7 @@ class Mixture(Prior):
         num_components: Count,
         rate_multiplier: Positive,
     ) -> None:
-        super().__init__(latent_dim, num_labels)
+        super().__init__(latent_dim=latent_dim, num_labels=num_labels)
         self.rate_multiplier = rate_multiplier
         # Adam's steps have one size; parameters stored smaller move further (Karras et al. 2018)
         mean = torch.randn(num_components, latent_dim)

@@ -140,7 +140,7 @@ class DDIM(Sampler):
     """
 
     def __init__(self, num_steps: Count, clip: bool, eta: Fraction) -> None:
-        super().__init__(num_steps, clip)
+        super().__init__(num_steps=num_steps, clip=clip)
         self.eta = eta
 
     def step(self, x_t, now, s, schedule, earlier, estimated, noise) -> Tensor:
@@ -160,7 +160,7 @@ class DDPM(Sampler):
     """
 
     def __init__(self, num_steps: Count, clip: bool, large_variance: bool) -> None:
-        super().__init__(num_steps, clip)
+        super().__init__(num_steps=num_steps, clip=clip)
         self.large_variance = large_variance
 
     def step(self, x_t, now, s, schedule, earlier, estimated, noise) -> Tensor:

@@ -188,7 +188,7 @@ class Cosine(Bounded):
         self, num_steps: NumSteps, offset: NonNegative, max_beta: PositiveFraction
     ) -> None:
         self.offset = offset
-        super().__init__(num_steps, max_beta)
+        super().__init__(num_steps=num_steps, max_beta=max_beta)
 
     def closed_form(self, t: Tensor) -> Tensor:
         angle = (t + self.offset) / (1 + self.offset) * (math.pi / 2)
@@ -218,7 +218,7 @@ class Sigmoid(Bounded):
         if end <= start:
             raise ValueError(f"start={start} must be below end={end}")
         self.start, self.end, self.temperature = start, end, temperature
-        super().__init__(num_steps, max_beta)
+        super().__init__(num_steps=num_steps, max_beta=max_beta)
 
     def closed_form(self, t: Tensor) -> Tensor:
         v = (self.start + (self.end - self.start) * t) / self.temperature
