@@ -458,7 +458,7 @@ def test_test_images_are_read_where_they_are_asked_for_alone(vae):
         ("vae", "denoise", ["tool.strength=-1"], "tool.strength=-1: must be a number, above 0"),
         (
             "vae", "denoise", ["tool.noise=masking", "tool.strengths=[0.5,1.5]"],
-            "strength=1.5: is a share of the pixels with noise=masking, at most 1",
+            "strength=1.5: is a fraction of the pixels with noise=masking, at most 1",
         ),
         ("vae", "compress", ["tool.bits=[0]"], "tool.bits=[0]: must be"),
         ("vae", "compress", ["tool.bits=[17]"], "tool.bits=[17]: must be"),

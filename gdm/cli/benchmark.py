@@ -8,7 +8,7 @@ import warnings
 
 PARTS = ("training", "unet", "gan", "sampling", "samplers", "overhead", "data", "memory")
 DESCRIPTION = """Measure what the framework costs. Each part compares alternatives in alternating
-rounds within one process and prints medians and ratios; absolute figures depend on the machine and
+rounds within one process and prints medians and ratios; absolute numbers depend on the machine and
 on what else it does. Without a name, all parts are measured."""
 
 

@@ -46,9 +46,10 @@ def _say_of_thread(arguments: threading.ExceptHookArgs) -> None:
 def report(
     run: Run, record: dict[str, Any], plugins: Sequence[str] = (), makes_images: bool = True
 ) -> None:
-    """Print the final figures of a run, and what its user may type next."""
+    """Print the final metrics of a run, and what its user may type next."""
     title = f"on {record['num_images']:,} {record['split']} images"
-    _show(_metrics_table(title, record))
+    if metrics.numbers(record):  # a GAN has none where no samples were evaluated
+        _show(_metrics_table(title, record))
     manifest = run.manifest()
     minutes = manifest["seconds"] / 60
     wish = manifest.get("minutes_wished")

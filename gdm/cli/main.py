@@ -87,6 +87,8 @@ def _complete(arguments: list[str]) -> None:
         print(COMPLETION)
     elif arguments == ["words"]:
         _print_words(os.environ.get("COMP_LINE", ""))
+    elif set(arguments) & {"--help", "-h"}:
+        print('Write eval "$(gdm completion bash)", in ~/.bashrc to keep it.')
     else:
         sys.exit('error: write eval "$(gdm completion bash)", in ~/.bashrc to keep it')
 

@@ -35,7 +35,7 @@ _NAMES = {"Targets": "LabelNoise"}
 # key -> what to write now
 KEYS = {
     "model.conditional": "model.condition=label, or null",
-    "model.prediction": "the group prediction=epsilon, x_0 or v",
+    "model.prediction": "the group prediction=epsilon, x_0, v, velocity or preconditioned",
     "model.data_deviation": "model.prediction.sigma_data",
     "dataset.channels": "dataset.facts.channels",
     "dataset.resolution": "dataset.facts.resolution",

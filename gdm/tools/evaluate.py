@@ -236,7 +236,7 @@ def _seconds_of_model(
     count = options.num_samples
     test = len(data.split(SPLIT))
     per_image = seconds_each(lambda few: model_metrics.evaluate(model, data, SPLIT, few))
-    seconds = {"figures of the model": per_image * test}
+    seconds = {"metrics of the model": per_image * test}
     if model.makes_images:
         per_sample = seconds_each(
             lambda few: next(draw(model, few, None, 0, few)), min(MAX_TIMED_SAMPLES, count)

@@ -70,7 +70,7 @@ class Validation(Callback):
             log.info(
                 "%s images: Frechet distance %.2f of %d samples%s (%.1f s)",
                 f"{model.images_seen:,}", record[CHOSEN_BY], record["n"],
-                ", the best so far" if is_best else "", seconds,
+                ", kept as the best" if is_best else "", seconds,
             )  # fmt: skip
         Run(trainer.default_root_dir).record(model.images_seen, record)
         metrics = named_metrics(record)

@@ -26,9 +26,9 @@ from gdm.tools.open_run import OpenRun
 NOISY = "noisy image"
 STRENGTHS = {
     "gaussian": "standard deviation of the noise, of a range from -1 to 1",
-    "salt_and_pepper": "share of the pixels that are made black or white",
-    "masking": "share of the pixels that are made black",
-    "cutout": "share of the area that is made black",
+    "salt_and_pepper": "fraction of the pixels that are made black or white",
+    "masking": "fraction of the pixels that are made black",
+    "cutout": "fraction of the area that is made black",
 }
 
 
@@ -45,7 +45,7 @@ class Denoise(Tool):
     Args:
         noise: `gaussian`, `salt_and_pepper`, `masking` (single pixels) or `cutout` (a square).
         strength: of the picture: the standard deviation, in units of the images' range [-1, 1],
-            of the first, and the share of the pixels of the others.
+            of the first, and the fraction of the pixels of the others.
         strengths: of the curves.
         split: whose images: `validation` or `test`.
         num_images: images that are measured, the first of the split.
@@ -66,7 +66,7 @@ class Denoise(Tool):
         for each in (strength, *strengths):
             if noise in SHARES and each > 1:
                 raise ValueError(
-                    f"strength={each}: is a share of the pixels with noise={noise}, at most 1"
+                    f"strength={each}: is a fraction of the pixels with noise={noise}, at most 1"
                 )
         self.noise = noise
         self.strength = strength

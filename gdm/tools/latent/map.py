@@ -38,14 +38,14 @@ MIN_IMAGES = 10  # images below which there is nothing to map
 QUANTILES_OF = 10_000  # sampled codes that give the lines of a manifold and the contours' levels
 NO_FIGURES = "Codes as large as images are mapped without the metrics of codes with few numbers."
 LEGEND = (
-    "nats: KL divergences of the codes, at least. off: the share of samples that would have to "
-    "change class to match the decoded codes. change in largest 5 percent of steps: the share of "
-    "all change of the images that lies in them; 0.05 is even. clear images: named with a "
+    "nats: KL divergences of the codes, at least. off: the fraction of samples that would have to "
+    "change class to match the decoded codes. change in largest 5 percent of steps: the fraction "
+    "of all change of the images that lies in them; 0.05 is even. clear images: named with a "
     "probability of 0.8."
 )
 LABELS = {
-    "x": "share of the steps, the largest change first",
-    "y": "share of all change of the images",
+    "x": "fraction of the steps, the largest change first",
+    "y": "fraction of all change of the images",
     "equal": "the same change at every step",
 }
 
@@ -243,7 +243,7 @@ def _drawn_drawbacks(
     label = next(iter(measured.values())).label
     found = {
         "classes": figures.class_shares(
-            {name: each.shares for name, each in measured.items()}, class_names, "share"
+            {name: each.shares for name, each in measured.items()}, class_names, "fraction"
         ),
         "steps": figures.concentration(
             {name: drawbacks.concentration(each.change) for name, each in measured.items()}, LABELS
