@@ -183,7 +183,7 @@ def test_other_data_and_too_few_samples_and_a_place_that_cannot_be_written_are_r
     binarized = build(composed("dataset.binarize=true")["dataset"], "dataset")
     opened = open_run.OpenRun(short_ddpm, "ddpm", None, {}, data)
     options = options_of(f"compare=[{short_vae.path}]", f"to={tmp_path}")
-    with pytest.raises(UserError, match=r"was trained on other data than .*; only figures on"):
+    with pytest.raises(UserError, match=r"was trained on other data than .*; only metrics on"):
         open_run.compared_runs(options, replace(opened, data=binarized))
     few = options_of("num_samples=3")
     with pytest.raises(UserError, match=f"3 samples are too few.*{features.MIN_IMAGES} or more"):
