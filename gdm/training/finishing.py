@@ -5,14 +5,14 @@ from typing import Any
 
 from gdm.data.datamodule import ImageDataModule
 from gdm.evaluation import model_metrics
-from gdm.models.base import GenerativeModel
+from gdm.models.base import Model
 from gdm.runs.run import Run
 from gdm.training.pictures import Pictures
 from gdm.training.validation import named_metrics
 
 
 def finish(
-    model: GenerativeModel,
+    model: Model,
     data: ImageDataModule,
     run: Run,
     recipe: dict[str, Any],
@@ -36,7 +36,7 @@ def finish(
 
 
 def _final_record(
-    model: GenerativeModel, data: ImageDataModule, run: Run, loggers: Iterable
+    model: Model, data: ImageDataModule, run: Run, loggers: Iterable
 ) -> dict[str, Any]:
     """Return the record of the last validation, or, if there was none, of one at all images."""
     for record in reversed(run.records()):

@@ -10,7 +10,7 @@ from pytorch_lightning import Callback, Trainer
 
 from gdm.data.datamodule import ImageDataModule
 from gdm.errors import UserError
-from gdm.models.base import GenerativeModel
+from gdm.models.base import Model
 from gdm.runs.run import Run
 from gdm.training.saving import Checkpoints
 from gdm.training.stopwatch import Stopwatch
@@ -25,7 +25,7 @@ FINAL_VALIDATIONS = 2  # the first validation, and the pictures at the end
 
 
 def measure(
-    copy: GenerativeModel,
+    copy: Model,
     data: ImageDataModule,
     validation: Validation | None,
     trainer_of: Callable[[Run, list[Callback], list], Trainer],
