@@ -12,7 +12,8 @@ import zipfile
 import numpy as np
 import torch
 
-from gdm.data.sources import FashionMNIST, FashionMNISTMini, Images
+from gdm.data.images import Images
+from gdm.data.mnist import FashionMNIST, FashionMNISTMini
 from gdm.files import durable_replacement
 
 IMAGES_A_CLASS = {"train": 1000, "test": 200}

@@ -17,6 +17,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from gdm.cli.compose import _arranged, compose_config
+from gdm.data.datamodule import settle_facts
 from gdm.evaluation import model_metrics
 from gdm.recipes.build import build
 from gdm.recipes.options import options_from
@@ -67,7 +68,10 @@ def _composed(*overrides: str) -> dict:
     with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
         arranged = _arranged(list(overrides), ROOT / "configs")
         config = OmegaConf.to_container(compose("train", arranged), resolve=True)
-    return {key: config[key] for key in config if key not in ("plugins", "rerun", "resume")}
+    recipe = {key: config[key] for key in config if key not in ("plugins", "rerun", "resume")}
+    if recipe["dataset"]["facts"]["num_classes"] is None:
+        settle_facts(recipe, build(recipe["dataset"], "dataset"))
+    return recipe
 
 
 def small(model: str) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from gdm.data.batches import Batch
 from gdm.data.datamodule import validation_order
-from gdm.data.sources import FashionMNIST
+from gdm.data.mnist import FashionMNIST
 from gdm.errors import UserError
 from gdm.evaluation import extractors, model_metrics
 from gdm.evaluation.classifier import SHIPPED, ClassifierFeatures, read_classifier

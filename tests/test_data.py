@@ -9,27 +9,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import yaml
 from torch import Tensor
 
+from gdm.cli.compose import compose_config
 from gdm.data import sources
 from gdm.data.batches import TrainBatches
 from gdm.data.datamodule import ImageDataModule, validation_order
-from gdm.data.sources import (
-    MNIST,
-    FashionMNIST,
-    FashionMNISTMini,
-    IdxFile,
-    IdxSource,
-    Images,
-    Source,
-)
+from gdm.data.images import Images
+from gdm.data.mnist import MNIST, FashionMNIST, FashionMNISTMini, IdxFile, IdxSource
+from gdm.data.sources import Source
 from gdm.errors import UserError
 from gdm.recipes.build import build
 from gdm.recipes.check import check
 from gdm.theory.images import ImageFacts, to_float
 
-YAMLS = sorted((Path(__file__).parents[1] / "configs" / "dataset").glob("*.yaml"))
+CONFIGS = Path(__file__).parents[1] / "configs"
+YAMLS = sorted((CONFIGS / "dataset").glob("*.yaml"))
 SIZES = {"train": 100, "test": 20}
 
 
@@ -273,10 +268,11 @@ def stream(start: int, stop: int, seed: int = 0, count: int = 50, batch_size: in
         torch.arange(count, dtype=torch.uint8).view(-1, 1, 1, 1), torch.arange(count), ()
     )
     batches = list(TrainBatches(images, batch_size, seed, start, stop))
-    for x, label, index in batches:
-        assert len(index) == batch_size
-        assert torch.equal(x.flatten().long(), index)  # images, labels and indices stay together
-        assert torch.equal(label, index)
+    for batch in batches:
+        assert len(batch.index) == batch_size
+        # images, labels and indices stay together
+        assert torch.equal(batch.x.flatten().long(), batch.index)
+        assert torch.equal(batch.label, batch.index)
     return torch.cat([batch.index for batch in batches]) if batches else torch.empty(0)
 
 
@@ -446,14 +442,14 @@ def test_batches_as_large_as_the_training_split_are_allowed(small_class, archive
 @pytest.mark.parametrize("path", YAMLS, ids=lambda path: path.stem)
 def test_each_configuration_is_the_signature_and_builds_without_reading(path, monkeypatch):
     monkeypatch.setenv("GDM_DATA", "/nowhere")
-    recipe = yaml.safe_load(path.read_text())
+    recipe = compose_config(CONFIGS, f"dataset/{path.stem}")["dataset"]
     check(recipe)
     data = build(recipe, "dataset")
     assert isinstance(data, ImageDataModule)
 
 
 def test_the_bundled_configuration_holds_a_thousand_images_out():
-    recipe = yaml.safe_load(YAMLS[0].with_name("fashion_mnist_mini.yaml").read_text())
+    recipe = compose_config(CONFIGS, "dataset/fashion_mnist_mini")["dataset"]
     data = build(recipe, "dataset")
     assert (data.num_train, len(data.split("validation"))) == (9000, 1000)
     assert data.class_names[9] == "Ankle boot"

@@ -360,7 +360,7 @@ def test_an_autoencoder_is_judged_with_a_density_of_the_codes_that_it_has_now(tm
 
 
 def test_the_test_images_are_not_read_in_training(tmp_path, monkeypatch):
-    from gdm.data.sources import FashionMNISTMini
+    from gdm.data.mnist import FashionMNISTMini
 
     load = FashionMNISTMini.load
     asked = []

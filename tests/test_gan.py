@@ -10,7 +10,7 @@ from pytorch_lightning import Callback, Trainer
 from torch.utils.data import DataLoader
 
 from gdm.data.batches import Batch
-from gdm.data.sources import FashionMNISTMini
+from gdm.data.mnist import FashionMNISTMini
 from gdm.errors import UserError
 from gdm.networks.dcgan import Discriminator, Generator
 from gdm.recipes.build import build

@@ -8,7 +8,7 @@ import torch
 from conftest import SHORT, SMALL_GAN, composed, short, trained
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from gdm.data.sources import FashionMNISTMini
+from gdm.data.mnist import FashionMNISTMini
 from gdm.errors import UserError
 from gdm.evaluation import gan_health
 from gdm.recipes import check

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gdm.data.sources import FashionMNISTMini
+from gdm.data.mnist import FashionMNISTMini
 from gdm.errors import UserError
 from gdm.evaluation import inception
 from gdm.evaluation.inception import Inception

@@ -206,7 +206,7 @@ class Plane:
     num_classes = 2
 
     def split(self, name):
-        from gdm.data.sources import Images
+        from gdm.data.images import Images
 
         label = torch.arange(1000) % 2
         z = torch.randn(1000, 2, generator=torch.Generator().manual_seed(0))

@@ -10,7 +10,7 @@ import pytest
 from conftest import ROOT
 
 from gdm.cli import benchmark, console, measurements
-from gdm.data.sources import FashionMNISTMini
+from gdm.data.mnist import FashionMNISTMini
 from gdm.recipes.terminal import command, override, printable, say
 from gdm.training import log
 

@@ -17,7 +17,7 @@ from torchvision.datasets import FashionMNIST
 from gdm.cli.compose import CONFIGS, compose_config
 from gdm.data.batches import TrainBatches
 from gdm.data.datamodule import ImageDataModule
-from gdm.data.sources import FashionMNISTMini
+from gdm.data.mnist import FashionMNISTMini
 from gdm.evaluation.samples import draw
 from gdm.models.base import GenerativeModel
 from gdm.recipes.build import build

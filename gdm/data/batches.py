@@ -6,20 +6,40 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gdm.data.sources import Images
+from gdm.data.cache import release_memory
+from gdm.data.images import Images
 from gdm.theory.randomness import generator
+
+RELEASED_BYTES = 2**28  # read of a file that is mapped to memory, before it is given back
 
 
 class Batch(NamedTuple):
-    """Images with their labels and their positions in the split.
+    """Images with their positions in the split and what is known of them, by name.
 
     `x` is (B, C, H, W), 8-bit values in memory and floats in [-1, 1] on the device; `label` and
-    `index` are (B,) int64.
+    `index` are (B,) int64. What the data set does not know is None: `source`, what an image is to
+    be made from, like `x`; `caption`, B texts; `attributes`, (B, A) uint8 of 0 and 1.
     """
 
     x: Tensor
     label: Tensor
     index: Tensor
+    source: Tensor | None = None
+    caption: tuple[str, ...] | None = None
+    attributes: Tensor | None = None
+
+
+def batch_of(images: Images, index: Tensor) -> Batch:
+    """Return the images of these positions in their split, (B,), as 8-bit values."""
+    captions = images.captions
+    return Batch(
+        images.images.index_select(0, index),
+        images.labels.index_select(0, index),
+        index,
+        None if images.source is None else images.source.index_select(0, index),
+        None if captions is None else tuple(captions[number] for number in index.tolist()),
+        None if images.attributes is None else images.attributes.values.index_select(0, index),
+    )
 
 
 class TrainBatches:
@@ -53,13 +73,18 @@ class TrainBatches:
         count = len(self.images)
         epoch, within = divmod(self.start * self.batch_size, count)
         order = self._order(epoch)[within:]
+        read = 0
         for _ in range(self.start, self.stop):
             while len(order) < self.batch_size:
                 epoch += 1
                 order = torch.cat([order, self._order(epoch)])
             index, order = order[: self.batch_size], order[self.batch_size :]
-            images, labels = self.images.images, self.images.labels
-            yield Batch(images.index_select(0, index), labels.index_select(0, index), index)
+            batch = batch_of(self.images, index)
+            read += batch.x.numel()
+            if read > RELEASED_BYTES:
+                release_memory()
+                read = 0
+            yield batch
 
     def _order(self, epoch: int) -> Tensor:
         return torch.randperm(len(self.images), generator=generator(self.seed, "order", epoch))

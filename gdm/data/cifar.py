@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from gdm.data.sources import FileSource, Images
+from gdm.data.images import Images
+from gdm.data.sources import FileSource
 
 SHAPE = (3, 32, 32)  # planes of red, green and blue, each by rows
 RECORD = 1 + math.prod(SHAPE)  # bytes of a label and its image

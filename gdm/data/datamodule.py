@@ -2,14 +2,18 @@
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
 from pytorch_lightning import LightningDataModule
 from torch import Tensor
 
-from gdm.data.batches import Batch, TrainBatches
-from gdm.data.sources import Images, Source
+from gdm.data.batches import Batch, TrainBatches, batch_of
+from gdm.data.cache import digest, release_memory
+from gdm.data.images import Images
+from gdm.data.sources import Source
 from gdm.errors import UserError
 from gdm.recipes.ranges import Count
 from gdm.theory.images import ImageFacts, to_float
@@ -30,6 +34,11 @@ class ImageDataModule(LightningDataModule):
         batch_size: images a training batch.
         validation_size: number of training images that are held out.
         binarize: make the images black and white, at half of the range.
+        resolution: pixels a side that the images are made, of a source that makes them in any
+            size; None for a source whose images have one of their own.
+        labels: what the classes are: a labelling of the source's or an attribute; None for the
+            source's own classes.
+        groups: the source's own classes that are kept; None for all.
 
     Raises:
         UserError: from `prepare`, if the data are not as described or cannot be had.
@@ -42,17 +51,22 @@ class ImageDataModule(LightningDataModule):
         batch_size: Count,
         validation_size: Count,
         binarize: bool,
+        resolution: Count | None = None,
+        labels: str | None = None,
+        groups: list[str] | None = None,
     ) -> None:
         super().__init__()
         self.source = source
         self.facts = facts
         self.channels = facts.channels
-        self.resolution = facts.resolution
         self.native_resolution = facts.native_resolution
-        self.num_classes = facts.num_classes
         self.batch_size = batch_size
         self.validation_size = validation_size
         self.binarize = binarize
+        self.resolution = resolution
+        self.labels = labels
+        self.groups = groups
+        self._class_names: tuple[str, ...] | None = None  # known once the training images are
         self._splits: dict[str, Images] = {}
         self._positions: dict[str, Tensor] = {}
         self._stream: TrainBatches | None = None
@@ -62,6 +76,7 @@ class ImageDataModule(LightningDataModule):
         if self._splits:
             return
         images = self._load("train")
+        self._class_names = images.class_names
         num_train = len(images) - self.validation_size
         if num_train < 1:
             raise UserError(
@@ -78,6 +93,7 @@ class ImageDataModule(LightningDataModule):
         for name, part in (("train", rest), ("validation", held_out)):
             self._positions[name] = part.sort().values
             self._splits[name] = self._processed(images.select(self._positions[name]))
+        release_memory()
 
     def split(self, name: str) -> Images:
         """Return the images of `train`, `validation` or `test`."""
@@ -99,6 +115,12 @@ class ImageDataModule(LightningDataModule):
         return len(self.split("train"))
 
     @property
+    def num_classes(self) -> int:
+        """The number of classes, as the facts say it or else the images do."""
+        known = self.facts.num_classes
+        return len(self.class_names) if known is None else known
+
+    @property
     def class_names(self) -> tuple[str, ...]:
         """The classes' names."""
         return self.split("train").class_names
@@ -112,7 +134,8 @@ class ImageDataModule(LightningDataModule):
     @property
     def identity(self) -> str:
         """Letters that change when the images or their processing do, however they are split."""
-        return identity(self.source, self.binarize)
+        chosen = {"resolution": self.resolution, "labels": self.labels, "groups": self.groups}
+        return identity(self.source, self.binarize, chosen)
 
     def batches(
         self,
@@ -132,8 +155,8 @@ class ImageDataModule(LightningDataModule):
         part = self.split(split)
         count = len(part) if limit is None else min(limit, len(part))
         for index in torch.arange(count).split(batch_size):
-            x, label = part.images[index], part.labels[index]
-            yield Batch(to_float(x.to(device)), label.to(device), index)
+            yield _on(device, batch_of(part, index))
+        release_memory()
 
     # The training stream, as Lightning takes it --------------------------------------------------
 
@@ -147,10 +170,14 @@ class ImageDataModule(LightningDataModule):
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Turn a batch of the stream into floats, on the device."""
-        return batch._replace(x=to_float(batch.x))
+        source = None if batch.source is None else to_float(batch.source)
+        return batch._replace(x=to_float(batch.x), source=source)
 
     def _load(self, name: str) -> Images:
-        images = self.source.load(name)
+        if self.resolution is None:
+            images = self.source.load(name)
+        else:
+            images = self.source.load_at(name, self.resolution)
         _refuse_other_types(images, f"{type(self.source).__name__}.load({name!r})")
         shape = tuple(images.images.shape[1:])
         expected = (self.channels, self.native_resolution, self.native_resolution)
@@ -159,25 +186,54 @@ class ImageDataModule(LightningDataModule):
                 "dataset.facts.channels and dataset.facts.native_resolution say that an image "
                 f"is {expected}, but it is {shape}"
             )
-        if len(images.class_names) != self.num_classes:
+        images = self._chosen(images)
+        known = self.facts.num_classes
+        if known is not None and len(images.class_names) != known:
             raise UserError(
-                f"dataset.facts.num_classes={self.num_classes}: the images have "
+                f"dataset.facts.num_classes={known}: the images have "
                 f"{len(images.class_names)} classes"
             )
-        if len(images) and not 0 <= int(images.labels.min()) <= int(images.labels.max()) < len(
-            images.class_names
-        ):
+        last = max(len(images.class_names) - 1, 0)  # of images without classes all labels are 0
+        if len(images) and not 0 <= int(images.labels.min()) <= int(images.labels.max()) <= last:
             raise UserError(
-                f"the labels of the {name} images must be between 0 and "
-                f"{len(images.class_names) - 1}, the number of the last class"
+                f"the labels of the {name} images must be between 0 and {last}, the number of "
+                "the last class"
             )
-        return Images(images.images.contiguous(), images.labels, images.class_names)
+        return replace(images, images=images.images.contiguous())
+
+    def _chosen(self, images: Images) -> Images:
+        """Return the images of the groups that are kept, with the classes that are asked for."""
+        if self.groups is not None:
+            kept = images.select(images.numbers_of(self.groups, "dataset.groups"))
+            images = kept if self.labels else kept.only_named(self.groups)
+        if self.labels is not None:
+            images = images.labelled(self.labels)
+        if self.groups is not None and self.labels is not None:
+            found = {images.class_names[number] for number in images.labels.unique().tolist()}
+            names = self._class_names or [name for name in images.class_names if name in found]
+            images = images.only_named(names)
+        return images
 
     def _processed(self, images: Images) -> Images:
         if not self.binarize:
             return images
         black_and_white = images.images.gt(127).to(torch.uint8).mul_(255)
-        return Images(black_and_white, images.labels, images.class_names)
+        return replace(images, images=black_and_white)
+
+
+def settle_facts(recipe: dict[str, Any], data: ImageDataModule) -> None:
+    """Write into a recipe what only the images tell: the number of their classes."""
+    if recipe["dataset"].get("facts", {}).get("num_classes", 0) is None:
+        for part in (recipe["dataset"], recipe["model"]):
+            part["facts"]["num_classes"] = data.num_classes
+
+
+def _on(device: torch.device | str, batch: Batch) -> Batch:
+    """Return a batch as floats on a device; its indices stay on the CPU."""
+    source = None if batch.source is None else to_float(batch.source.to(device))
+    return batch._replace(
+        x=to_float(batch.x.to(device)), label=batch.label.to(device), source=source
+    )
 
 
 def _refuse_other_types(images: Images, named: str) -> None:
@@ -195,18 +251,27 @@ def _refuse_other_types(images: Images, named: str) -> None:
         )
 
 
-def identity(source: Source, binarize: bool) -> str:
-    """Return letters that change when the images of a source or their processing do."""
-    facts = (source.fingerprint, binarize)
+def identity(source: Source, binarize: bool, chosen: dict[str, Any] | None = None) -> str:
+    """Return letters that change when the images of a source or their processing do.
+
+    Args:
+        source: where they come from.
+        binarize: whether they are made black and white.
+        chosen: what else was chosen of them, by name; None where nothing was.
+    """
+    named = {name: value for name, value in (chosen or {}).items() if value is not None}
+    facts = (source.fingerprint, binarize, *([named] if named else []))
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
 
 def validation_order(images: Images) -> Tensor:
     """Return the order in which images are held out for validation: positions, (N,).
 
-    It is the order of the images' own digests. So whoever holds out more images of a data set
-    holds out all those that others do, and a part of it shares its order.
+    It is the order of the digests of the images, or of their originals. So whoever holds out more
+    images of a data set holds out all those that others do, a part of it shares its order, and
+    the same image in another size is held out too.
     """
-    arrays = images.images.contiguous().numpy()
-    digests = [hashlib.blake2b(image, digest_size=8).digest() for image in arrays]
+    digests = images.digests
+    if digests is None:
+        digests = [digest(image) for image in images.images.contiguous().numpy()]
     return torch.from_numpy(np.argsort(digests, kind="stable"))

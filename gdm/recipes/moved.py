@@ -32,6 +32,11 @@ _MODULES = {
     "gdm.schedules": "gdm.theory.schedules",
 }
 _NAMES = {"Targets": "LabelNoise"}
+# class that left the others of its module -> where it is now
+_CLASSES = {
+    f"gdm.data.sources.{name}": f"gdm.data.mnist.{name}"
+    for name in ("FashionMNIST", "FashionMNISTMini", "MNIST")
+}
 # key -> what to write now
 KEYS = {
     "model.conditional": "model.condition=label, or null",
@@ -80,6 +85,8 @@ def upgraded(tree: Any) -> Any:
     module, _, name = target.rpartition(".")
     if module in _MODULES:
         tree["_target_"] = f"{_MODULES[module]}.{_NAMES.get(name, name)}"
+    if target in _CLASSES:
+        tree["_target_"] = _CLASSES[target]
     if module.startswith("gdm."):
         tree = {ARGUMENTS.get(name, name): child for name, child in tree.items()}
     for begins, upgrade in _UPGRADES:

@@ -19,7 +19,8 @@ class ImageFacts:
         channels: C, channels of an image.
         resolution: R, pixels a side that networks see; images are padded to it.
         native_resolution: pixels a side of the images themselves.
-        num_classes: number of classes; 0 for images without.
+        num_classes: number of classes; 0 for images without; None where the images have still to
+            tell.
 
     Raises:
         ValueError: if images are larger than what networks see.
@@ -28,7 +29,7 @@ class ImageFacts:
     channels: Count
     resolution: Count
     native_resolution: Count
-    num_classes: NonNegativeInt = 0
+    num_classes: NonNegativeInt | None = 0
 
     def __post_init__(self) -> None:
         if self.resolution < self.native_resolution:

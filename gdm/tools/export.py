@@ -9,7 +9,7 @@ import torch
 import yaml
 
 from gdm.data.datamodule import ImageDataModule, identity, validation_order
-from gdm.data.sources import FashionMNIST, FashionMNISTMini
+from gdm.data.mnist import FashionMNIST, FashionMNISTMini
 from gdm.evaluation.classifier import as_classifier
 from gdm.evaluation.extractors import write_checked
 from gdm.tools.open_run import OpenRun

@@ -8,7 +8,7 @@ from typing import Any
 
 from pytorch_lightning import Callback, Trainer
 
-from gdm.data.datamodule import ImageDataModule
+from gdm.data.datamodule import ImageDataModule, settle_facts
 from gdm.errors import UserError
 from gdm.evaluation.classifier import NoClassifier
 from gdm.evaluation.extractors import Extractor
@@ -60,8 +60,9 @@ class Training:
         refuse_misplaced(self.callbacks)
         self.signals = Signals()
         self.not_evaluated: str | None = None  # why samples are not evaluated during training
-        self.model = self._new_model()
         self.data: ImageDataModule = self._build("dataset")
+        settle_facts(self.recipe, self.data)
+        self.model = self._new_model()
         if self.data.batch_size < self.model.smallest_batch:
             raise UserError(
                 f"dataset.batch_size={self.data.batch_size}: {type(self.model).__name__} trains "

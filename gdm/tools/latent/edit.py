@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gdm.data.datamodule import EVALUATION_BATCH, ImageDataModule
-from gdm.data.sources import Images
+from gdm.data.images import Images
 from gdm.errors import UserError
 from gdm.evaluation import model_metrics
 from gdm.evaluation.extractors import Extractor

@@ -1,0 +1,237 @@
+"""Images that are decoded once, into a file of 8-bit values that every process maps to memory.
+
+Such a file is made in a folder beside its place, which gets its name once it is whole: a half-made
+one is never used, and of two processes that start together one makes it.
+"""
+
+import hashlib
+import json
+import logging
+import math
+import mmap
+import os
+import shutil
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from weakref import WeakSet
+
+import numpy as np
+import torch
+from filelock import FileLock
+from rich.console import Console
+from rich.progress import Progress
+from torch import Tensor
+
+from gdm.errors import UserError
+from gdm.files import cache_folder, flush_to_disk
+
+log = logging.getLogger(__name__)
+
+VERSION = 1  # of the layout of the files
+CHUNK = 256  # images that are decoded, or put in order, at a time
+MOST_UNREADABLE = 0.01  # of the images; more is no accident
+
+_maps: WeakSet[mmap.mmap] = WeakSet()  # the files that are mapped now
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Images in the order of their digests, so that any part of it that is held out is one piece.
+
+    Args:
+        images: (N, C, H, W) uint8, mapped from the file.
+        positions: which item each was decoded from, (N,) int64.
+        digests: of each image's values, (N,) of 8 bytes, rising.
+        unreadable: what could not be decoded, each with its reason.
+    """
+
+    images: Tensor
+    positions: Tensor
+    digests: np.ndarray
+    unreadable: tuple[str, ...]
+
+
+def decoded(
+    key: str,
+    items: Sequence[Any],
+    decode: Callable[[Any], np.ndarray],
+    shape: tuple[int, int, int],
+    called: str,
+) -> Decoded:
+    """Return the images of `items`, from the cache or decoded now, by all cores.
+
+    Args:
+        key: letters that change when an image does: its source, size, crop and version.
+        items: what `decode` takes, one for each image.
+        decode: item -> (C, H, W) uint8, in any thread; ValueError or OSError, saying which item
+            and why, where it cannot be decoded.
+        shape: (C, H, W).
+        called: what the images are called, in messages.
+
+    Raises:
+        UserError: if more than 1 % of the items cannot be decoded, or there is no room.
+    """
+    key = hashlib.sha256(f"{VERSION} {key} {shape} {len(items)}".encode()).hexdigest()[:24]
+    folder = cache_folder() / "images" / key
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.with_suffix(".lock")):  # another process may be making them
+            facts = _facts(folder)
+            if facts is None:
+                _make(folder, items, decode, shape, called)
+                facts = _facts(folder)
+    except OSError as error:
+        raise UserError(
+            f"{called} cannot be kept in {folder.parent} ({error}); make room there, or name "
+            "another folder in GDM_DATA"
+        ) from error
+    for line in facts["unreadable"]:
+        log.warning("%s", line)
+    with np.load(folder / "index.npz", allow_pickle=False) as index:
+        positions, digests = torch.from_numpy(index["positions"]), index["digests"]
+    images = mapped(folder / "pixels.bin", (len(positions), *shape))
+    return Decoded(images, positions, digests, tuple(facts["unreadable"]))
+
+
+def mapped(path: Path, shape: tuple[int, ...]) -> Tensor:
+    """Map a file of 8-bit values to memory, to be read only."""
+    with path.open("rb") as file:
+        values = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    _maps.add(values)
+    with warnings.catch_warnings():  # of writing to it, which nobody does
+        warnings.simplefilter("ignore")
+        return torch.from_numpy(np.frombuffer(values, np.uint8).reshape(shape))
+
+
+def release_memory() -> None:
+    """Give back the memory that mapped files take; what is read again comes from the system's
+    cache, or from the disk where the files are larger than the memory."""
+    if hasattr(mmap, "MADV_DONTNEED"):
+        for values in _maps:
+            values.madvise(mmap.MADV_DONTNEED)
+
+
+def digest(image: np.ndarray) -> bytes:
+    """Return 8 bytes by which an image is held out: the same for the same values."""
+    return hashlib.blake2b(np.ascontiguousarray(image), digest_size=8).digest()
+
+
+def _facts(folder: Path) -> dict[str, Any] | None:
+    """Return what is written of a folder's images; None where they are to be made, since they
+    are not there or not what was written."""
+    try:
+        facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
+        for name, sha256 in facts["sha256"].items():
+            _verify(folder / name, sha256)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError) as error:
+        log.warning("%s is damaged (%s); its images are decoded again", folder, error)
+        return None
+    return facts
+
+
+def _verify(path: Path, sha256: str) -> None:
+    """Compare a file with its checksum, once, as long as nobody touches it."""
+    state = path.stat()
+    stamp = f"{sha256} {state.st_size} {state.st_mtime_ns}"
+    seen = path.with_suffix(".verified")
+    if seen.exists() and seen.read_text() == stamp:
+        return
+    with path.open("rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
+            raise ValueError(f"{path.name} is not as it was written")
+    seen.write_text(stamp)
+
+
+def _make(
+    folder: Path,
+    items: Sequence[Any],
+    decode: Callable[[Any], np.ndarray],
+    shape: tuple[int, int, int],
+    called: str,
+) -> None:
+    """Decode the images into a folder, whose caller holds its lock."""
+    partial = folder.with_suffix(".partial")
+    for old in (partial, folder):
+        shutil.rmtree(old, ignore_errors=True)  # left by a process that was killed, or damaged
+    partial.mkdir()
+    try:
+        log.info("decoding %s images of %s, once, into %s", f"{len(items):,}", called, folder)
+        positions, digests, unreadable = [], [], []
+        with (partial / "unordered.bin").open("wb") as file:
+            for position, image in enumerate(_decoded(items, decode, shape)):
+                if isinstance(image, str):
+                    unreadable.append(image)
+                    continue
+                file.write(image.tobytes())
+                positions.append(position)
+                digests.append(digest(image))
+        _refuse_many(unreadable, len(items), called)
+        digests = np.array(digests, "S8")
+        order = np.argsort(digests, kind="stable")
+        _put_in_order(partial, order, shape)
+        np.savez(partial / "index.npz", positions=np.array(positions)[order],
+                 digests=digests[order])  # fmt: skip
+        sha256 = {}
+        for name in ("pixels.bin", "index.npz"):
+            flush_to_disk(partial / name)
+            with (partial / name).open("rb") as file:
+                sha256[name] = hashlib.file_digest(file, "sha256").hexdigest()
+        facts = {"images": called, "shape": shape, "sha256": sha256, "unreadable": unreadable}
+        (partial / "facts.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
+        flush_to_disk(partial / "facts.json")
+        os.replace(partial, folder)
+        flush_to_disk(folder.parent)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _decoded(
+    items: Sequence[Any], decode: Callable[[Any], np.ndarray], shape: tuple[int, int, int]
+) -> Iterator[np.ndarray | str]:
+    """Yield each item's image, or why there is none, in order, with a progress bar."""
+
+    def attempt(item: Any) -> np.ndarray | str:
+        try:
+            image = decode(item)
+        except (ValueError, OSError) as error:
+            return str(error)
+        if image.dtype != np.uint8 or image.shape != shape:  # a defect of `decode`
+            raise TypeError(f"an image is {image.dtype}, {image.shape}; must be uint8, {shape}")
+        return image
+
+    console = Console(stderr=True)
+    with (
+        ThreadPoolExecutor(os.cpu_count()) as pool,  # libraries decode without Python's lock
+        Progress(console=console, transient=True, disable=not sys.stderr.isatty()) as bar,
+    ):
+        task = bar.add_task("decoding images", total=len(items))
+        for start in range(0, len(items), CHUNK):
+            yield from pool.map(attempt, items[start : start + CHUNK])
+            bar.update(task, completed=start + CHUNK)
+
+
+def _refuse_many(unreadable: list[str], count: int, called: str) -> None:
+    if len(unreadable) > MOST_UNREADABLE * count or len(unreadable) == count:
+        first = "; ".join(unreadable[:3])
+        raise UserError(
+            f"{called}: {len(unreadable):,} of {count:,} images cannot be read, more than 1 %: "
+            f"{first}{'; ...' if len(unreadable) > 3 else ''}"
+        )
+
+
+def _put_in_order(folder: Path, order: np.ndarray, shape: tuple[int, int, int]) -> None:
+    """Write the images once more, in their final order; those before are removed."""
+    unordered = folder / "unordered.bin"
+    rows = np.memmap(unordered, np.uint8, "r", shape=(len(order), math.prod(shape)))
+    with (folder / "pixels.bin").open("wb") as file:
+        for start in range(0, len(order), CHUNK):
+            file.write(rows[order[start : start + CHUNK]].tobytes())
+    del rows
+    unordered.unlink()
