@@ -43,7 +43,6 @@ KEYS = {
     "model.prediction": "the group prediction=epsilon, x_0, v, velocity or preconditioned",
     "model.data_deviation": "model.prediction.sigma_data",
     "dataset.channels": "dataset.facts.channels",
-    "dataset.resolution": "dataset.facts.resolution",
     "dataset.native_resolution": "dataset.facts.native_resolution",
     "dataset.num_classes": "dataset.facts.num_classes",
     "others": "compare",  # of scripts/quality_cost.py
