@@ -14,9 +14,10 @@ from hydra.errors import HydraException
 
 from gdm.cli.compose import BASES, Origin, _parse, compose_config, job_name, main
 from gdm.errors import UserError
-from gdm.recipes.build import THIRD_PARTY, arguments, locate, nodes
+from gdm.recipes.build import THIRD_PARTY, locate
 from gdm.recipes.check import check, check_quickly, schema
 from gdm.recipes.terminal import override
+from gdm.recipes.tree import arguments, nodes
 from gdm.runs.run import Run
 from gdm.training import training
 

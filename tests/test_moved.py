@@ -11,9 +11,10 @@ import torch
 import yaml
 from conftest import composed, resumed
 
-from gdm.recipes.build import arguments, build, nodes
+from gdm.recipes.build import build
 from gdm.recipes.check import check
 from gdm.recipes.moved import upgraded
+from gdm.recipes.tree import arguments, nodes
 from gdm.runs import catalogue
 from gdm.runs.run import Run
 from gdm.theory.images import to_bytes

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from gdm.errors import UserError
-from gdm.recipes.build import THIRD_PARTY, assign, build, changes, check_targets, nodes
+from gdm.recipes.build import THIRD_PARTY, build, check_targets
+from gdm.recipes.tree import assign, changes, nodes
 from gdm.theory.learning_rates import Constant, Cosine
 
 COSINE = {

@@ -31,10 +31,11 @@ from omegaconf.errors import OmegaConfBaseException
 
 from gdm.errors import UserError
 from gdm.recipes import terminal
-from gdm.recipes.build import TARGET, assign, keys, nearest, nearest_key, no_such_key
 from gdm.recipes.check import show
 from gdm.recipes.options import help_text
+from gdm.recipes.spelling import nearest, nearest_key, no_such_key
 from gdm.recipes.terminal import config_dir, printable
+from gdm.recipes.tree import TARGET, assign, keys
 
 HYDRA = "1.3"  # the behaviour that Hydra promises to keep
 REFERENCES = ("rerun", "resume", "run")  # each names a run, whose recipe is then the configuration

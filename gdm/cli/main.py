@@ -16,7 +16,7 @@ from gdm.cli.quality_cost import compare
 from gdm.cli.sample import sample
 from gdm.cli.train import train
 from gdm.recipes import terminal
-from gdm.recipes.build import nearest
+from gdm.recipes.spelling import nearest
 
 TASKS = {
     "train": train,
