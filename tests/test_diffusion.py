@@ -6,12 +6,13 @@ import weakref
 import pytest
 import torch
 from conftest import ROOT, composed, short, small, trained
+from torch import Tensor, nn
 from torch.distributions import Normal
 
 from gdm.errors import UserError
 from gdm.evaluation import model_metrics
 from gdm.evaluation.samples import grid
-from gdm.networks.unet import SmallUNet, UNet, num_multiply_adds
+from gdm.networks.unet import SmallUNet, UNet
 from gdm.recipes.build import build
 from gdm.recipes.check import check
 from gdm.runs import catalogue
@@ -384,6 +385,22 @@ def test_the_experiment_is_the_paper():
     assert model["ema"]["warmup_fraction"] is None
     assert model["optimizer"]["betas"] == [0.9, 0.999]
     assert (model["schedule"]["first_beta"], model["schedule"]["last_beta"]) == (1e-4, 0.02)
+
+
+def num_multiply_adds(network: nn.Module, *inputs: Tensor) -> int:
+    """Return the multiplications, each with an addition, of convolutions and linear layers."""
+    counts = []
+
+    def count(layer: nn.Module, _, output: Tensor) -> None:
+        counts.append(layer.weight[0].numel() * output.numel())
+
+    layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    hooks = [layer.register_forward_hook(count) for layer in layers]
+    with torch.no_grad():
+        network(*inputs)
+    for hook in hooks:
+        hook.remove()
+    return sum(counts)
 
 
 def test_the_small_network_is_as_small_as_its_yaml_says():

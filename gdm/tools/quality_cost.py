@@ -16,7 +16,8 @@ from gdm.evaluation.extractors import Extractor
 from gdm.files import named_file, write_text
 from gdm.models.base import GenerativeModel
 from gdm.pictures import grids
-from gdm.pictures.figures import Curve, quality_cost, save_figure
+from gdm.pictures.diffusion import quality_cost
+from gdm.pictures.figures import Curve, save_figure
 from gdm.recipes.build import build
 from gdm.recipes.ranges import Count, Seed
 from gdm.recipes.spelling import nearest
