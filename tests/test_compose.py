@@ -19,7 +19,7 @@ from gdm.recipes.check import check, check_quickly, schema
 from gdm.recipes.terminal import override
 from gdm.recipes.tree import arguments, nodes
 from gdm.runs.run import Run
-from gdm.training import training
+from gdm.training.options import TrainOptions
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / "configs"
@@ -175,7 +175,7 @@ def test_a_configuration_that_composes_may_still_be_refused(line, argument, mess
     ],
 )
 def test_a_number_beyond_all_use_is_refused(line, argument, message):
-    line.task = lambda recipe, origin: check(recipe, root=training.layout)
+    line.task = lambda recipe, origin: check(recipe, root=TrainOptions)
     assert line(argument).startswith(f"error: {message}")
 
 
@@ -210,7 +210,7 @@ def test_plugins_come_from_the_command_line_alone(line, tmp_path):
 
 
 def test_a_seed_that_not_every_library_takes_is_refused(line):
-    line.task = lambda recipe, origin: check(recipe, root=training.layout)
+    line.task = lambda recipe, origin: check(recipe, root=TrainOptions)
     assert line(f"seed={2**63 - 1}") == ""
     assert line(f"seed={10**400}").endswith(f": must be a whole number, between 0 and {2**63 - 1}")
 

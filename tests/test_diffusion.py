@@ -21,7 +21,7 @@ from gdm.theory.guidance import guided
 from gdm.theory.images import to_float
 from gdm.theory.samplers import Heun
 from gdm.theory.schedules import alpha_sigma
-from gdm.training.training import layout
+from gdm.training.options import TrainOptions
 
 DIFFUSION = ("ddpm", "edm", "flow_matching")
 
@@ -353,7 +353,7 @@ def test_codes_of_images_are_noise_and_decode_to_the_images(model, images):
 
 def test_the_unet_of_the_paper_has_35_7_million_parameters():
     recipe = composed("experiment=ddpm_cifar10")
-    check(recipe, root=layout)
+    check(recipe, root=TrainOptions)
     network = build(recipe["model"]["network"], "network")(channels=3, num_labels=0)
     assert isinstance(network, UNet)
     assert sum(parameter.numel() for parameter in network.parameters()) == 35_746_307

@@ -18,7 +18,7 @@ from gdm.recipes.tree import arguments, nodes
 from gdm.runs import catalogue
 from gdm.runs.run import Run
 from gdm.theory.images import to_bytes
-from gdm.training import training
+from gdm.training.options import TrainOptions
 
 OLD = Path(__file__).with_name("old_runs")
 RECIPES = sorted(OLD.glob("*.yaml"))
@@ -36,7 +36,7 @@ def test_an_old_recipe_is_one_of_today(path):
     recipe = upgraded(old)
     assert recipe != old
     assert upgraded(recipe) == recipe
-    check(recipe, root=training.layout)
+    check(recipe, root=TrainOptions)
     assert _shape(recipe) == _shape(composed(f"model={path.stem}"))
     if path.stem in ("conditional_gan", "ddpm", "classifier"):
         assert build(recipe["model"], "model").state_dict().keys()
