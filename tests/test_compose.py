@@ -12,7 +12,10 @@ import yaml
 from conftest import composed
 from hydra.errors import HydraException
 
-from gdm.cli.compose import BASES, Origin, _parse, compose_config, job_name, main
+from gdm.cli.command_line import main
+from gdm.cli.compose import BASES, compose_config, parse
+from gdm.cli.new_run import job_name
+from gdm.cli.origin import Origin
 from gdm.errors import UserError
 from gdm.recipes.build import THIRD_PARTY, locate
 from gdm.recipes.check import check, check_quickly, schema
@@ -479,7 +482,7 @@ def test_what_is_printed_to_be_typed_can_be_pasted(name, line, saved):
     "text", ["null", "12", "1e3", "", " lead", "${x}", 'a\\"b', "x\\\\", "(x)"]
 )
 def test_text_stays_text_however_it_looks(text):
-    (parsed,) = _parse(shlex.split(override("to", text)))
+    (parsed,) = parse(shlex.split(override("to", text)))
     assert parsed.value() == text
 
 
@@ -664,7 +667,7 @@ def test_questions_and_quick_refusals_are_answered_without_importing_torch(
         "import atexit, sys\n"
         "atexit.register(lambda: print('heavy', sorted({'torch', 'numpy'} & set(sys.modules))))\n"
         "from pathlib import Path\n"
-        "from gdm.cli.compose import main\n"
+        "from gdm.cli.command_line import main\n"
         "from gdm.recipes.check import check_quickly\n"
         f"main('train', lambda recipe, _: check_quickly(recipe), Path({str(CONFIGS)!r}))\n"
     )

@@ -74,7 +74,7 @@ def test_a_recipe_is_left_as_it_was():
         "gdm.files.write_text",
         "gdm.recipes.build.build",
         "gdm.runs.catalogue.load",
-        "gdm.cli.compose.main",
+        "gdm.cli.command_line.main",
         "gdm.training.training.Training",
         "gdm.theory.randomness.fold",
         "gdm.../scripts.train.train",

@@ -15,7 +15,7 @@ import yaml
 from conftest import ROOT, composed
 
 from gdm.cli.benchmark import PARTS
-from gdm.cli.compose import main
+from gdm.cli.command_line import main
 from gdm.errors import UserError
 from gdm.recipes.build import build
 from gdm.recipes.check import check

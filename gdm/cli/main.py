@@ -6,7 +6,7 @@ import sys
 from importlib.metadata import version
 from inspect import getmodule
 
-from gdm.cli import compose
+from gdm.cli import command_line
 from gdm.cli.benchmark import benchmark
 from gdm.cli.draw_schedules import draw
 from gdm.cli.evaluate import evaluate
@@ -63,7 +63,7 @@ def _run(name: str, arguments: list[str]) -> None:
     if name == "benchmark":
         benchmark()
     else:
-        compose.main(name.replace("-", "_"), TASKS[name])
+        command_line.main(name.replace("-", "_"), TASKS[name])
 
 
 def _usage() -> str:

@@ -4,7 +4,7 @@ import sys
 import time
 from typing import Any
 
-from gdm.cli.compose import Origin
+from gdm.cli.origin import Origin
 
 STARTED = time.monotonic()
 
