@@ -110,9 +110,10 @@ def _apply(
     elif key in CHANGEABLE or (kind == "run" and key in OF_SAMPLING):
         _choose(key, override.value(), recipe, configs)
     else:
+        *groups, last = [*CHANGEABLE[1:], *(OF_SAMPLING if kind == "run" else ())]
         raise UserError(
             f"{text}: {kind}= keeps what was trained; it takes single keys, and the groups "
-            "trainer, callbacks, logger and extractor, or, of run=, sampler"
+            f"{', '.join(groups)} and {last}; another {key} is another training: start a new run"
         )
 
 

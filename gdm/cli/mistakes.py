@@ -9,6 +9,7 @@ from hydra.core.override_parser.types import OverrideType
 from hydra.errors import MissingConfigException
 
 from gdm.cli.compose import BASES, COMPOSITION_ERRORS, compose_config, options_of, parse
+from gdm.cli.model_groups import has_no_group
 from gdm.errors import UserError
 from gdm.recipes import terminal
 from gdm.recipes.check import show
@@ -45,16 +46,26 @@ def _problem(text: str, known: list[str], configs: Path, reason: str) -> str | N
         (override,) = parse([text])
     except COMPOSITION_ERRORS as error:
         reason = str(error).splitlines()[0]
+        if reason.startswith("Lexer"):  # the name of a class of Hydra's
+            reason = "it has a quote or a sign that cannot be read there"
         return f"{text}: {reason}; as text it is written {terminal.override(key, value)}"
     if override.type == OverrideType.CHANGE and not override.is_hydra_override():
         key, options = override.key_or_group, options_of(configs, override.key_or_group)
         if not options and key not in known:
-            return no_such_key(key, known)
+            return _no_group_of_model(key, known, configs) or no_such_key(key, known)
         if options and isinstance(override.value(), int | float):
             return unknown_option(key, show(override.value()), options)
     if override.is_sweep_override() and "--multirun" in reason:
         return f"{text}: several values are a sweep, which -m runs; a list is written [1,2]"
     return None
+
+
+def _no_group_of_model(key: str, known: list[str], configs: Path) -> str | None:
+    """Return what is wrong with a key of a group that the model does not have, if it is one."""
+    room, _, group = ".".join(key.split(".")[:2]).partition(".")
+    if room != "model" or f"model.{group}" in known or not options_of(configs, group):
+        return None
+    return f"{key}: the model {has_no_group(group, configs)}"
 
 
 def _known_keys(config_name: str, configs: Path, overrides: list[str]) -> list[str]:

@@ -106,6 +106,7 @@ def _refuse_beforehand(overrides: list[str], configs: Path) -> None:
 def _attempt(task: Task, config: DictConfig, settings: DictConfig) -> bool:
     """Run one job of a sweep; a failure is logged and leaves the other jobs alone."""
     written = " ".join(settings.overrides.task)
+    log.info("run %d of the sweep: %s", settings.job.num + 1, written)
     try:
         task(_recipe(config), _origin(settings))
     except UserError as error:

@@ -4,6 +4,7 @@ import sys
 import time
 from typing import Any
 
+from gdm.cli import model_groups
 from gdm.cli.origin import Origin
 
 STARTED = time.monotonic()
@@ -21,6 +22,7 @@ def train(recipe: dict[str, Any], origin: Origin) -> None:
 
     started = STARTED if origin.sweep is None else time.monotonic()
     console.log_to_console()
+    model_groups.refuse_unused(recipe, origin)
     check.check(recipe, root=TrainOptions, trusted=origin.plugins)
     resumed = origin.run if origin.kind == "resume" else None
     if resumed is not None and training.is_complete(resumed, recipe):

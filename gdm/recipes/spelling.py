@@ -1,6 +1,7 @@
 """Words that are not known: what they were meant to be."""
 
 import difflib
+import re
 from collections.abc import Iterable
 
 from gdm.recipes.moved import new_name
@@ -38,6 +39,7 @@ def nearest_key(key: str, known: Iterable[str]) -> str:
 
 def no_such_key(key: str, known: Iterable[str]) -> str:
     """Return what is said of a key that there is not: its new name, or what it may have meant."""
-    if new := new_name(key):
+    known, new = list(known), new_name(key)
+    if new and re.split(r"[^\w.]", new)[0] in known:  # which another script or model may lack
         return f"{key}: write {new} now"
     return f"{key}: there is no such key{nearest_key(key, known)}"
