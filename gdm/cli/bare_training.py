@@ -18,7 +18,7 @@ from gdm.training.training import Training
 
 WARM_UP = 20  # batches at the start of a round that do not count
 NOT_IN_RECIPES = ("plugins", "rerun", "resume")
-# Validating and saving happen a few times a run and are no part of a step.
+# Validating and saving happen a few times per run and are no part of a step.
 STEPS_ONLY = (
     "trainer=cpu", "model.ema=null",
     "callbacks.validation=null", "callbacks.checkpoints.times=1",
@@ -78,7 +78,7 @@ def training_of(recipe: dict, tiny: bool) -> Training:
 
 
 def seconds_bare_loop(recipe: dict, num_batches: int, tiny: bool = False) -> float:
-    """Seconds a step of a plain loop over the same network, batches and optimizer."""
+    """Seconds per step of a plain loop over the same network, batches and optimizer."""
     training = training_of(recipe, tiny)
     model, data = training.model.train(), training.data
     optimizer = model.configure_optimizers()
@@ -95,7 +95,7 @@ def seconds_bare_loop(recipe: dict, num_batches: int, tiny: bool = False) -> flo
 
 
 def seconds_bare_gan(recipe: dict, num_batches: int) -> float:
-    """Seconds a step of a plain loop in which the same two networks take turns."""
+    """Seconds per step of a plain loop in which the same two networks take turns."""
     training = training_of(recipe, tiny=False)
     model, data = training.model.train(), training.data
     generator, discriminator, penalty = model.generator, model.discriminator, model.penalty
@@ -122,7 +122,7 @@ def seconds_bare_gan(recipe: dict, num_batches: int) -> float:
 
 
 def seconds_bare_lightning(recipe: dict, num_batches: int, tiny: bool = False) -> float:
-    """Seconds a step of Lightning's Trainer with nothing added."""
+    """Seconds per step of Lightning's Trainer with nothing added."""
     training = training_of(recipe, tiny)
     clock = Clock()
     trainer = Trainer(
@@ -134,7 +134,7 @@ def seconds_bare_lightning(recipe: dict, num_batches: int, tiny: bool = False) -
 
 
 def seconds_whole_stack(recipe: dict, num_batches: int, tiny: bool = False) -> float:
-    """Seconds a step of what train.py runs, with its callbacks and TensorBoard."""
+    """Seconds per step of what train.py runs, with its callbacks and TensorBoard."""
     images = num_batches * recipe["dataset"]["batch_size"]
     training = training_of(recipe | {"budget": recipe["budget"] | {"images": images}}, tiny)
     clock = Clock()

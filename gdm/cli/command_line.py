@@ -21,7 +21,7 @@ def main(config_name: str, task: Task, configs: Path = CONFIGS) -> None:
 
     Args:
         config_name: the script's own file in configs/, without its ending.
-        task: called with the recipe and its origin, in a sweep once a job.
+        task: called with the recipe and its origin, once per job in a sweep.
         configs: the folder of configurations.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come back here instead of being printed

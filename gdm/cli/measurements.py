@@ -32,7 +32,7 @@ ROUNDS = 10
 
 
 def alternating(ways: dict[str, Callable[[], float]]) -> dict[str, list[float]]:
-    """Measure each way once a round, every other round backwards, so that no drift favours one."""
+    """Measure each way once per round, every other round backwards, so that drift favours none."""
     figures: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(ROUNDS):
         for name in list(ways) if number % 2 == 0 else reversed(ways):
@@ -42,17 +42,17 @@ def alternating(ways: dict[str, Callable[[], float]]) -> dict[str, list[float]]:
 
 
 def training() -> None:
-    """Images a second of the default VAE: the whole stack against a bare loop."""
+    """Images per second of the default VAE: the whole stack against a bare loop."""
     compare_training(recipe_of(), num_batches=170)
 
 
 def unet() -> None:
-    """Images a second of the default U-Net in training: the whole stack against a bare loop."""
+    """Images per second of the default U-Net in training: the whole stack against a bare loop."""
     compare_training(recipe_of("model=ddpm"), num_batches=60)
 
 
 def gan() -> None:
-    """Images a second of the default GAN: the whole stack against a bare alternating loop."""
+    """Images per second of the default GAN: the whole stack against a bare alternating loop."""
     compare_training(recipe_of("model=dcgan"), 100, seconds_bare_gan)
 
 
@@ -68,7 +68,7 @@ def compare_training(
 
 
 def print_rates(figures: dict[str, list[float]], count: int, unit: str) -> None:
-    """Print how many a second each way makes that takes so many seconds for `count`."""
+    """Print how many per second each way makes, from its seconds for `count` of them."""
     for name, seconds in figures.items():
         print(f"  {name:<15} {count / median(seconds):8,.0f} {unit}/s")
     pairs = zip(figures["bare loop"], figures["whole stack"], strict=True)
@@ -77,7 +77,7 @@ def print_rates(figures: dict[str, list[float]], count: int, unit: str) -> None:
 
 
 def sampling() -> None:
-    """Samples a second of the default U-Net by 25 steps of DDIM: our way against a bare loop."""
+    """Samples per second of the default U-Net by 25 steps of DDIM: our way against a bare loop."""
     plain = ("sampler=ddim", "prediction=epsilon", "model.autoguidance=1")
     model, few = build(recipe_of("model=ddpm", *plain)["model"], "model").eval(), 100
 
@@ -119,7 +119,7 @@ def samplers() -> None:
 
 
 def overhead() -> None:
-    """Microseconds a step beside a bare loop, with a network so small that they show."""
+    """Microseconds per step beside a bare loop, with a network so small that they show."""
     torch.set_num_threads(1)  # threads would have nothing to share but noise
     recipe, num_batches = recipe_of("dataset.batch_size=1", "model.width=1"), 2020
     figures = alternating({
@@ -128,14 +128,14 @@ def overhead() -> None:
         "whole stack": lambda: seconds_whole_stack(recipe, num_batches, tiny=True),
     })  # fmt: skip
     for name, seconds in figures.items():
-        print(f"  {name:<15} {1e6 * median(seconds):8,.0f} microseconds a step")
+        print(f"  {name:<15} {1e6 * median(seconds):8,.0f} microseconds per step")
     pairs = zip(figures["bare Lightning"], figures["whole stack"], strict=True)
     added = median(whole - bare for bare, whole in pairs)
     print(f"  ours adds       {1e6 * added:8,.0f} microseconds to Lightning's  (at most 150)")
 
 
 def data() -> None:
-    """Images a second of the data path alone, against torchvision with PIL transforms."""
+    """Images per second of the data path alone, against torchvision with PIL transforms."""
     with tempfile.TemporaryDirectory() as folder:
         write_for_torchvision(Path(folder))
         steps = [transforms.Pad(2), transforms.ToTensor(), transforms.Normalize(0.5, 0.5)]
@@ -161,7 +161,7 @@ def data() -> None:
 
 
 def rate(batches) -> float:
-    """Images a second over all batches."""
+    """Images per second over all batches."""
     started, count = time.perf_counter(), 0
     for batch in batches:
         count += len(batch) if isinstance(batch, torch.Tensor) else len(batch[0])

@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 def start(config_name: str, task: Task, configs: Path, command: Namespace) -> None:
-    """Run a task on what the command line composes, in a sweep once a job.
+    """Run a task on what the command line composes, once per job in a sweep.
 
     Args:
         config_name: the script's own file in configs/, without its ending.

@@ -27,7 +27,7 @@ class SmallUNet(nn.Module):
         channels: C.
         num_labels: number of labels; 0 for none.
         widths: channels of each level, from the highest resolution to the lowest.
-        patch_size: pixels a side of the blocks that become channels.
+        patch_size: side, in pixels, of the blocks that become channels.
         attention: whether the lowest level has self-attention.
         dropout: share of a block's features that are left out in training.
     """
@@ -95,7 +95,7 @@ class UNet(nn.Module):
         num_labels: number of labels; 0 for none.
         width: channels of the first level.
         multipliers: channels of each level, as multiples of the width.
-        num_blocks: residual blocks a level on the way down; one more on the way up.
+        num_blocks: residual blocks per level on the way down; one more on the way up.
         attention_levels: levels with self-attention after each block; 0 is the full resolution.
         dropout: share of a block's features that are left out in training.
     """

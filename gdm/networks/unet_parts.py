@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention, silu
 
 CHANNELS_PER_GROUP = 16  # of group normalisation in the small network
-LOWEST_FREQUENCY = 1e-4  # radians a unit of time; the highest is 1
+LOWEST_FREQUENCY = 1e-4  # radians per unit of time; the highest is 1
 
 
 class Embedding(nn.Module):

@@ -29,7 +29,7 @@ def schedules(t: Tensor, alpha_bar: dict[str, Tensor], strips: dict[str, Tensor]
     spacing = 1 / (count - 1)  # in t, from image to image
     reach = 0.5 * spacing * size / (size + 2)  # half an image; 2 pixels lie in between
     dpi, columns = DPI, max(row.shape[2] for row in rows.values())
-    width = columns * max(1, round(7.5 * dpi / columns)) / dpi  # whole dots a pixel; in inches
+    width = columns * max(1, round(7.5 * dpi / columns)) / dpi  # whole dots per pixel; in inches
     left, bottom, right, top, above, gap = 1.0, 0.5, 0.2, 0.2, 3.2, 0.06
     heights = [width * row.shape[1] / row.shape[2] for row in rows.values()]
     whole = left + width + right, bottom + sum(heights) + gap * len(heights) + above + top

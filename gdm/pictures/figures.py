@@ -13,7 +13,7 @@ from gdm.files import durable_replacement
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-DPI = 200  # dots an inch of what matplotlib draws, enough for print
+DPI = 200  # dots per inch of what matplotlib draws, enough for print
 PALETTE = "tab10"
 MARKERS = "os^vD<>pP*"  # classes stay apart in grey print
 DASHES = ("-", "--", "-.", ":", (0, (7, 2)), (0, (3, 1, 1, 1, 1, 1)), (0, (1, 3)))  # and lines

@@ -36,7 +36,7 @@ def image_table(rows: Tensor, row_names: Sequence[str], column_names: Sequence[s
     from matplotlib.figure import Figure
 
     count, columns, _, height, width = rows.shape
-    gap, dpi, dots = 2, DPI, math.ceil(84 / width)  # dots a pixel, so that pixels stay whole
+    gap, dpi, dots = 2, DPI, math.ceil(84 / width)  # dots per pixel, so that pixels stay whole
     laid = grids.grid(rows.flatten(0, 1), columns, gap)
     inner = [side * dots / dpi for side in (laid.shape[2], laid.shape[1])]  # inches
     left, rest = 0.2 + 0.08 * max(map(len, row_names)), 0.08
@@ -62,7 +62,7 @@ def titled_grids(panels: dict[str, Tensor], num_columns: int) -> Tensor:
 
     Args:
         panels: title -> images, (N, C, H, W), floats in [-1, 1] or 8-bit values, of one size.
-        num_columns: images a row.
+        num_columns: images per row.
 
     Returns:
         8-bit values, (3, H', W').
@@ -72,7 +72,7 @@ def titled_grids(panels: dict[str, Tensor], num_columns: int) -> Tensor:
     laid = [grids.grid(images, num_columns) for images in panels.values()]
     _, height, width = laid[0].shape
     dpi, apart, above = DPI, 0.25, 0.4
-    dots = max(1, round(900 / width))  # a pixel, so that pixels stay whole
+    dots = max(1, round(900 / width))  # per pixel, so that pixels stay whole
     inner = width * dots / dpi, height * dots / dpi  # inches
     whole = apart + (inner[0] + apart) * len(laid), above + inner[1] + apart / 2
     figure = Figure(figsize=whole, dpi=dpi)
