@@ -22,8 +22,8 @@ class Loop(Callback):
     """Calls metrics, validation, saving, progress and signals, after each step from top to bottom.
 
     It is one callback, since Lightning visits each at half a dozen hooks per step, which costs
-    more than what most parts do. The parts are callbacks by type, so that a recipe has them beside a
-    user's own, but Lightning knows only this one.
+    more than what most parts do. The parts are callbacks by type, so that a recipe has them beside
+    a user's own, but Lightning knows only this one.
 
     Args:
         signals: what the run is asked to stop by.
