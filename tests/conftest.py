@@ -16,7 +16,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from gdm.cli.compose import _arranged, compose_config
+from gdm.cli.compose import arranged, compose_config
 from gdm.data.datamodule import settle_facts
 from gdm.evaluation import model_metrics
 from gdm.recipes.build import build
@@ -66,8 +66,8 @@ def composed(*overrides: str) -> dict:
 @functools.cache
 def _composed(*overrides: str) -> dict:
     with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
-        arranged = _arranged(list(overrides), ROOT / "configs")
-        config = OmegaConf.to_container(compose("train", arranged), resolve=True)
+        words = arranged(list(overrides), ROOT / "configs")
+        config = OmegaConf.to_container(compose("train", words), resolve=True)
     recipe = {key: config[key] for key in config if key not in ("plugins", "rerun", "resume")}
     if recipe["dataset"]["facts"]["num_classes"] is None:
         settle_facts(recipe, build(recipe["dataset"], "dataset"))

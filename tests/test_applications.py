@@ -12,7 +12,7 @@ from PIL import Image
 
 from gdm.errors import UserError
 from gdm.models.base import GenerativeModel
-from gdm.pictures import figures
+from gdm.pictures import tables
 from gdm.recipes import check
 from gdm.recipes.build import build
 from gdm.runs.run import Run
@@ -345,7 +345,7 @@ def test_training_images_are_nothing_away_from_the_nearest_and_stand_beside_them
     train, drawn = data.split("train").images, []
     monkeypatch.setattr(vae.model, "sample", lambda indices, condition=None, seed=0: to_float(
         train[list(indices)]))  # fmt: skip
-    grids = figures.titled_grids
+    grids = tables.titled_grids
     monkeypatch.setattr(generate, "titled_grids", lambda panels, *a: drawn.append(panels) or grids(
         panels, *a))  # fmt: skip
     found = used("generate", vae, data).record["runs"]["vae"]
@@ -362,7 +362,7 @@ def test_half_of_the_contrast_is_half_of_the_sharpness(data):
 
 
 def test_the_noise_that_is_shown_is_the_noise_that_is_measured(data, monkeypatch):
-    drawn, image_table = [], figures.image_table
+    drawn, image_table = [], tables.image_table
     monkeypatch.setattr(denoise, "image_table", lambda rows, *names: drawn.append(rows) or (
         image_table(rows, *names)))  # fmt: skip
     made("denoise", "tool.noise=masking").use(perfect(), (), data, 5)

@@ -6,12 +6,13 @@ import weakref
 import pytest
 import torch
 from conftest import ROOT, composed, short, small, trained
+from torch import Tensor, nn
 from torch.distributions import Normal
 
 from gdm.errors import UserError
 from gdm.evaluation import model_metrics
 from gdm.evaluation.samples import grid
-from gdm.networks.unet import SmallUNet, UNet, num_multiply_adds
+from gdm.networks.unet import SmallUNet, UNet
 from gdm.recipes.build import build
 from gdm.recipes.check import check
 from gdm.runs import catalogue
@@ -20,7 +21,7 @@ from gdm.theory.guidance import guided
 from gdm.theory.images import to_float
 from gdm.theory.samplers import Heun
 from gdm.theory.schedules import alpha_sigma
-from gdm.training.training import layout
+from gdm.training.options import TrainOptions
 
 DIFFUSION = ("ddpm", "edm", "flow_matching")
 
@@ -352,7 +353,7 @@ def test_codes_of_images_are_noise_and_decode_to_the_images(model, images):
 
 def test_the_unet_of_the_paper_has_35_7_million_parameters():
     recipe = composed("experiment=ddpm_cifar10")
-    check(recipe, root=layout)
+    check(recipe, root=TrainOptions)
     network = build(recipe["model"]["network"], "network")(channels=3, num_labels=0)
     assert isinstance(network, UNet)
     assert sum(parameter.numel() for parameter in network.parameters()) == 35_746_307
@@ -384,6 +385,22 @@ def test_the_experiment_is_the_paper():
     assert model["ema"]["warmup_fraction"] is None
     assert model["optimizer"]["betas"] == [0.9, 0.999]
     assert (model["schedule"]["first_beta"], model["schedule"]["last_beta"]) == (1e-4, 0.02)
+
+
+def num_multiply_adds(network: nn.Module, *inputs: Tensor) -> int:
+    """Return the multiplications, each with an addition, of convolutions and linear layers."""
+    counts = []
+
+    def count(layer: nn.Module, _, output: Tensor) -> None:
+        counts.append(layer.weight[0].numel() * output.numel())
+
+    layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    hooks = [layer.register_forward_hook(count) for layer in layers]
+    with torch.no_grad():
+        network(*inputs)
+    for hook in hooks:
+        hook.remove()
+    return sum(counts)
 
 
 def test_the_small_network_is_as_small_as_its_yaml_says():

@@ -10,7 +10,7 @@ from PIL import Image
 
 from gdm.cli.compose import nodes_of_group
 from gdm.errors import UserError
-from gdm.pictures import figures
+from gdm.pictures import diffusion, figures
 from gdm.recipes.build import build
 from gdm.theory.images import to_float
 from gdm.tools.schedules import MOMENTS, discrete_schedules, picture, training_image
@@ -32,7 +32,7 @@ def test_all_schedules_that_keep_the_variance_are_drawn_a_line_and_a_row_each(
     schedules, data, monkeypatch
 ):
     drawn = []
-    monkeypatch.setattr(figures, "schedules", lambda *arguments: drawn.extend(arguments))
+    monkeypatch.setattr(diffusion, "schedules", lambda *arguments: drawn.extend(arguments))
     x_0 = to_float(training_image(data, 3))
     picture(schedules, x_0, 0)
     t, alpha_bar, strips = drawn

@@ -14,7 +14,7 @@ from gdm.evaluation import gan_health
 from gdm.recipes import check
 from gdm.recipes.build import build
 from gdm.theory.images import to_float
-from gdm.training import training
+from gdm.training.options import TrainOptions
 
 CLOTHES = to_float(FashionMNISTMini().load("train").images[:1000])
 GANS = ["dcgan", "lsgan", "hinge_gan", "wgan", "wgan_gp", "conditional_gan"]
@@ -113,7 +113,7 @@ def test_every_remedy_can_be_pasted(name):
         assert len(remedies) >= 2
         for remedy in remedies:
             recipe = composed(f"model={name}", *shlex.split(remedy))
-            check.check(recipe, root=training.layout)
+            check.check(recipe, root=TrainOptions)
             assert recipe != composed(f"model={name}"), remedy
 
 
@@ -168,7 +168,7 @@ def test_diversity_needs_two_images(count):
     with pytest.raises(
         UserError, match=r"health\.num_images=.: must be a whole number, at least 2"
     ):
-        check.check(composed("model=dcgan", line), root=training.layout)
+        check.check(composed("model=dcgan", line), root=TrainOptions)
 
 
 # The two failures, with real images. A run is told by what it says in the second half.

@@ -12,7 +12,8 @@ import torch
 import yaml
 from conftest import ROOT, composed, resumed
 
-from gdm.cli.compose import Origin, compose_config
+from gdm.cli.compose import compose_config
+from gdm.cli.origin import Origin
 from gdm.errors import UserError
 from gdm.evaluation import samples
 from gdm.files import durable_replacement, named_file

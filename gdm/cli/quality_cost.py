@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from gdm.cli.compose import CONFIGS, Origin, nodes_of_group
+from gdm.cli.compose import CONFIGS, nodes_of_group
+from gdm.cli.origin import Origin
 from gdm.recipes.terminal import say
 
 

@@ -16,7 +16,7 @@ from gdm.evaluation.extractors import Extractor
 from gdm.evaluation.samples import SampleFile, with_progress
 from gdm.evaluation.timing import MAX_TIMED_IMAGES, announce, seconds_each, seconds_of
 from gdm.models.base import Model
-from gdm.pictures import figures
+from gdm.pictures import tables
 
 log = logging.getLogger(__name__)
 
@@ -169,7 +169,7 @@ class Evaluator:
         nearest = data.split("train").images[index[:NUM_SHOWN]]  # (SHOWN, NEAREST, C, H, W)
         rows = torch.cat([samples[:NUM_SHOWN].unsqueeze(1), nearest], 1)
         names = ["sample", "nearest", *(f"{number}." for number in range(2, NUM_NEAREST + 1))]
-        return figures.image_table(rows, [f"{number}" for number in range(len(rows))], names)
+        return tables.image_table(rows, [f"{number}" for number in range(len(rows))], names)
 
 
 def _keeping_first(batches: Iterator[Tensor], count: int, kept: list[Tensor]) -> Iterator[Tensor]:

@@ -19,7 +19,7 @@ from gdm.data.datamodule import ImageDataModule
 from gdm.errors import UserError
 from gdm.files import durable_replacement
 from gdm.models.base import GenerativeModel, Model
-from gdm.pictures import figures, grids
+from gdm.pictures import grids, tables
 from gdm.runs.run import Run
 from gdm.theory.images import to_bytes
 
@@ -92,7 +92,7 @@ def picture(
     if _has_row_a_class(x, model, label):
         by_class = _by_class(x, model)
         if max(by_class.shape[:2]) <= MOST_NAMED:
-            return figures.image_table(by_class, class_names, ())
+            return tables.image_table(by_class, class_names, ())
     return grids.enlarged(grid(x, model, label), SCALE)
 
 

@@ -29,7 +29,7 @@ def grid(x: Tensor, num_columns: int | None = None, gap: int = 2) -> Tensor:
 
     Args:
         x: the images, floats in [-1, 1] or 8-bit values.
-        num_columns: images a row; None for a grid about as wide as high.
+        num_columns: images per row; None for a grid about as wide as high.
         gap: pixels between images.
 
     Returns:
@@ -74,7 +74,7 @@ def save(picture: Tensor, path: Path, scale: int = 1) -> None:
     Args:
         picture: the picture.
         path: where to write it.
-        scale: number of screen pixels a side of each pixel, for small images.
+        scale: side of each pixel, in pixels of the screen, for small images.
     """
     from PIL import Image
 
@@ -94,7 +94,7 @@ def save_animation(frames: Tensor, path: Path, scale: int = 1, milliseconds: int
     Args:
         frames: the pictures, with one or three channels.
         path: where to write them.
-        scale: number of screen pixels a side of each pixel.
+        scale: side of each pixel, in pixels of the screen.
         milliseconds: that each is shown.
     """
     from PIL import Image

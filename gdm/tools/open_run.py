@@ -13,8 +13,9 @@ from gdm.errors import UserError
 from gdm.evaluation import model_metrics, samples
 from gdm.evaluation.extractors import Extractor
 from gdm.models.base import Model
-from gdm.recipes.build import build, changes
+from gdm.recipes.build import build
 from gdm.recipes.check import check
+from gdm.recipes.tree import changes
 from gdm.runs import catalogue
 from gdm.runs.run import Run
 

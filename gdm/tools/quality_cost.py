@@ -16,9 +16,12 @@ from gdm.evaluation.extractors import Extractor
 from gdm.files import named_file, write_text
 from gdm.models.base import GenerativeModel
 from gdm.pictures import grids
-from gdm.pictures.figures import Curve, quality_cost, save_figure
-from gdm.recipes.build import arguments, build, nearest
+from gdm.pictures.diffusion import quality_cost
+from gdm.pictures.figures import Curve, save_figure
+from gdm.recipes.build import build
 from gdm.recipes.ranges import Count, Seed
+from gdm.recipes.spelling import nearest
+from gdm.recipes.tree import arguments
 from gdm.runs import catalogue
 from gdm.theory.samplers import Sampler
 from gdm.tools.open_run import OpenRun

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gdm.data.datamodule import ImageDataModule
 from gdm.errors import UserError
-from gdm.pictures import figures
+from gdm.pictures import diffusion
 from gdm.recipes.build import build
 from gdm.recipes.ranges import NonNegativeInt, Seed
 from gdm.theory.randomness import normal
@@ -84,4 +84,4 @@ def picture(schedules: dict[str, Discrete], x_0: Tensor, seed: int) -> "Figure":
     (epsilon,) = normal([0], x_0.shape, seed, "forward process")
     alpha_bar = {name: schedule(t)[0].square() for name, schedule in schedules.items()}
     strips = {name: noised(each, x_0, epsilon, moments) for name, each in schedules.items()}
-    return figures.schedules(t, alpha_bar, strips)
+    return diffusion.schedules(t, alpha_bar, strips)

@@ -13,7 +13,8 @@ from gdm.data.datamodule import ImageDataModule
 from gdm.errors import UserError
 from gdm.evaluation.model_metrics import Likeness
 from gdm.models.base import GenerativeModel
-from gdm.pictures.figures import curves, image_table
+from gdm.pictures.figures import curves
+from gdm.pictures.tables import image_table
 from gdm.recipes.ranges import Count, Range
 from gdm.theory.images import to_bytes, to_float
 from gdm.theory.moments import Moments

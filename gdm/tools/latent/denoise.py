@@ -10,7 +10,8 @@ from torch import Tensor
 from gdm.data.datamodule import ImageDataModule
 from gdm.evaluation import model_metrics
 from gdm.evaluation.model_metrics import Likeness
-from gdm.pictures.figures import curves, image_table
+from gdm.pictures.figures import curves
+from gdm.pictures.tables import image_table
 from gdm.recipes.ranges import Count, Positive
 from gdm.tools.latent.held_out import (
     Split,

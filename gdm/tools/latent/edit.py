@@ -15,9 +15,9 @@ from gdm.errors import UserError
 from gdm.evaluation import model_metrics
 from gdm.evaluation.extractors import Extractor
 from gdm.evaluation.samples import class_called
-from gdm.pictures.figures import image_table
-from gdm.recipes.build import nearest
+from gdm.pictures.tables import image_table
 from gdm.recipes.ranges import Count
+from gdm.recipes.spelling import nearest
 from gdm.theory import walks
 from gdm.theory.images import to_bytes
 from gdm.tools.latent.tool import (

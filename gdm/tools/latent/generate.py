@@ -10,7 +10,8 @@ from gdm.data.datamodule import ImageDataModule
 from gdm.evaluation import distances, features, model_metrics, samples
 from gdm.evaluation.extractors import Extractor
 from gdm.evaluation.features import FeatureSet
-from gdm.pictures.figures import class_shares, titled_grids
+from gdm.pictures.figures import class_shares
+from gdm.pictures.tables import titled_grids
 from gdm.recipes.ranges import Count
 from gdm.tools.latent.tool import SPLIT, Found, Tool, classifier_of
 from gdm.tools.open_run import OpenRun

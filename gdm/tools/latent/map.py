@@ -11,7 +11,7 @@ from gdm.data.datamodule import ImageDataModule
 from gdm.errors import UserError
 from gdm.evaluation.extractors import Extractor
 from gdm.models.base import GenerativeModel
-from gdm.pictures import figures, latent
+from gdm.pictures import figures, latent, tables
 from gdm.recipes.ranges import Count, NonNegativeInt
 from gdm.theory import walks
 from gdm.tools.latent import distributions, drawbacks
@@ -263,4 +263,4 @@ def _strips(measured: dict[str, Measured]) -> Tensor:
     rows = torch.stack([each.largest_jump for each in measured.values()])  # (M, S + 1, C, H, W)
     shown = torch.linspace(0, rows.shape[1] - 1, min(rows.shape[1], 11)).round().int().tolist()
     names = [f"{each / (rows.shape[1] - 1):.2f}" for each in shown]
-    return figures.image_table(rows[:, shown], list(measured), names)
+    return tables.image_table(rows[:, shown], list(measured), names)

@@ -10,7 +10,7 @@ from gdm.data.datamodule import ImageDataModule
 from gdm.errors import UserError
 from gdm.evaluation.samples import class_called, class_number
 from gdm.models.base import GenerativeModel
-from gdm.pictures import figures
+from gdm.pictures.tables import image_table
 from gdm.recipes.ranges import Count
 from gdm.theory import walks
 from gdm.theory.images import to_bytes
@@ -116,7 +116,7 @@ class Morph(Tool):
                     name: _facts(path, images[name], centre) for name, path in paths.items()
                 },
             },
-            {"morph": figures.image_table(strip, list(paths), moments)},
+            {"morph": image_table(strip, list(paths), moments)},
             {
                 name.replace(" ", "-"): _there_and_back(to_bytes(each))
                 for name, each in images.items()

@@ -9,7 +9,7 @@ from torch import Tensor
 from gdm.data.datamodule import ImageDataModule
 from gdm.evaluation import model_metrics
 from gdm.models.base import GenerativeModel
-from gdm.pictures import figures
+from gdm.pictures.tables import image_table
 from gdm.recipes.ranges import Count, NonNegativeInt, Positive
 from gdm.theory import walks
 from gdm.theory.images import grey_levels
@@ -81,7 +81,7 @@ class Traverse(Tool):
                 for d in order.tolist()
             ],
         }  # fmt: skip
-        picture = figures.image_table(images[shown], names, columns)
+        picture = image_table(images[shown], names, columns)
         return Found(record, {"traverse": picture}, remark=self._remark(model, len(shown)))
 
     def _remark(self, model: GenerativeModel, num_shown: int) -> str:
