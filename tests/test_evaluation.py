@@ -267,13 +267,19 @@ def test_for_other_images_the_command_is_named_and_what_it_trains_is_found(tmp_p
     ("weights", "message"),
     [
         ("nothing.safetensors", "there is no such file, and no run 'nothing.safetensors' in"),
-        ("README.md", "is no classifier that scripts/export_classifier.py wrote"),
+        ("README.md", "is no classifier that python scripts/export_classifier.py wrote"),
     ],
 )
 def test_what_is_no_classifier_is_refused(weights, message, data, monkeypatch):
     monkeypatch.chdir(ROOT)
     with pytest.raises(UserError, match=rf"extractor\.weights={weights}: {message}"):
         ClassifierFeatures(weights, data, Path("nowhere"))
+
+
+def test_the_command_that_writes_a_classifier_is_named_as_it_is_typed(data, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["gdm evaluate"])
+    with pytest.raises(UserError, match="is no classifier that gdm export-classifier wrote"):
+        ClassifierFeatures(str(ROOT / "README.md"), data, Path("nowhere"))
 
 
 def test_a_run_of_another_model_is_no_classifier(short_vae, data):
@@ -434,8 +440,11 @@ def test_a_run_and_a_file_of_its_samples_get_the_same_figures(short_vae, tmp_pat
         assert value == pytest.approx(record[name], rel=1e-6)
 
 
-def test_a_run_is_judged_by_its_own_data_alone(short_vae):
+def test_a_run_is_evaluated_by_its_own_data_alone(short_vae, monkeypatch):
     with pytest.raises(UserError, match=r"was trained on other data than dataset\.\* gives now"):
+        refuse_other_data(short_vae, data_of("dataset.binarize=true"))
+    monkeypatch.setattr(sys, "argv", ["gdm evaluate"])  # what the user can type
+    with pytest.raises(UserError, match=r"as a file: gdm sample run=\S+ format=npz$"):
         refuse_other_data(short_vae, data_of("dataset.binarize=true"))
     refuse_other_data(short_vae, data_of())
 
@@ -484,7 +493,7 @@ MISTAKES = [
     (("samples=a.npz", "dataset=fashion_mnist_mini", "seed=1"), "seed=1: is for run=; the sampl"),
     ((), "run= is missing: name a run's directory, an ending of it, or last, or samples=FILE.npz"),
     (("samples=a.npz",), "samples=a.npz: say which images it is to be compared with"),
-    (("samples=a.npz", "dataset=fashion_mnist_mini"), "samples=a.npz: is no readable .npz"),
+    (("samples=a.npz", "dataset=fashion_mnist_mini"), "samples=a.npz: there is no such file"),
     (("run=nowhere", "outputs=nowhere"), "no run 'nowhere'"),
     (("run=nowhere", "extractor=clasifier"), "extractor=clasifier: extractor has no such option"),
 ]

@@ -2,6 +2,7 @@
 
 import os
 import runpy
+import shlex
 import sys
 import zipfile
 from pathlib import Path
@@ -106,7 +107,7 @@ def test_samples_of_another_kind_are_refused(array, message, data, tmp_path):
 
 
 def test_files_that_are_no_samples_are_refused(data, images, tmp_path):
-    with pytest.raises(UserError, match=r"none\.npz: is no readable \.npz"):
+    with pytest.raises(UserError, match=r"none\.npz: there is no such file; name an \.npz with"):
         samples.SampleFile(tmp_path / "none.npz", data)
     text = tmp_path / "text.npz"
     text.write_text("nothing")
@@ -167,11 +168,11 @@ def test_a_model_that_makes_no_images_is_not_sampled(tmp_path):
 def test_the_script_writes_the_images_of_the_run_and_says_where(
     short_vae, tmp_path, monkeypatch, capsys
 ):
-    path, script = tmp_path / "samples.npz", str(ROOT / "scripts" / "sample.py")
+    path, script = tmp_path / "my samples.npz", str(ROOT / "scripts" / "sample.py")
     asked = [f"run={short_vae.path}", "num_samples=12", "seed=3", "format=npz", f"to={path}"]
     monkeypatch.setattr(sys, "argv", [script, *asked])
     runpy.run_path(script, run_name="__main__")
-    assert capsys.readouterr().out.strip() == str(path)
+    assert capsys.readouterr().out.strip() == shlex.quote(str(path))
     (drawn,) = samples.draw(catalogue.load(short_vae), 12, None, 3)
     with np.load(path) as arrays:
         written = torch.from_numpy(arrays["arr_0"]).permute(0, 3, 1, 2)

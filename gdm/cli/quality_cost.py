@@ -3,7 +3,7 @@
 from typing import Any
 
 from gdm.cli.compose import CONFIGS, Origin, nodes_of_group
-from gdm.recipes.terminal import say
+from gdm.recipes.terminal import say_files
 
 
 def compare(recipe: dict[str, Any], origin: Origin) -> None:
@@ -36,4 +36,4 @@ def compare(recipe: dict[str, Any], origin: Origin) -> None:
     record = quality_cost.measure(opened, ways, others, evaluator, options)
     record["overrides"] = origin.overrides
     console.report_quality_cost(record)
-    say(*quality_cost.write(record, path))
+    say_files(*quality_cost.write(record, path))

@@ -197,6 +197,17 @@ def write_npz(batches: Iterator[Tensor], count: int, path: Path) -> None:
             array.write(images.tobytes())
 
 
+def refuse_no_file(path: Path) -> None:
+    """Refuse samples from what is not there, or is a folder or a pipe.
+
+    Raises:
+        UserError: naming the path.
+    """
+    if not path.is_file():  # a pipe would be waited for
+        what = "is no file" if path.exists() else "there is no such file"
+        raise UserError(f"samples={path}: {what}; name an .npz with an array arr_0")
+
+
 class SampleFile:
     """Samples of any origin in the field's layout: an .npz with `arr_0`, uint8, N x H x W x C, or
     N x H x W of grey ones.
@@ -238,8 +249,7 @@ class SampleFile:
 
     @contextmanager
     def _opened(self) -> Iterator[IO[bytes]]:
-        if self.path.exists() and not self.path.is_file():  # a pipe would be waited for
-            raise UserError(f"samples={self.path}: is no file; name an .npz with an array arr_0")
+        refuse_no_file(self.path)
         try:
             with zipfile.ZipFile(self.path) as archive, archive.open("arr_0.npy") as file:
                 yield file

@@ -11,7 +11,7 @@ from gdm.errors import UserError
 from gdm.evaluation import model_metrics, protocol
 from gdm.evaluation.extractors import Extractor
 from gdm.evaluation.protocol import MAX_TIMED_SAMPLES, SPLIT, Evaluation, Evaluator
-from gdm.evaluation.samples import draw, with_progress
+from gdm.evaluation.samples import draw, refuse_no_file, with_progress
 from gdm.evaluation.timing import Clock, announce, seconds_each
 from gdm.files import named_file, write_text
 from gdm.models.base import Model
@@ -95,6 +95,7 @@ def evaluate_file(
         UserError: before anything takes long.
     """
     data = options.dataset
+    refuse_no_file(Path(options.samples))
     extractor = open_run.extractor_of(options, plugins)(data=data).to(open_run.device())
     path = evaluation_path(options, data, extractor)
     evaluator = Evaluator(data, extractor, options.pairwise, options.neighbours)

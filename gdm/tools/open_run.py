@@ -160,7 +160,7 @@ def refuse_other_data(run: Run, data: ImageDataModule) -> None:
     if trained_on != data.fingerprint:
         raise UserError(
             f"{run} was trained on other data than dataset.* gives now; leave dataset.* out, or "
-            "evaluate its samples as a file: scripts/sample.py run=... format=npz"
+            f"evaluate its samples as a file: {run.command('sample', (), 'format=npz')}"
         )
 
 
