@@ -250,7 +250,7 @@ def test_rooms_and_models_are_there_without_naming_their_files():
     }
     assert targets <= models.MODELS.keys() <= set(dir(models))
     assert gdm.models.vae.VAE is models.VAE
-    with pytest.raises(AttributeError, match="gdm has no room 'nothing'"):
+    with pytest.raises(AttributeError, match="gdm has no 'nothing'; it has cli, data, err"):
         _ = gdm.nothing
     with pytest.raises(AttributeError, match=r"gdm\.models has no 'VQVAE'; it has Autoencoder, "):
         _ = models.VQVAE

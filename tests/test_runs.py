@@ -315,7 +315,7 @@ def test_the_best_checkpoint_is_gone_on_from_where_no_other_is_whole(short_vae, 
     copy.describe_best(copy.best() | {"images": 450})
     for name in (checkpoints.LAST, checkpoints.PREVIOUS):
         flip_a_bit(copy.checkpoints / name)
-    assert catalogue.checkpoint_path(copy).stem == "best"
+    assert catalogue.read_checkpoint(copy)[0].stem == "best"
     assert caplog.text.count("is damaged") == 2
     resumed(copy)
     ours = checkpoints.read(copy.checkpoints / checkpoints.LAST)["state_dict"]

@@ -18,7 +18,7 @@ from gdm.errors import UserError
 from gdm.evaluation import samples
 from gdm.recipes.build import build
 from gdm.recipes.options import options_from
-from gdm.runs import catalogue
+from gdm.runs import catalogue, checkpoints
 from gdm.runs.run import Run
 from gdm.tools.open_run import OpenRun, opened_run
 from gdm.tools.sample import SampleOptions, samples_path
@@ -190,6 +190,13 @@ def test_images_of_other_weights_labels_and_recipes_have_other_names(short_vae):
     assert name(label="T-shirt/top") == "samples-100-seed-0-T-shirt-top-last.png"
     assert name(checkpoint="best", averaged=False) == "samples-100-seed-0-best-raw.png"
     assert name({"seed": 9}).startswith("samples-100-seed-0-last-")
+
+
+def test_a_checkpoint_is_read_once_where_a_run_is_opened(short_vae, monkeypatch):
+    read, asked = checkpoints.read, []
+    monkeypatch.setattr(checkpoints, "read", lambda path: asked.append(path) or read(path))
+    opened_run(short_vae, short_vae.recipe())
+    assert asked == [short_vae.checkpoints / checkpoints.LAST]
 
 
 def test_an_open_run_knows_which_weights_it_holds_and_what_was_changed(short_vae):

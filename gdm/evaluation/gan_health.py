@@ -146,8 +146,8 @@ def diversity(samples: Tensor, real: Tensor) -> dict[str, float]:
     """Return how much samples differ from each other, compared with as many real images.
 
     Distances are Euclidean, between pixels. `spread` is the mean distance of two samples over
-    that of two real images; `near_duplicates` the fraction of samples whose nearest other sample is
-    as near as next to no real image is.
+    that of two real images; `near_duplicates` the fraction of samples whose nearest other sample
+    is as near as next to no real image is.
 
     Args:
         samples: (N, C, H, W), two or more.

@@ -186,7 +186,14 @@ def digest(values: Any) -> str:
 
 
 def newest_whole(folder: Path) -> Path | None:
-    """Return the newest undamaged checkpoint of a run, or None if it has saved none.
+    """Return where the newest undamaged checkpoint of a run lies; see `read_newest`."""
+    found = read_newest(folder)
+    return found[0] if found else None
+
+
+def read_newest(folder: Path) -> tuple[Path, dict[str, Any]] | None:
+    """Return where the newest undamaged checkpoint of a run lies, and what it holds; None if the
+    run has saved none.
 
     A damaged or missing one is named in the log, and the one before it is used; the best one,
     from which a run can go on as well, comes last.
@@ -199,8 +206,7 @@ def newest_whole(folder: Path) -> Path | None:
         log.warning("%s is missing; taking %s", folder / LAST, present[0].name)
     for path, after in zip_longest(present, present[1:]):
         try:
-            read(path)
-            return path
+            return path, read(path)
         except UserError as error:
             log.warning("%s%s", error, f"; trying {after.name}" if after else "")
     if present:

@@ -76,7 +76,6 @@ def evaluate_run(opened: OpenRun, options: EvaluateOptions) -> tuple[Evaluation,
         UserError: before anything takes long.
     """
     open_run.refuse_other_data(opened.run, opened.data)
-    refuse_impossible_bound(opened.model, opened.data, options.importance_samples)
     extractor = opened.features() if opened.model.makes_images else None
     path = evaluation_path(options, opened.data, extractor, opened)
     evaluator = Evaluator(opened.data, extractor, options.pairwise, options.neighbours)
@@ -106,13 +105,15 @@ def evaluate_file(
 def evaluation_of_run(
     opened: OpenRun, evaluator: Evaluator, options: EvaluateOptions
 ) -> Evaluation:
-    """Sample from a run's model and evaluate it; what it takes is said first."""
+    """Sample from a run's model and evaluate it; what it takes is said first.
+
+    Raises:
+        UserError: if the samples are too few to compare, or there is no bound that is asked for.
+    """
     model, count = opened.model, options.num_samples
     refuse_impossible_bound(model, evaluator.data, options.importance_samples)
     with model.evaluating(averaged=False):  # the weights are those that were asked for
-        model_metrics.prepare_sampling(
-            model, evaluator.data
-        )  # the codes' density, to these weights
+        model_metrics.prepare_sampling(model, evaluator.data)  # the density, to these weights
         own = {"seed": options.seed} | {
             fact: opened.facts[fact] for fact in ("checkpoint", "weights")
         }

@@ -117,11 +117,11 @@ def _opened(
     extractor: Callable[..., Extractor] | None,
     plugins: Sequence[str],
 ) -> OpenRun:
-    checkpoint = catalogue.checkpoint_path(run, checkpoint).stem
-    model = catalogue.load(run, checkpoint, averaged, recipe, plugins).to(device())
+    model, path = catalogue.read_model(run, checkpoint, averaged, recipe, plugins)
+    model = model.to(device())
     facts = {
         "run": str(run.path),
-        "checkpoint": checkpoint,
+        "checkpoint": path.stem,
         "weights": catalogue.kind_of_weights(model, averaged),
         "images_seen": model.images_seen,
     }

@@ -18,7 +18,7 @@ from gdm.tools.latent.tool import (
     SPLIT,
     Found,
     Tool,
-    classes_in_turn,
+    code_of_index,
     coded,
     decoded,
     grey_levels_changed,
@@ -72,16 +72,10 @@ class Morph(Tool):
         if self.of_class == "mean" and opened.model.encodes:
             refuse_codes_of_images_size(opened)
         for key, end in (("tool.a", self.a), ("tool.b", self.b)):
-            if opened.model.encodes:
-                if isinstance(end, str):
-                    _refuse_class_without_images(end, data, key)
-                else:
-                    refuse_index(end, data, key)
-            elif isinstance(end, str) or end < 0:
-                raise UserError(
-                    f"{key}={end}: {opened.run} is a {type(opened.model).__name__}, which "
-                    "encodes no images; give the index of a latent, 0 or more"
-                )
+            if isinstance(end, str) and opened.model.encodes:
+                _refuse_class_without_images(end, data, key)
+            else:
+                refuse_index(end, opened, data, key)
 
     def use(
         self, opened: OpenRun, others: Sequence[OpenRun], data: ImageDataModule, seed: int
@@ -132,16 +126,12 @@ def _end(
     model: GenerativeModel, data: ImageDataModule, end: int | str, of_class: str, seed: int
 ) -> tuple[Tensor, int]:
     """Return the code that an end of the walk stands for, and its class."""
-    if not model.encodes:
-        label = int(classes_in_turn(model, [end]))
-        return model.sample_codes([end], seed=seed).cpu()[0], label
-    split = data.split(SPLIT)
     if isinstance(end, int):
-        chosen = torch.tensor([end])
-    else:
-        chosen = _images_of_class(end, data, "tool")
-        chosen = chosen[:1] if of_class == "first" else chosen
-    part = coded(model, split.select(chosen))
+        z, label = code_of_index(model, data, end, seed)
+        return z, int(label)
+    chosen = _images_of_class(end, data, "tool")
+    chosen = chosen[:1] if of_class == "first" else chosen
+    part = coded(model, data.split(SPLIT).select(chosen))
     return part.z.mean(0), int(part.label[0])
 
 

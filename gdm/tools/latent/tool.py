@@ -272,6 +272,17 @@ def classes_in_turn(model: GenerativeModel, indices: Iterable[int]) -> Tensor:
     return torch.tensor([index % max(model.num_classes, 1) for index in indices])
 
 
+def code_of_index(
+    model: GenerativeModel, data: ImageDataModule, index: int, seed: int
+) -> tuple[Tensor, Tensor]:
+    """Return the code of a validation image or, for a model without an encoder, the latent of an
+    index, (D,), and its class, (1,)."""
+    if not model.encodes:
+        return model.sample_codes([index], seed=seed).cpu()[0], classes_in_turn(model, [index])
+    one = coded(model, data.split(SPLIT).select(torch.tensor([index])))
+    return one.z[0], one.label
+
+
 def decoded(model: GenerativeModel, z: Tensor, label: Tensor | None) -> Tensor:
     """Decode codes in batches: (N, ...), (N,) -> (N, C, H, W) in [-1, 1], on the CPU."""
 
@@ -355,8 +366,16 @@ def refuse_codes_of_images_size(opened: OpenRun) -> None:
         )
 
 
-def refuse_index(index: int, data: ImageDataModule, key: str) -> None:
-    """Refuse an index outside of the validation split."""
+def refuse_index(index: int | str, opened: OpenRun, data: ImageDataModule, key: str) -> None:
+    """Refuse what is no index of a validation image or, for a model without an encoder, of a
+    latent, of which there is no last one."""
+    if not opened.model.encodes:
+        if isinstance(index, str) or index < 0:
+            raise UserError(
+                f"{key}={index}: {opened.run} is a {type(opened.model).__name__}, which encodes "
+                "no images; give the index of a latent, 0 or more"
+            )
+        return
     count = len(data.split(SPLIT))
     if not 0 <= index < count:
         raise UserError(

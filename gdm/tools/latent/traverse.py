@@ -17,7 +17,7 @@ from gdm.tools.latent.tool import (
     SPLIT,
     Found,
     Tool,
-    classes_in_turn,
+    code_of_index,
     coded,
     decoded,
     refuse_codes_of_images_size,
@@ -54,8 +54,7 @@ class Traverse(Tool):
     def refuse(self, opened: OpenRun, others: Sequence[OpenRun], data: ImageDataModule) -> None:
         refuse_single(self.num_images)
         refuse_codes_of_images_size(opened)
-        if opened.model.encodes:
-            refuse_index(self.index, data, "tool.index")
+        refuse_index(self.index, opened, data, "tool.index")
 
     def use(
         self, opened: OpenRun, others: Sequence[OpenRun], data: ImageDataModule, seed: int
@@ -101,14 +100,10 @@ class Traverse(Tool):
         self, model: GenerativeModel, data: ImageDataModule, seed: int
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return a code, (D,), its class, (1,), and the spread of each unit, (D,)."""
+        z, label = code_of_index(model, data, self.index, seed)
         if not model.encodes:
-            label = classes_in_turn(model, [self.index])
-            z = model.sample_codes([self.index], seed=seed).cpu()[0]
             return z, label, torch.ones(model.latent_dim)
-        split = data.split(SPLIT)
-        spread = coded(model, split, drawn_by=seed).z.std(0)
-        one = coded(model, split.select(torch.tensor([self.index])))
-        return one.z[0], one.label, spread
+        return z, label, coded(model, data.split(SPLIT), drawn_by=seed).z.std(0)
 
     def _ends(self, order: Tensor) -> Tensor:
         """Return the first units of an order and the last few, `num_units` of them."""
