@@ -25,7 +25,7 @@ from gdm.theory.images import to_bytes
 
 COLUMNS = 10
 MOST_NAMED = 100  # rows or columns that are drawn with names; of more there is a plain grid
-SCALE = 2  # screen pixels a side of each pixel of a grid
+SCALE = 2  # screen pixels per side of each pixel of a grid
 PIXELS_AT_A_TIME = 200_000  # a few hundred small images, or one of 448 x 448
 UNREADABLE = (
     OSError, KeyError, EOFError, zipfile.BadZipFile, zlib.error,
@@ -67,13 +67,13 @@ def grid(x: Tensor, model: GenerativeModel, label: int | None) -> Tensor:
         model: what made them.
         label: the class that was asked for; None for all.
     """
-    if not _has_row_a_class(x, model, label):
+    if not _has_row_per_class(x, model, label):
         return grids.grid(x, COLUMNS)
     by_class = _by_class(x, model)
     return grids.grid(by_class.flatten(0, 1), by_class.shape[1])
 
 
-def _has_row_a_class(x: Tensor, model: GenerativeModel, label: int | None) -> bool:
+def _has_row_per_class(x: Tensor, model: GenerativeModel, label: int | None) -> bool:
     """Whether samples 0, 1, ... are shown with one row per class."""
     return model.condition == "label" and label is None and len(x) >= model.num_classes
 
@@ -89,7 +89,7 @@ def picture(
 ) -> Tensor:
     """Lay samples 0, 1, ... out as `grid` does, enlarged for a screen, with the classes' names
     beside their rows: (N, C, H, W) -> (C, H', W') 8-bit values."""
-    if _has_row_a_class(x, model, label):
+    if _has_row_per_class(x, model, label):
         by_class = _by_class(x, model)
         if max(by_class.shape[:2]) <= MOST_NAMED:
             return figures.image_table(by_class, class_names, ())

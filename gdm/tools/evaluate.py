@@ -234,7 +234,7 @@ def refuse_impossible_bound(
 def _seconds_of_model(
     model: Model, data: ImageDataModule, options: EvaluateOptions
 ) -> dict[str, float]:
-    """Return what a model's samples and its own figures will take."""
+    """Return what a model's samples and its own metrics will take."""
     count = options.num_samples
     test = len(data.split(SPLIT))
     per_image = seconds_each(lambda few: model_metrics.evaluate(model, data, SPLIT, few))

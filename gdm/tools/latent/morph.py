@@ -13,19 +13,10 @@ from gdm.models.base import GenerativeModel
 from gdm.pictures import figures
 from gdm.recipes.ranges import Count
 from gdm.theory import walks
-from gdm.theory.images import to_bytes
-from gdm.tools.latent.tool import (
-    SPLIT,
-    Found,
-    Tool,
-    code_of_index,
-    coded,
-    decoded,
-    grey_levels_changed,
-    refuse_codes_of_images_size,
-    refuse_index,
-    refuse_single,
-)
+from gdm.theory.images import grey_levels_changed, to_bytes
+from gdm.tools.latent.coding import code_of_index, coded, decoded
+from gdm.tools.latent.refusals import refuse_codes_of_images_size, refuse_index, refuse_single
+from gdm.tools.latent.tool import SPLIT, Result, Tool
 from gdm.tools.open_run import OpenRun
 
 CLASS = "class:"  # before the name of a class
@@ -79,7 +70,7 @@ class Morph(Tool):
 
     def use(
         self, opened: OpenRun, others: Sequence[OpenRun], data: ImageDataModule, seed: int
-    ) -> Found:
+    ) -> Result:
         model = opened.model
         (z_a, label_a), (z_b, label_b) = (
             _end(model, data, end, self.of_class, seed) for end in (self.a, self.b)
@@ -100,7 +91,7 @@ class Morph(Tool):
         moments = [f"{moment:.2f}" for moment in t[:: self.frames_between].tolist()]
         names = [_named(end) for end in (self.a, self.b)]
         moments[0], moments[-1] = names
-        return Found(
+        return Result(
             {
                 "split": SPLIT if model.encodes else None,
                 "from": names[0],
