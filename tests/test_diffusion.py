@@ -133,8 +133,8 @@ def test_labels_are_left_out_as_often_as_asked_and_guidance_costs_two_passes(ima
     label = torch.arange(len(images)) % 10
     for number in range(60):
         model.training_step(_Batch(images, label), number)
-    share = (torch.cat(labels) == 10).double().mean()
-    assert float(share) == pytest.approx(0.3, abs=0.03)
+    fraction = (torch.cat(labels) == 10).double().mean()
+    assert float(fraction) == pytest.approx(0.3, abs=0.03)
     kept = torch.cat(labels) != 10
     assert torch.equal(torch.cat(labels)[kept], label.repeat(60)[kept])
     assert model.network_evaluations == model.sampler.network_evaluations == 5  # 3 steps of Heun
@@ -239,13 +239,15 @@ def test_the_memory_of_sampling_does_not_grow_with_the_steps():
 def test_the_processes_end_at_noise_and_begin_at_noise(images):
     model = built("ddpm")
     with model.evaluating():
-        strips = model.process_images(_Batch(images[:3], torch.zeros(3).long()))
+        pictures = model.process_images(_Batch(images[:3], torch.zeros(3).long()))
         samples = model.sample(range(3))
-    assert strips["forward"].shape[:2] == (3, 10)
-    torch.testing.assert_close(strips["forward"][:, 0], images[:3], rtol=0, atol=1e-6)
-    assert float(strips["forward"][:, -1].std()) == pytest.approx(1, abs=0.1)
-    assert float(strips["backward"][:, 0].std()) == pytest.approx(1, abs=0.1)
-    torch.testing.assert_close(strips["backward"][:, -1].clamp(-1, 1), samples, rtol=0, atol=1e-5)
+    assert pictures["forward"].shape[:2] == (3, 10)
+    torch.testing.assert_close(pictures["forward"][:, 0], images[:3], rtol=0, atol=1e-6)
+    assert float(pictures["forward"][:, -1].std()) == pytest.approx(1, abs=0.1)
+    assert float(pictures["backward"][:, 0].std()) == pytest.approx(1, abs=0.1)
+    torch.testing.assert_close(
+        pictures["backward"][:, -1].clamp(-1, 1), samples, rtol=0, atol=1e-5
+    )
 
 
 # The variational bound ---------------------------------------------------------------------------
@@ -254,9 +256,9 @@ def test_the_processes_end_at_noise_and_begin_at_noise(images):
 def test_a_discretised_gaussian_is_a_distribution_over_the_256_values():
     values = (torch.arange(256) / 127.5 - 1).view(256, 1, 1, 1)
     for mean, std in ((0.3, 0.05), (-1.0, 0.001), (0.99, 0.5), (0.0, 3.0)):
-        log_deviation = torch.tensor(std).log()
+        log_std = torch.tensor(std).log()
         mean_of_all = torch.full_like(values, mean)
-        log_p = likelihoods.discretised_gaussian_log_prob(values, mean_of_all, log_deviation)
+        log_p = likelihoods.discretised_gaussian_log_prob(values, mean_of_all, log_std)
         assert float(log_p.exp().sum()) == pytest.approx(1, abs=1e-4)
         assert torch.isfinite(log_p).all()
     exact = Normal(0.3, 0.05).cdf(values[170] + 0.5 / 127.5) - Normal(0.3, 0.05).cdf(

@@ -43,7 +43,7 @@ def test_a_room_imports_only_from_rooms_to_its_left(path):
     if room == "__init__":
         return
     left = set(ROOMS[: ROOMS.index(room) + 1])
-    used = {name.split(".")[1] for name in imports(path) if name.split(".")[0] == "gdm"}
+    used = {name.split(".")[1] for name in imports(path) if name.startswith("gdm.")}
     assert used <= left
 
 

@@ -148,7 +148,7 @@ class ImageDataModule(LightningDataModule):
 
         Args:
             split: `train`, `validation` or `test`.
-            batch_size: images a batch; the last may be smaller.
+            batch_size: images per batch; the last may be smaller.
             device: where images and labels go; indices stay on the CPU.
             limit: the number of images, the first of the split; None for all.
         """

@@ -23,8 +23,7 @@ class Source(ABC):
     Attributes:
         name: the option.
         class_names: the classes' names.
-        flip_keeps_class: whether a mirrored image is one of the same class: a coat is, a digit
-            not.
+        flip_keeps_class: whether a mirrored image is of the same class: a coat is, a digit not.
     """
 
     name: str

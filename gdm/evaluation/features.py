@@ -31,7 +31,7 @@ class FeatureSet:
     """What is kept of the features of a set of images, which come a batch at a time.
 
     Args:
-        pairwise: keep the features themselves too, for the figures that compare all pairs;
+        pairwise: keep the features themselves too, for the metrics that compare all pairs;
             without, the memory does not grow with the number of images.
     """
 
@@ -119,11 +119,11 @@ def is_kept(extractor: Extractor, data: ImageDataModule, split: str) -> bool:
 
 
 def compare(samples: FeatureSet, reference: FeatureSet, extractor: Extractor) -> dict[str, Any]:
-    """Return the figures of a set of samples: how far it is from the reference, and what is in it.
+    """Return the metrics of a set of samples: how far it is from the reference, and what is in it.
 
     `n`, how many there are, and `frechet_distance`; of pairwise sets also `kernel_distance` with
     its standard error, `precision`, `recall`, `density` and `coverage`; where the extractor
-    classifies also the `inception_score`, and where it knows the data's own classes the share
+    classifies also the `inception_score`, and where it knows the data's own classes the fraction
     that is `confident` and the `class_histogram`.
     """
     record: dict[str, Any] = {

@@ -130,7 +130,8 @@ def prepare_sampling(model: Model, data: ImageDataModule) -> None:
 def nearest_training_images(
     samples: Tensor, data: ImageDataModule, k: int
 ) -> tuple[Tensor, Tensor]:
-    """Return distances, in grey levels a pixel, and positions of the nearest training images.
+    """Return distances, in grey levels as the root mean square over pixels, and positions of the
+    nearest training images.
 
     Args:
         samples: (N, C, H, W) 8-bit values.

@@ -32,8 +32,8 @@ class Evaluation:
 
     Args:
         record: the metrics, with what they depend on.
-        neighbours: samples beside their nearest training images, a row each; None if not asked
-            for.
+        neighbours: samples beside their nearest training images, one row per sample; None if
+            not asked for.
     """
 
     record: dict[str, Any]
@@ -158,7 +158,7 @@ class Evaluator:
             )  # fmt: skip
 
     def _neighbours(self, samples: Tensor, record: dict[str, Any]) -> Tensor:
-        """Add the share of memorised samples to the record, and return the picture."""
+        """Add the fraction of memorised samples to the record, and return the picture."""
         data = self.data
         far, index = model_metrics.nearest_training_images(samples, data, NUM_NEAREST)
         record["memorised"] = float(distances.memorised(far).double().mean())

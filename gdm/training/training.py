@@ -174,6 +174,7 @@ class Training:
         self.model.set_progress(seed, batch_size, num_batches, start)
         if saved:
             checkpoints.load_weights(self.model, saved, checkpoint)
+            checkpoints.refuse_other_optimizers(self.model, saved, checkpoint)
         self.data.set_stream(seed, start, num_batches)
 
     def _write_down(
