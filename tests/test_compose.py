@@ -78,13 +78,18 @@ def line(monkeypatch, capsys, tmp_path):
     root.handlers[:], root.level = handlers, level
 
 
+SAVED = []  # the text of a recipe, once it is composed
+
+
 @pytest.fixture
 def saved(line):
     """The directory of an earlier run, below outputs/."""
-    line("model.latent_dim=3", "budget.images=1000")
+    if not SAVED:
+        line("model.latent_dim=3", "budget.images=1000")
+        SAVED.append(yaml.safe_dump(line.recipe))
     folder = Path("outputs/vae/first/.hydra")
     folder.mkdir(parents=True)
-    (folder / "config.yaml").write_text(yaml.safe_dump(line.recipe))
+    (folder / "config.yaml").write_text(*SAVED)
     return folder.parent
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, SHORT, composed, resumed, small, trained
+from conftest import ROOT, SHORT, UNDRAWN, composed, resumed, small, trained
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch.nn.functional import avg_pool2d
@@ -352,7 +352,7 @@ def test_only_a_lower_metric_of_the_same_kind_replaces_the_best_checkpoint(tmp_p
 
 def test_an_autoencoder_is_evaluated_with_a_density_of_the_codes_that_it_has_now(tmp_path, data):
     run = trained(
-        composed("model=autoencoder", *SHORT, "model.density.num_components=2"), tmp_path
+        composed("model=autoencoder", *SHORT, "model.density.num_components=2", UNDRAWN), tmp_path
     )
     stale, fresh = catalogue.load(run), catalogue.load(run)
     with torch.no_grad():
@@ -409,15 +409,14 @@ def constant(recipe) -> dict:
 # The script --------------------------------------------------------------------------------------
 
 
-def evaluate(*arguments: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, str(ROOT / "scripts" / "evaluate.py"), *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-
-
 def test_a_run_and_a_file_of_its_samples_get_the_same_metrics(short_vae, tmp_path):
     path, run = tmp_path / "record.json", catalogue.Run(tmp_path / "run")
     shutil.copytree(short_vae.path, run.path)
-    done = evaluate(f"run={run.path}", *QUICK, "importance_samples=2", f"to={path}")
+    words = [f"run={run.path}", *QUICK, "importance_samples=2", f"to={path}"]
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / "evaluate.py"), *words],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "about" in done.stderr
     assert "frechet_distance" in done.stdout
@@ -472,7 +471,9 @@ def test_a_run_that_lost_its_files_is_passed_over_when_a_classifier_is_looked_fo
 ):
     caplog.set_level("INFO")
     binarized = data_of("dataset.binarize=true")
-    recipe = composed("model=classifier", *SHORT, "dataset.binarize=true", "budget.images=100")
+    recipe = composed(
+        "model=classifier", *SHORT, "dataset.binarize=true", "budget.images=100", UNDRAWN
+    )
     whole, broken = trained(recipe, tmp_path), trained(recipe, tmp_path)
     shutil.rmtree(broken.checkpoints)
     found = ClassifierFeatures(None, binarized, tmp_path)
@@ -502,8 +503,8 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize(("arguments", "message"), MISTAKES)
-def test_a_mistake_is_one_clear_line(arguments, message):
-    done = evaluate(*arguments)
+def test_a_mistake_is_one_clear_line(arguments, message, run_script):
+    done = run_script("evaluate", *arguments)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith(f"error: {message}")
     assert "Traceback" not in done.stderr

@@ -58,15 +58,13 @@ def message_of(opened, data, *overrides: str, others=()) -> str:
 # The script --------------------------------------------------------------------------------------
 
 
-def latent_script(*arguments: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "scripts/latent.py", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-
-
 def test_the_script_prints_metrics_and_writes_record_and_pictures_into_the_run(tmp_path):
     recipe = composed(*SHORT, *TWO, "callbacks.validation=null", "dataset.validation_size=300")
     run = trained(recipe | {"name": "short"}, tmp_path)
-    done = latent_script(f"run={run.path}", f"compare=[{run.path}]", *FEW)
+    done = subprocess.run(
+        [sys.executable, "scripts/latent.py", f"run={run.path}", f"compare=[{run.path}]", *FEW],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     folder = run.path / "latent" / "map"
     record = json.loads((folder / "record.json").read_text())
@@ -83,8 +81,8 @@ def test_the_script_prints_metrics_and_writes_record_and_pictures_into_the_run(t
             assert min(picture.size) > 100
 
 
-def test_every_tool_is_in_the_help_and_its_options_fit_the_layout():
-    shown = latent_script("--help").stdout
+def test_every_tool_is_in_the_help_and_its_options_fit_the_layout(run_script):
+    shown = run_script("latent", "--help").stdout
     for name in TOOLS:
         assert f"\n{name} " in shown
         options = latent_options(f"tool={name}")
@@ -544,12 +542,12 @@ def test_the_projector_gets_codes_classes_and_thumbnails(vae, data, capsys, tmp_
     assert "warning" not in capsys.readouterr().out
 
 
-def test_what_goes_elsewhere_leaves_the_run_as_it_was(short_vae, tmp_path):
+def test_what_goes_elsewhere_leaves_the_run_as_it_was(short_vae, run_script, tmp_path):
     run, elsewhere = Run(tmp_path / "run"), tmp_path / "else where"
     shutil.copytree(short_vae.path, run.path)
     before = {path: path.stat().st_mtime_ns for path in run.path.rglob("*")}
     asked = ("tool=projector", "tool.num_images=20", f"to={elsewhere}", f"outputs={tmp_path}")
-    done = latent_script(f"run={run.path}", *asked)
+    done = run_script("latent", f"run={run.path}", *asked)
     assert done.returncode == 0, done.stderr
     assert {path: path.stat().st_mtime_ns for path in run.path.rglob("*")} == before
     assert (elsewhere / "projector_config.pbtxt").exists()

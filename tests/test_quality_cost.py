@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, composed, short, trained
+from conftest import ROOT, SHORT, UNDRAWN, composed, short, trained
 from PIL import Image
 
 from gdm.cli.compose import compose_config, nodes_of_group
@@ -172,7 +172,8 @@ def test_only_a_run_with_a_sampler_has_a_curve_and_only_one_with_images_a_point(
     opened = open_run.OpenRun(short_ddpm, "ddpm", None, {}, data)
     with pytest.raises(UserError, match="no run 'nowhere' in"):
         open_run.compared_runs(options_of("compare=[nowhere]"), opened)
-    blind = trained(short("classifier") | {"extractor": None}, tmp_path)
+    recipe = composed("model=classifier", *SHORT, UNDRAWN, "budget.images=50")
+    blind = trained(recipe | {"extractor": None}, tmp_path)
     with pytest.raises(UserError, match="is a Classifier, which makes no images to sample"):
         open_run.compared_runs(options_of(f"compare=[{blind.path}]"), opened)
 
