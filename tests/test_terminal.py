@@ -10,6 +10,7 @@ import pytest
 from conftest import ROOT
 
 from gdm.cli import benchmark, console, measurements
+from gdm.data.emoji import EmojiMini
 from gdm.data.mnist import FashionMNISTMini
 from gdm.recipes.terminal import command, override, printable, say
 from gdm.training import log
@@ -72,13 +73,14 @@ def test_a_command_is_a_line_of_words_for_the_shell(monkeypatch):
         assert command("train") == "python scripts/train.py --config-dir=mine"
 
 
-@pytest.mark.parametrize("script", ["make_fashion_mnist_mini", "benchmark"])
+@pytest.mark.parametrize("script", ["make_fashion_mnist_mini", "make_emoji_mini", "benchmark"])
 def test_help_only_helps(script):
-    before = FashionMNISTMini.path.stat()
+    bundled = EmojiMini.path if "emoji" in script else FashionMNISTMini.path
+    before = bundled.stat()
     words = [sys.executable, str(ROOT / "scripts" / f"{script}.py"), "--help"]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.startswith(f"usage: {script}.py")
-    after = FashionMNISTMini.path.stat()
+    after = bundled.stat()
     assert (after.st_mtime_ns, after.st_ino) == (before.st_mtime_ns, before.st_ino)
 
 

@@ -46,7 +46,7 @@ class Decoded:
     Args:
         images: (N, C, H, W) uint8, mapped from the file.
         positions: which item each was decoded from, (N,) int64.
-        digests: of each image's values, (N,) of 8 bytes, rising.
+        digests: of each image's values, or its original's, (N,) of 8 bytes, rising.
         unreadable: what could not be decoded, each with its reason.
     """
 
@@ -59,7 +59,7 @@ class Decoded:
 def decoded(
     key: str,
     items: Sequence[Any],
-    decode: Callable[[Any], np.ndarray],
+    decode: Callable[[Any], np.ndarray | tuple[np.ndarray, bytes]],
     shape: tuple[int, int, int],
     called: str,
 ) -> Decoded:
@@ -68,8 +68,9 @@ def decoded(
     Args:
         key: letters that change when an image does: its source, size, crop and version.
         items: what `decode` takes, one for each image.
-        decode: item -> (C, H, W) uint8, in any thread; ValueError or OSError, saying which item
-            and why, where it cannot be decoded.
+        decode: item -> (C, H, W) uint8, in any thread, or this and the `digest` of its original,
+            which is the same in every size; ValueError or OSError, saying which item and why,
+            where it cannot be decoded.
         shape: (C, H, W).
         called: what the images are called, in messages.
 
@@ -152,7 +153,7 @@ def _verify(path: Path, sha256: str) -> None:
 def _make(
     folder: Path,
     items: Sequence[Any],
-    decode: Callable[[Any], np.ndarray],
+    decode: Callable[[Any], np.ndarray | tuple[np.ndarray, bytes]],
     shape: tuple[int, int, int],
     called: str,
 ) -> None:
@@ -165,13 +166,14 @@ def _make(
         log.info("decoding %s images of %s, once, into %s", f"{len(items):,}", called, folder)
         positions, digests, unreadable = [], [], []
         with (partial / "unordered.bin").open("wb") as file:
-            for position, image in enumerate(_decoded(items, decode, shape)):
-                if isinstance(image, str):
-                    unreadable.append(image)
+            for position, made in enumerate(_decoded(items, decode, shape)):
+                if isinstance(made, str):
+                    unreadable.append(made)
                     continue
+                image, its_digest = made
                 file.write(image.tobytes())
                 positions.append(position)
-                digests.append(digest(image))
+                digests.append(its_digest)
         _refuse_many(unreadable, len(items), called)
         digests = np.array(digests, "S8")
         order = np.argsort(digests, kind="stable")
@@ -193,18 +195,21 @@ def _make(
 
 
 def _decoded(
-    items: Sequence[Any], decode: Callable[[Any], np.ndarray], shape: tuple[int, int, int]
-) -> Iterator[np.ndarray | str]:
-    """Yield each item's image, or why there is none, in order, with a progress bar."""
+    items: Sequence[Any],
+    decode: Callable[[Any], np.ndarray | tuple[np.ndarray, bytes]],
+    shape: tuple[int, int, int],
+) -> Iterator[tuple[np.ndarray, bytes] | str]:
+    """Yield each item's image and digest, or why there is none, in order, with a progress bar."""
 
-    def attempt(item: Any) -> np.ndarray | str:
+    def attempt(item: Any) -> tuple[np.ndarray, bytes] | str:
         try:
-            image = decode(item)
+            made = decode(item)
         except (ValueError, OSError) as error:
             return str(error)
+        image, its_digest = made if isinstance(made, tuple) else (made, digest(made))
         if image.dtype != np.uint8 or image.shape != shape:  # a defect of `decode`
             raise TypeError(f"an image is {image.dtype}, {image.shape}; must be uint8, {shape}")
-        return image
+        return image, its_digest
 
     console = Console(stderr=True)
     with (

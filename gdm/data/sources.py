@@ -3,7 +3,7 @@
 import logging
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.error import URLError
 
 import numpy as np
@@ -34,6 +34,11 @@ class Source(ABC):
     @abstractmethod
     def fingerprint(self) -> str:
         """Letters that change when a byte of the data does."""
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What a run writes down of where the images come from; by default nothing."""
+        return {}
 
     @abstractmethod
     def load(self, split: str) -> Images:

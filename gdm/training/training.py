@@ -191,6 +191,8 @@ class Training:
             "recipe": recipe_hash(self.recipe),
             "trained_recipe": trained_part(self.recipe),
         }
+        if self.data.source.provenance:
+            facts["provenance"] = self.data.source.provenance
         if self.minutes is not None:
             facts["minutes_wished"] = self.minutes
         is_extended = before.get("num_batches", num_batches) != num_batches
