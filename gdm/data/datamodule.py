@@ -10,8 +10,8 @@ import torch
 from pytorch_lightning import LightningDataModule
 from torch import Tensor
 
-from gdm.data.batches import Batch, TrainBatches, batch_of
-from gdm.data.cache import digest, release_memory
+from gdm.data.batches import Batch, TrainBatches, batch_of, parts_of
+from gdm.data.cache import digest, gathered, release_memory
 from gdm.data.images import Images
 from gdm.data.sources import Source
 from gdm.errors import UserError
@@ -156,7 +156,6 @@ class ImageDataModule(LightningDataModule):
         count = len(part) if limit is None else min(limit, len(part))
         for index in torch.arange(count).split(batch_size):
             yield _on(device, batch_of(part, index))
-        release_memory()
 
     # The training stream, as Lightning takes it --------------------------------------------------
 
@@ -217,8 +216,9 @@ class ImageDataModule(LightningDataModule):
     def _processed(self, images: Images) -> Images:
         if not self.binarize:
             return images
-        black_and_white = images.images.gt(127).to(torch.uint8).mul_(255)
-        return replace(images, images=black_and_white)
+        parts = parts_of(images.images, EVALUATION_BATCH)
+        black_and_white = (part.gt(127).to(torch.uint8).mul_(255) for part in parts)
+        return replace(images, images=gathered(black_and_white, images.images.shape))
 
 
 def settle_facts(recipe: dict[str, Any], data: ImageDataModule) -> None:
