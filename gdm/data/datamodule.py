@@ -32,7 +32,8 @@ class ImageDataModule(LightningDataModule):
         source: where the images come from.
         facts: what is known of the images, which must be so.
         batch_size: images a training batch.
-        validation_size: number of training images that are held out.
+        validation_size: number of training images that are held out; None for a tenth, which
+            is known once they are read.
         binarize: make the images black and white, at half of the range.
         resolution: pixels a side that the images are made, of a source that makes them in any
             size; None for a source whose images have one of their own.
@@ -49,7 +50,7 @@ class ImageDataModule(LightningDataModule):
         source: Source,
         facts: ImageFacts,
         batch_size: Count,
-        validation_size: Count,
+        validation_size: Count | None,
         binarize: bool,
         resolution: Count | None = None,
         labels: str | None = None,
@@ -77,6 +78,8 @@ class ImageDataModule(LightningDataModule):
             return
         images = self._load("train")
         self._class_names = images.class_names
+        if self.validation_size is None:
+            self.validation_size = max(len(images) // 10, 1)
         num_train = len(images) - self.validation_size
         if num_train < 1:
             raise UserError(
@@ -128,6 +131,8 @@ class ImageDataModule(LightningDataModule):
     @property
     def fingerprint(self) -> str:
         """Letters that change when the images, their split or their processing do."""
+        if self.validation_size is None:
+            self.prepare()
         facts = (self.identity, self.validation_size)
         return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
@@ -222,7 +227,11 @@ class ImageDataModule(LightningDataModule):
 
 
 def settle_facts(recipe: dict[str, Any], data: ImageDataModule) -> None:
-    """Write into a recipe what only the images tell: the number of their classes."""
+    """Write into a recipe what only the images tell: how many classes there are, and how many
+    images are held out."""
+    if recipe["dataset"].get("validation_size", 0) is None:
+        data.prepare()
+        recipe["dataset"]["validation_size"] = data.validation_size
     if recipe["dataset"].get("facts", {}).get("num_classes", 0) is None:
         for part in (recipe["dataset"], recipe["model"]):
             part["facts"]["num_classes"] = data.num_classes
