@@ -6,11 +6,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gdm.data.cache import release_memory
+from gdm.data.cache import note_read
 from gdm.data.images import Images
 from gdm.theory.randomness import generator
-
-RELEASED_BYTES = 2**28  # read of a file that is mapped to memory, before it is given back
 
 
 class Batch(NamedTuple):
@@ -33,13 +31,27 @@ def batch_of(images: Images, index: Tensor) -> Batch:
     """Return the images of these positions in their split, (B,), as 8-bit values."""
     captions = images.captions
     return Batch(
-        images.images.index_select(0, index),
+        _taken(images.images, index),
         images.labels.index_select(0, index),
         index,
-        None if images.source is None else images.source.index_select(0, index),
+        None if images.source is None else _taken(images.source, index),
         None if captions is None else tuple(captions[number] for number in index.tolist()),
         None if images.attributes is None else images.attributes.values.index_select(0, index),
     )
+
+
+def _taken(images: Tensor, index: Tensor) -> Tensor:
+    taken = images.index_select(0, index)
+    note_read(taken)
+    return taken
+
+
+def parts_of(images: Tensor, size: int) -> Iterator[Tensor]:
+    """Yield all images in order, (size, C, H, W) or fewer in the last part, without holding those
+    that are mapped from a file in memory."""
+    for part in images.split(size):
+        yield part
+        note_read(part)
 
 
 class TrainBatches:
@@ -73,18 +85,12 @@ class TrainBatches:
         count = len(self.images)
         epoch, within = divmod(self.start * self.batch_size, count)
         order = self._order(epoch)[within:]
-        read = 0
         for _ in range(self.start, self.stop):
             while len(order) < self.batch_size:
                 epoch += 1
                 order = torch.cat([order, self._order(epoch)])
             index, order = order[: self.batch_size], order[self.batch_size :]
-            batch = batch_of(self.images, index)
-            read += batch.x.numel()
-            if read > RELEASED_BYTES:
-                release_memory()
-                read = 0
-            yield batch
+            yield batch_of(self.images, index)
 
     def _order(self, epoch: int) -> Tensor:
         return torch.randperm(len(self.images), generator=generator(self.seed, "order", epoch))

@@ -10,8 +10,8 @@ import torch
 from pytorch_lightning import LightningDataModule
 from torch import Tensor
 
-from gdm.data.batches import Batch, TrainBatches, batch_of
-from gdm.data.cache import digest, release_memory
+from gdm.data.batches import Batch, TrainBatches, batch_of, parts_of
+from gdm.data.cache import digest, gathered, release_memory
 from gdm.data.images import Images
 from gdm.data.sources import Source
 from gdm.errors import UserError
@@ -32,7 +32,8 @@ class ImageDataModule(LightningDataModule):
         source: where the images come from.
         facts: what is known of the images, which must be so.
         batch_size: images a training batch.
-        validation_size: number of training images that are held out.
+        validation_size: number of training images that are held out; None for a tenth, which
+            is known once they are read.
         binarize: make the images black and white, at half of the range.
         resolution: pixels a side that the images are made, of a source that makes them in any
             size; None for a source whose images have one of their own.
@@ -49,7 +50,7 @@ class ImageDataModule(LightningDataModule):
         source: Source,
         facts: ImageFacts,
         batch_size: Count,
-        validation_size: Count,
+        validation_size: Count | None,
         binarize: bool,
         resolution: Count | None = None,
         labels: str | None = None,
@@ -77,6 +78,8 @@ class ImageDataModule(LightningDataModule):
             return
         images = self._load("train")
         self._class_names = images.class_names
+        if self.validation_size is None:
+            self.validation_size = max(len(images) // 10, 1)
         num_train = len(images) - self.validation_size
         if num_train < 1:
             raise UserError(
@@ -128,6 +131,8 @@ class ImageDataModule(LightningDataModule):
     @property
     def fingerprint(self) -> str:
         """Letters that change when the images, their split or their processing do."""
+        if self.validation_size is None:
+            self.prepare()
         facts = (self.identity, self.validation_size)
         return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
@@ -156,7 +161,6 @@ class ImageDataModule(LightningDataModule):
         count = len(part) if limit is None else min(limit, len(part))
         for index in torch.arange(count).split(batch_size):
             yield _on(device, batch_of(part, index))
-        release_memory()
 
     # The training stream, as Lightning takes it --------------------------------------------------
 
@@ -217,12 +221,17 @@ class ImageDataModule(LightningDataModule):
     def _processed(self, images: Images) -> Images:
         if not self.binarize:
             return images
-        black_and_white = images.images.gt(127).to(torch.uint8).mul_(255)
-        return replace(images, images=black_and_white)
+        parts = parts_of(images.images, EVALUATION_BATCH)
+        black_and_white = (part.gt(127).to(torch.uint8).mul_(255) for part in parts)
+        return replace(images, images=gathered(black_and_white, images.images.shape))
 
 
 def settle_facts(recipe: dict[str, Any], data: ImageDataModule) -> None:
-    """Write into a recipe what only the images tell: the number of their classes."""
+    """Write into a recipe what only the images tell: how many classes there are, and how many
+    images are held out."""
+    if recipe["dataset"].get("validation_size", 0) is None:
+        data.prepare()
+        recipe["dataset"]["validation_size"] = data.validation_size
     if recipe["dataset"].get("facts", {}).get("num_classes", 0) is None:
         for part in (recipe["dataset"], recipe["model"]):
             part["facts"]["num_classes"] = data.num_classes
