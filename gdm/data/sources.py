@@ -155,9 +155,7 @@ class FileSource(Source):
             ways_out.insert(0, f"get it from {self.by_hand} and put it into {self.folder}")
         if self.system_package:
             ways_out.insert(0, f"install Debian's package: apt-get install {self.system_package}")
-        tried = (
-            "no download succeeded:" if failures else "there is no address to download it from."
-        )
+        tried = "no download succeeded:" if failures else "no address has it."
         lines = [
             f"{file.name} of {self.name} is not in {folders}, and {tried}",
             *(f"  {failure}" for failure in failures),
