@@ -26,6 +26,7 @@ from gdm.cli.compose import arranged, compose_config
 from gdm.data.datamodule import settle_facts
 from gdm.data.images import Images
 from gdm.data.mnist import FashionMNISTMini
+from gdm.data.sources import FileSource
 from gdm.evaluation import model_metrics
 from gdm.recipes.build import build
 from gdm.recipes.options import options_from
@@ -83,7 +84,9 @@ def _composed(*overrides: str) -> dict:
         config = OmegaConf.to_container(compose("train", words), resolve=True)
     recipe = {key: config[key] for key in config if key not in ("plugins", "rerun", "resume")}
     if recipe["dataset"]["facts"]["num_classes"] is None:
-        settle_facts(recipe, build(recipe["dataset"], "dataset"))
+        data = build(recipe["dataset"], "dataset")
+        if not isinstance(data.source, FileSource):  # whose files are not there
+            settle_facts(recipe, data)
     return recipe
 
 

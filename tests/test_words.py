@@ -128,6 +128,9 @@ def typed(command: Command, monkeypatch) -> list[tuple]:
         check(options, root=OPTIONS[command.script], trusted=origin.plugins)
         if "model" in recipe:
             check(recipe, trusted=origin.plugins)
+            facts = recipe["model"]["facts"]
+            if facts["num_classes"] is None:  # the images tell, which are not there
+                facts["num_classes"] = 2
             made.append((recipe, build(recipe["model"], "model", origin.plugins)))
         else:
             made.append((recipe, None))
