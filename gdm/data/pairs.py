@@ -71,12 +71,12 @@ class Pairing:
         a pixel is on an edge where the slope is above the threshold and no less than one pixel
         further, up and down the slope. Of a colour image the steepest channel counts.
         """
-        reach = math.ceil(3 * self.edge_sigma)
+        reach = max(1, round(3 * self.edge_sigma))
         smooth = gaussian_blur(x / WHITE, 2 * reach + 1, self.edge_sigma)
         down, right = torch.gradient(smooth, dim=(-2, -1))
-        slope, steepest = torch.hypot(down, right).max(1, keepdim=True)  # (N, 1, H, W)
+        squared, steepest = (down**2 + right**2).max(1, keepdim=True)  # (N, 1, H, W)
         down, right = down.gather(1, steepest), right.gather(1, steepest)
-        is_edge = (slope > self.edge_threshold) & _is_crest(slope, down, right)
+        is_edge = (squared > self.edge_threshold**2) & _is_crest(squared, down, right)
         return is_edge.logical_not().to(torch.uint8).mul_(WHITE)
 
     def grey(self, x: Tensor) -> Tensor:
