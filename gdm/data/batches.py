@@ -54,13 +54,19 @@ def parts_of(images: Tensor, size: int) -> Iterator[Tensor]:
         note_read(part)
 
 
+def beside(batch: Batch, others: Images, index: Tensor) -> Batch:
+    """Return a batch with other images as its sources, those of these positions, (B,)."""
+    return batch._replace(source=_taken(others.images, index))
+
+
 class TrainBatches:
     """The batches `start`, ..., `stop - 1` of an endless stream of training images.
 
     Position p of the stream holds image `order(p // N)[p % N]`, where N is the number of images
     and `order(epoch)` a permutation that follows from (seed, epoch). So each epoch visits each
     image once, a batch may reach into the next epoch, and a stream that starts later is the
-    tail of one that started before.
+    tail of one that started before. Images of another domain beside them have epochs and
+    permutations of their own.
 
     Args:
         images: the training images.
@@ -68,29 +74,50 @@ class TrainBatches:
         seed: the run's seed.
         start: the first batch.
         stop: the batch after the last.
+        others: the images of another domain, which become the batches' sources; None for none.
     """
 
-    def __init__(self, images: Images, batch_size: int, seed: int, start: int, stop: int) -> None:
+    def __init__(
+        self,
+        images: Images,
+        batch_size: int,
+        seed: int,
+        start: int,
+        stop: int,
+        others: Images | None = None,
+    ) -> None:
         self.images = images
         self.batch_size = batch_size
         self.seed = seed
         self.start = start
         self.stop = stop
+        self.others = others
 
     def __len__(self) -> int:
         return self.stop - self.start
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield batches of 8-bit values."""
-        count = len(self.images)
-        epoch, within = divmod(self.start * self.batch_size, count)
-        order = self._order(epoch)[within:]
+        indices = self._indices(len(self.images), "order")
+        if self.others is not None:
+            other_indices = self._indices(len(self.others), "order of sources")
         for _ in range(self.start, self.stop):
-            while len(order) < self.batch_size:
-                epoch += 1
-                order = torch.cat([order, self._order(epoch)])
-            index, order = order[: self.batch_size], order[self.batch_size :]
-            yield batch_of(self.images, index)
+            batch = batch_of(self.images, next(indices))
+            if self.others is not None:
+                batch = beside(batch, self.others, next(other_indices))
+            yield batch
 
-    def _order(self, epoch: int) -> Tensor:
-        return torch.randperm(len(self.images), generator=generator(self.seed, "order", epoch))
+    def _indices(self, count: int, purpose: str) -> Iterator[Tensor]:
+        """Yield the positions of each batch among `count` images, (B,), without end."""
+
+        def order(epoch: int) -> Tensor:
+            return torch.randperm(count, generator=generator(self.seed, purpose, epoch))
+
+        epoch, within = divmod(self.start * self.batch_size, count)
+        left = order(epoch)[within:]
+        while True:
+            while len(left) < self.batch_size:
+                epoch += 1
+                left = torch.cat([left, order(epoch)])
+            index, left = left[: self.batch_size], left[self.batch_size :]
+            yield index

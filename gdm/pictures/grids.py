@@ -57,6 +57,14 @@ def pairs(originals: Tensor, reconstructions: Tensor, num_columns: int = 8) -> T
     return grid(torch.cat([row for pair in rows for row in pair]), num_columns)
 
 
+def sources_and_targets(source: Tensor, x: Tensor, num_columns: int = 4) -> Tensor:
+    """Lay each image to the right of what it is to be made from, so many pairs a row; otherwise as
+    `grid`. Grey images become colour beside colour."""
+    channels = max(source.shape[1], x.shape[1])
+    pairs = [images.expand(-1, channels, -1, -1) for images in (source, x)]
+    return grid(torch.stack(pairs, dim=1).flatten(0, 1), 2 * num_columns)
+
+
 def refuse_ending(path: Path, endings: Sequence[str] = ENDINGS) -> None:
     """Refuse the name of a picture whose ending says what cannot be written.
 
