@@ -33,7 +33,7 @@ from gdm.data.svhn import SVHN
 from gdm.errors import UserError
 from gdm.recipes.check import check
 from gdm.theory.images import ImageFacts
-from gdm.training.training import layout
+from gdm.training.options import TrainOptions
 
 COUNT = 24
 # Of the official split of CelebA: training, validation, test.
@@ -478,7 +478,7 @@ def test_the_lectures_experiments_train(experiment, fixture, small, request, tmp
     folder = request.getfixturevalue(fixture)
     where = f"dataset.source.folder={folder}"
     recipe = composed(f"experiment={experiment}", where, *small, *BARE)
-    check(recipe, root=layout)
+    check(recipe, root=TrainOptions)
     run = trained(recipe, tmp_path / "outputs")
     assert run.manifest()["status"] == "finished"
     saved = run.recipe()

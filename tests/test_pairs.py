@@ -17,7 +17,7 @@ from gdm.errors import UserError
 from gdm.pictures.grids import sources_and_targets
 from gdm.recipes.build import build
 from gdm.recipes.check import check
-from gdm.runs import catalogue, checkpoints
+from gdm.runs import catalogue
 from gdm.theory.images import ImageFacts, to_float
 
 KINDS = ("edges", "grey", "small", "masked", "noisy")
@@ -280,8 +280,7 @@ def test_a_model_without_sources_trains_on_pairs_as_on_the_images(short_vae, tmp
     run = trained(composed(*SHORT, "dataset.pairs=edges"), tmp_path)
     assert run.manifest()["status"] == "finished"
     found, expected = (
-        checkpoints.read(catalogue.checkpoint_path(each))["state_dict"]
-        for each in (run, short_vae)
+        catalogue.read_checkpoint(each)[1]["state_dict"] for each in (run, short_vae)
     )
     assert found.keys() == expected.keys()
     for name, value in found.items():
