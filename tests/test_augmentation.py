@@ -36,9 +36,10 @@ def test_brightness_shifts_and_contrast_scales():
     assert 0.5 <= factor.min() < 1 < factor.max() <= 1.5
 
 
-def test_what_moves_in_is_black_and_nothing_else_changes():
+@pytest.mark.parametrize("background", [-1.0, 0.5])
+def test_what_moves_in_is_as_the_edge_and_nothing_else_changes(background):
     torch.manual_seed(0)
-    x = torch.full((200, 1, 8, 8), -1.0)
+    x = torch.full((200, 1, 8, 8), background)
     x[:, :, 3:5, 3:5] = 1.0
     result = moved(x, 2)
     assert (result.sum((1, 2, 3)) == x.sum((1, 2, 3))).all()

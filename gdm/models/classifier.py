@@ -60,7 +60,7 @@ class Classifier(Model):
         return {"loss": loss, "accuracy": (logits.argmax(1) == batch.label).float().mean()}
 
     def augment(self, x: Tensor) -> Tensor:
-        """Mirror and move each padded image by itself; what moves in is black: (N, C, R, R)."""
+        """Mirror and move each padded image by itself, (N, C, R, R)."""
         return moved(mirrored(x) if self.flip else x, self.shift)
 
     def features(self, x: Tensor) -> Tensor:

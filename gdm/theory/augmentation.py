@@ -18,7 +18,7 @@ class Augmentation(nn.Module):
         brightness: images become lighter or darker by up to this much, of a range of 2.
         contrast: the distance from an image's mean is scaled by 1 - contrast to 1 + contrast.
         translation: moved by up to this fraction of their side, either way along each axis; what
-            moves in is black.
+            moves in continues the edge: a white background stays white.
         cutout: a square of this fraction of the side, around any pixel, is made grey.
     """
 
@@ -62,12 +62,12 @@ def mirrored(x: Tensor) -> Tensor:
 
 
 def moved(x: Tensor, furthest: int) -> Tensor:
-    """Move each image by up to so many pixels, either way along each axis; what moves in is
-    black: (N, C, R, R) -> (N, C, R, R)."""
+    """Move each image by up to so many pixels, either way along each axis; what moves in
+    continues the edge: (N, C, R, R) -> (N, C, R, R)."""
     count, channels, side, _ = x.shape
     moves = torch.randint(2 * furthest + 1, (2, count, 1), device=x.device)
     row, column = moves + torch.arange(side, device=x.device)  # (N, R), in a larger picture
-    larger = pad(x, [furthest] * 4, value=-1.0)
+    larger = pad(x, [furthest] * 4, mode="replicate")
     image = torch.arange(count, device=x.device)[:, None, None, None]
     channel = torch.arange(channels, device=x.device)[:, None, None]
     return larger[image, channel, row[:, None, :, None], column[:, None, None, :]]
