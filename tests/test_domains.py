@@ -465,6 +465,15 @@ def test_a_file_that_is_no_picture_is_named(tmp_path):
         read_picture(tmp_path / "broken.png", "white")
 
 
+def test_too_few_images_of_the_second_domain_to_evaluate_by_are_refused():
+    few = data_of("dataset.domains=[[Sneaker],[Ankle boot]]", "dataset.validation_size=60")
+    held_out = len(few.split("validation"))
+    assert held_out < 10 < few.validation_size
+    quality = build(composed()["callbacks"]["validation"]["quality"], "quality")
+    with pytest.raises(UserError, match=f"cannot be evaluated by {held_out} images"):
+        quality.refuse_few(few)
+
+
 # Journeys ----------------------------------------------------------------------------------------
 
 
