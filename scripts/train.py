@@ -1,6 +1,6 @@
 """Train a model, repeat a run, or go on with one: python scripts/train.py --help."""
 
-from gdm.cli.compose import main
+from gdm.cli.command_line import main
 from gdm.cli.train import train
 
 if __name__ == "__main__":

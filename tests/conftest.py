@@ -2,22 +2,31 @@
 
 import copy
 import functools
+import logging
 import os
+import runpy
+import sys
 import tempfile
+import threading
 from pathlib import Path
+from subprocess import CompletedProcess
 
 for library in ("OMP", "OPENBLAS"):  # as many processes as cores, each with one thread
     os.environ[f"{library}_NUM_THREADS"] = "1"
-cache = tempfile.TemporaryDirectory(prefix="gdm-")  # nothing cached is left from elsewhere
-os.environ["GDM_DATA"] = cache.name
+if "PYTEST_XDIST_WORKER" not in os.environ:  # workers share the cache of who started them
+    cache = tempfile.TemporaryDirectory(prefix="gdm-")  # nothing cached is left from elsewhere
+    os.environ["GDM_DATA"] = cache.name
 
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from gdm.cli.compose import _arranged, compose_config
+from gdm.cli.compose import arranged, compose_config
 from gdm.data.datamodule import settle_facts
+from gdm.data.images import Images
+from gdm.data.mnist import FashionMNISTMini
+from gdm.data.sources import FileSource
 from gdm.evaluation import model_metrics
 from gdm.recipes.build import build
 from gdm.recipes.options import options_from
@@ -27,6 +36,10 @@ from gdm.tools.latent.tool import LatentOptions
 from gdm.training.training import Training
 
 ROOT = Path(__file__).parents[1]
+
+BUNDLED = FashionMNISTMini.path
+_unpack = FashionMNISTMini.load
+_unpacked = functools.cache(functools.partial(_unpack, FashionMNISTMini()))
 
 # Overrides of single models, where the journey is not about the numbers.
 FEW_COMPONENTS = ("model.density.num_components=2",)
@@ -56,6 +69,7 @@ BRIEF = (
     "callbacks.validation.pictures.num_reconstructions=10",
 )
 SHORT = (*SMALL, *BRIEF)
+UNDRAWN = "callbacks.validation.pictures=null"  # where no picture is asked for
 
 
 def composed(*overrides: str) -> dict:
@@ -66,11 +80,13 @@ def composed(*overrides: str) -> dict:
 @functools.cache
 def _composed(*overrides: str) -> dict:
     with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
-        arranged = _arranged(list(overrides), ROOT / "configs")
-        config = OmegaConf.to_container(compose("train", arranged), resolve=True)
+        words = arranged(list(overrides), ROOT / "configs")
+        config = OmegaConf.to_container(compose("train", words), resolve=True)
     recipe = {key: config[key] for key in config if key not in ("plugins", "rerun", "resume")}
     if recipe["dataset"]["facts"]["num_classes"] is None:
-        settle_facts(recipe, build(recipe["dataset"], "dataset"))
+        data = build(recipe["dataset"], "dataset")
+        if not isinstance(data.source, FileSource):  # whose files are not there
+            settle_facts(recipe, data)
     return recipe
 
 
@@ -102,6 +118,48 @@ def resumed(run: catalogue.Run, recipe: dict | None = None) -> catalogue.Run:
     """Go on with a run, with its own recipe or with one that changes its length."""
     Training(recipe or run.recipe()).run(run, resume=True)
     return run
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _bundled_images_are_unpacked_once():
+    """Unpacking takes longer than many a run here; whoever asks gets images of its own."""
+
+    def load(self, split: str) -> Images:
+        if self.path != BUNDLED:
+            return _unpack(self, split)
+        images = _unpacked(split)
+        return Images(images.images.clone(), images.labels.clone(), images.class_names)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(FashionMNISTMini, "load", load)
+        yield
+
+
+@pytest.fixture
+def run_script(monkeypatch, capfd):
+    """Run a page of scripts/ as Python does, but in this process, which has imported all it needs.
+
+    What it leaves to the end of its process is undone: the log, and the hook of threads.
+    """
+    root, hook = logging.getLogger(), threading.excepthook
+    handlers, level = root.handlers[:], root.level
+    monkeypatch.chdir(ROOT)
+
+    def call(name: str, *arguments: str) -> CompletedProcess:
+        path, status = ROOT / "scripts" / f"{name}.py", 0
+        monkeypatch.setattr(sys, "argv", [str(path), *arguments])
+        capfd.readouterr()
+        try:
+            runpy.run_path(str(path), run_name="__main__")
+        except SystemExit as stop:  # as the interpreter takes it
+            if isinstance(stop.code, str):
+                print(stop.code, file=sys.stderr)
+            status = 1 if isinstance(stop.code, str) else stop.code or 0
+        finally:
+            root.handlers[:], root.level, threading.excepthook = handlers, level, hook
+        return CompletedProcess([name, *arguments], status, *capfd.readouterr())
+
+    return call
 
 
 @pytest.fixture(scope="session")

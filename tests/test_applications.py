@@ -12,14 +12,23 @@ from PIL import Image
 
 from gdm.errors import UserError
 from gdm.models.base import GenerativeModel
-from gdm.pictures import figures
+from gdm.pictures import tables
 from gdm.recipes import check
 from gdm.recipes.build import build
 from gdm.runs.run import Run
 from gdm.theory import images
 from gdm.theory.images import to_float
 from gdm.theory.randomness import generator
-from gdm.tools.latent import compress, denoise, file_sizes, generate, held_out, noise, reduce, tool
+from gdm.tools.latent import (
+    compress,
+    denoise,
+    file_sizes,
+    generate,
+    noise,
+    principal_components,
+    reduce,
+    tool,
+)
 from gdm.tools.latent.quantiser import UniformQuantiser, code_lengths, level_probabilities
 
 FEW = {
@@ -57,7 +66,7 @@ def made(name: str, *overrides: str) -> tool.Tool:
     return build(options["tool"], "tool")
 
 
-def used(name: str, opened, data, *overrides: str, others=(), seed: int = 0) -> tool.Found:
+def used(name: str, opened, data, *overrides: str, others=(), seed: int = 0) -> tool.Result:
     return tool.apply(made(name, *overrides), opened, others, data, seed)
 
 
@@ -216,7 +225,7 @@ def test_a_hole_is_a_whole_square_anywhere_in_the_image():
 
 
 @pytest.mark.parametrize("name", FEW)
-def test_a_tool_finds_figures_and_pictures_the_same_each_time(name, vae, autoencoder, data):
+def test_a_tool_finds_metrics_and_pictures_the_same_each_time(name, vae, autoencoder, data):
     found = used(name, vae, data, others=[autoencoder], seed=1)
     again = used(name, vae, data, others=[autoencoder], seed=1)
     assert json.loads(json.dumps(found.record)) == json.loads(json.dumps(again.record))
@@ -233,11 +242,11 @@ def test_a_tool_finds_figures_and_pictures_the_same_each_time(name, vae, autoenc
 def test_perfect_codes_give_everything_back(data):
     made_tool = made("reconstruct")
     found = made_tool.use(perfect(), (), data, 0)
-    figures = found.record["runs"]["perfect"]
-    assert figures["psnr"] == pytest.approx(54.15, abs=0.01)  # half a grey level
-    assert figures["ssim"] == pytest.approx(1)
-    assert figures["sharpness"] == pytest.approx(1)
-    assert figures["psnr_of_linear_codes"] is None  # as many as pixels lose nothing
+    metrics = found.record["runs"]["perfect"]
+    assert metrics["psnr"] == pytest.approx(54.15, abs=0.01)  # half a grey level
+    assert metrics["ssim"] == pytest.approx(1)
+    assert metrics["sharpness"] == pytest.approx(1)
+    assert metrics["psnr_of_linear_codes"] is None  # as many as pixels lose nothing
     assert "with 784" in found.remark
     linear = [row["psnr"] for row in found.record["linear_codes"]]
     assert linear == sorted(linear)
@@ -246,11 +255,11 @@ def test_perfect_codes_give_everything_back(data):
 def test_a_model_that_knows_the_clean_images_denoises_perfectly(data):
     clean = next(data.batches("validation", 60)).x
     found = made("denoise", "tool.noise=cutout").use(perfect(clean), (), data, 0)
-    figures = found.record["cutout_0.5"]
-    assert figures["perfect"]["psnr"] == pytest.approx(54.15, abs=0.01)
-    assert figures["noisy image"]["psnr"] < 20
-    gained = figures["perfect"]["psnr"] - figures["noisy image"]["psnr"]
-    assert figures["perfect"]["psnr_gained"] == pytest.approx(gained)
+    metrics = found.record["cutout_0.5"]
+    assert metrics["perfect"]["psnr"] == pytest.approx(54.15, abs=0.01)
+    assert metrics["noisy image"]["psnr"] < 20
+    gained = metrics["perfect"]["psnr"] - metrics["noisy image"]["psnr"]
+    assert metrics["perfect"]["psnr_gained"] == pytest.approx(gained)
     left = made("denoise").use(perfect(), (), data, 0).record["gaussian_0.5"]
     assert left["perfect"]["psnr"] == pytest.approx(left["noisy image"]["psnr"])
     rows = found.record["by_strength"]
@@ -333,7 +342,7 @@ def test_the_nearest_decides_between_equal_numbers_of_votes():
 
 
 def test_linear_codes_of_full_size_lose_nothing(data):
-    components = held_out.PrincipalComponents(data, 1000, 784)
+    components = principal_components.PrincipalComponents(data, 1000, 784)
     x = next(data.batches("validation", 5)).x
     back = components.decode(components.encode(x, 784), x.shape[1:])
     assert torch.allclose(back, x, atol=1e-3)
@@ -345,7 +354,7 @@ def test_training_images_are_nothing_away_from_the_nearest_and_stand_beside_them
     train, drawn = data.split("train").images, []
     monkeypatch.setattr(vae.model, "sample", lambda indices, condition=None, seed=0: to_float(
         train[list(indices)]))  # fmt: skip
-    grids = figures.titled_grids
+    grids = tables.titled_grids
     monkeypatch.setattr(generate, "titled_grids", lambda panels, *a: drawn.append(panels) or grids(
         panels, *a))  # fmt: skip
     found = used("generate", vae, data).record["runs"]["vae"]
@@ -362,7 +371,7 @@ def test_half_of_the_contrast_is_half_of_the_sharpness(data):
 
 
 def test_the_noise_that_is_shown_is_the_noise_that_is_measured(data, monkeypatch):
-    drawn, image_table = [], figures.image_table
+    drawn, image_table = [], tables.image_table
     monkeypatch.setattr(denoise, "image_table", lambda rows, *names: drawn.append(rows) or (
         image_table(rows, *names)))  # fmt: skip
     made("denoise", "tool.noise=masking").use(perfect(), (), data, 5)
@@ -376,9 +385,9 @@ def test_the_noise_that_is_shown_is_the_noise_that_is_measured(data, monkeypatch
 
 def test_samples_of_every_family_stand_beside_their_nearest_training_images(gan, data):
     found = used("generate", gan, data, others=[])
-    figures = found.record["runs"]["gan"]
-    assert set(figures) == {"grey_levels_to_the_nearest", "memorised", "confident"}
-    assert 0 <= figures["confident"] <= 1
+    metrics = found.record["runs"]["gan"]
+    assert set(metrics) == {"grey_levels_to_the_nearest", "memorised", "confident"}
+    assert 0 <= metrics["confident"] <= 1
     assert sum(row["gan"] for row in found.record["classes"]) == pytest.approx(1)
     assert found.record["num_nearest"] == 9
 
@@ -402,7 +411,7 @@ def test_diffusion_models_give_images_back_too(ddpm, data):
         ("denoise", {"validation"}),
         ("compress", {"train", "validation"}),  # the quantiser and the frequencies
         ("reduce", {"train", "validation"}),  # neighbours
-        ("generate", {"train", "validation"}),  # nearest images, and the shares of real ones
+        ("generate", {"train", "validation"}),  # nearest images, and the fractions of real ones
     ],
 )
 def test_what_is_fitted_is_fitted_to_training_images_and_measured_on_others(
@@ -420,7 +429,7 @@ def test_what_is_fitted_is_fitted_to_training_images_and_measured_on_others(
 
 def test_linear_codes_are_found_from_training_images_and_are_those_of_a_library(data):
     spy = SplitsAsked(data)
-    components = held_out.PrincipalComponents(spy, 300, 4)
+    components = principal_components.PrincipalComponents(spy, 300, 4)
     assert spy.asked == {"train"}
     x = data.split("train").images[:300].flatten(1) / 127.5 - 1
     axes = torch.linalg.eigh(x.T.cov()).eigenvectors.flip(1)[:, :4]

@@ -1,4 +1,4 @@
-"""CIFAR-10: its records, and an archive that is verified before it is read."""
+"""CIFAR-10 and CIFAR-100: their records, and an archive that is verified before it is read."""
 
 import hashlib
 import io
@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from gdm.data import cifar
-from gdm.data.cifar import CIFAR10, cifar_files
+from gdm.data import archives
+from gdm.data.cifar import CIFAR10, CIFAR100, cifar_100_files, cifar_files
 from gdm.data.datamodule import ImageDataModule
 from gdm.errors import UserError
 from gdm.theory.images import ImageFacts
@@ -120,7 +120,7 @@ def test_only_the_files_of_the_split_are_needed(archive, records):
 
 
 def test_the_original_has_the_published_facts():
-    assert len(CIFAR10.class_names) == cifar.NUM_CLASSES
+    assert (len(CIFAR10.class_names),) == CIFAR10.files["train"].num_classes
     assert CIFAR10.files["train"].members == tuple(TRAIN)
     assert CIFAR10.files["test"].members == (TEST,)
     assert {file.num_records for file in CIFAR10.files.values()} == {10_000}
@@ -132,6 +132,58 @@ def test_the_data_module_splits_colour_images(archive):
         source, ImageFacts(3, 32, 32, 10), batch_size=5, validation_size=6, binarize=False
     )
     assert (data.num_train, len(data.split("validation")), len(data.split("test"))) == (14, 6, 4)
+
+
+# CIFAR-100 ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def hundred(tmp_path) -> CIFAR100:
+    """CIFAR-100 as it would be if it had six and three images, of the last classes."""
+    path = tmp_path / "cifar-100-binary.tar.gz"
+    records = np.random.default_rng(1).integers(0, 256, (9, 3074), np.uint8)
+    records[:, 0], records[:, 1] = np.arange(11, 20), np.arange(91, 100)
+    names = [f"cifar-100-binary/{name}.bin" for name in ("test", "train")]
+    pack(path, dict(zip(names, (records[6:].tobytes(), records[:6].tobytes()), strict=True)))
+
+    class Small(CIFAR100):
+        checksum = hashlib.sha256(path.read_bytes()).hexdigest()
+        files = cifar_100_files(path.stat().st_size, checksum, {"train": 6, "test": 3})
+        addresses = ()
+
+    source = Small(str(tmp_path))
+    source.records = records
+    return source
+
+
+def test_a_record_of_cifar_100_is_a_group_a_class_and_the_planes(hundred):
+    for split, rows in (("train", slice(0, 6)), ("test", slice(6, 9))):
+        images = hundred.load(split)
+        np.testing.assert_array_equal(images.images.flatten(1), hundred.records[rows, 2:])
+        np.testing.assert_array_equal(images.labels, hundred.records[rows, 1])
+        np.testing.assert_array_equal(images.labelled("coarse").labels, hundred.records[rows, 0])
+    assert images.class_names[images.labels[-1]] == "worm"
+    assert images.labelled("coarse").class_names[19] == "vehicles 2"
+    assert (len(set(CIFAR100.class_names)), len(set(CIFAR100.coarse_names))) == (100, 20)
+    assert torch.equal(images.labelled("fine").labels, images.labels)
+
+
+def test_the_number_of_classes_is_that_of_the_labelling(hundred):
+    for labels, count in ((None, 100), ("fine", 100), ("coarse", 20)):
+        facts = ImageFacts(3, 32, 32, None)
+        data = ImageDataModule(hundred, facts, 2, 3, binarize=False, labels=labels)
+        assert data.num_classes == count
+
+
+def test_a_group_that_there_is_not_is_refused(hundred):
+    contents = hundred.records.copy()
+    contents[2, 0] = 20
+    path = hundred.folder / "cifar-100-binary.tar.gz"
+    pack(path, {"cifar-100-binary/train.bin": contents[:6].tobytes()})
+    checksum = hashlib.sha256(path.read_bytes()).hexdigest()
+    hundred.files = cifar_100_files(path.stat().st_size, checksum, {"train": 6})
+    with pytest.raises(UserError, match="the label 20, expected at most 19"):
+        hundred.load("train")
 
 
 # An archive that is damaged, elsewhere, or not what it should be ---------------------------------
@@ -191,7 +243,7 @@ def test_the_checksum_is_computed_once_as_long_as_the_file_stays(archive, monkey
     source_class = small_class(archive)
     source_class(str(archive.parent)).load("train")
     with monkeypatch.context() as patched:
-        patched.setattr(cifar.hashlib, "file_digest", None)
+        patched.setattr(archives.hashlib, "file_digest", None)
         source_class(str(archive.parent)).load("test")
     other = archive.read_bytes()[:-1] + b"\1"
     archive.write_bytes(other)
@@ -210,6 +262,7 @@ def test_a_folder_without_it_is_refused_with_the_ways_out(archive, tmp_path, mon
         f"http://127.0.0.1:9/{NAME}: ",
         "refused",
         "dataset.source.folder=FOLDER",
+        "dataset=emoji_mini",  # in colour
         "dataset=fashion_mnist_mini",
     ):
         assert part in str(error.value)
@@ -225,7 +278,7 @@ def test_a_download_lands_in_the_cache_and_is_fetched_once(
     first = source_class(None).load("test")
     np.testing.assert_array_equal(first.images.flatten(1), records[TEST][:, 1:])
     assert [path.name for path in (tmp_path / "cache" / "cifar10").iterdir()] == [NAME]
-    monkeypatch.setattr(cifar.hashlib, "file_digest", None)  # it was verified as it came
+    monkeypatch.setattr(archives.hashlib, "file_digest", None)  # it was verified as it came
     assert len(source_class(None).load("train")) == 5 * NUM_RECORDS
     assert torch.equal(source_class(None).load("test").images, first.images)
     assert len(server.requests) == 1

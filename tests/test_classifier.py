@@ -58,9 +58,9 @@ def report(model, confidence: torch.Tensor, right: torch.Tensor) -> dict:
     probabilities = others.unsqueeze(1).repeat(1, model.num_classes)
     probabilities[:, 0] = confidence
     model.features_and_probabilities = lambda x: (None, probabilities)
-    figures = model.metrics(Batch(None, torch.where(right, 0, 1), torch.arange(len(right))))
-    moments = {name: Moments() for name in figures}
-    for name, values in figures.items():
+    metrics = model.metrics(Batch(None, torch.where(right, 0, 1), torch.arange(len(right))))
+    moments = {name: Moments() for name in metrics}
+    for name, values in metrics.items():
         moments[name].update(values)
     return model.summarise(moments)
 
@@ -148,8 +148,8 @@ def test_the_report_does_not_depend_on_the_batches_of_the_stream(run, data):
     for size in (90, 7):
         streams = defaultdict(Moments)
         for index in torch.arange(90).split(size):
-            figures = model.metrics(Batch(batch.x[index], batch.label[index], index))
-            for name, values in figures.items():
+            metrics = model.metrics(Batch(batch.x[index], batch.label[index], index))
+            for name, values in metrics.items():
                 streams[name].update(values)
         reports.append(model.summarise(streams))
     whole, parts = reports

@@ -12,13 +12,19 @@ import yaml
 from conftest import composed
 from hydra.errors import HydraException
 
-from gdm.cli.compose import BASES, Origin, _parse, compose_config, job_name, main
+from gdm.cli.command_line import main
+from gdm.cli.compose import BASES, compose_config, parse
+from gdm.cli.model_groups import refuse_unused
+from gdm.cli.new_run import job_name
+from gdm.cli.origin import Origin
+from gdm.cli.train import train
 from gdm.errors import UserError
-from gdm.recipes.build import THIRD_PARTY, arguments, locate, nodes
+from gdm.recipes.build import THIRD_PARTY, locate
 from gdm.recipes.check import check, check_quickly, schema
 from gdm.recipes.terminal import override
+from gdm.recipes.tree import arguments, nodes
 from gdm.runs.run import Run
-from gdm.training import training
+from gdm.training.options import TrainOptions
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / "configs"
@@ -72,13 +78,18 @@ def line(monkeypatch, capsys, tmp_path):
     root.handlers[:], root.level = handlers, level
 
 
+SAVED = []  # the text of a recipe, once it is composed
+
+
 @pytest.fixture
 def saved(line):
     """The directory of an earlier run, below outputs/."""
-    line("model.latent_dim=3", "budget.images=1000")
+    if not SAVED:
+        line("model.latent_dim=3", "budget.images=1000")
+        SAVED.append(yaml.safe_dump(line.recipe))
     folder = Path("outputs/vae/first/.hydra")
     folder.mkdir(parents=True)
-    (folder / "config.yaml").write_text(yaml.safe_dump(line.recipe))
+    (folder / "config.yaml").write_text(*SAVED)
     return folder.parent
 
 
@@ -174,7 +185,7 @@ def test_a_configuration_that_composes_may_still_be_refused(line, argument, mess
     ],
 )
 def test_a_number_beyond_all_use_is_refused(line, argument, message):
-    line.task = lambda recipe, origin: check(recipe, root=training.layout)
+    line.task = lambda recipe, origin: check(recipe, root=TrainOptions)
     assert line(argument).startswith(f"error: {message}")
 
 
@@ -209,7 +220,7 @@ def test_plugins_come_from_the_command_line_alone(line, tmp_path):
 
 
 def test_a_seed_that_not_every_library_takes_is_refused(line):
-    line.task = lambda recipe, origin: check(recipe, root=training.layout)
+    line.task = lambda recipe, origin: check(recipe, root=TrainOptions)
     assert line(f"seed={2**63 - 1}") == ""
     assert line(f"seed={10**400}").endswith(f": must be a whole number, between 0 and {2**63 - 1}")
 
@@ -306,7 +317,9 @@ def test_flags_and_overrides_come_in_any_order(line):
         (["outputs=null"], "outputs=null: must be text, the folder of all runs"),
         (["resume="], "resume= is empty: name a run's directory"),
         (["rerun=''"], "rerun= is empty: name a run's directory"),
-        (["name=a;b"], "name=a;b: LexerNoViableAltException"),
+        (["name=a;b"], "name=a;b: it has a quote or a sign that cannot be read there; as text"),
+        (["name=a'b"], "name=a'b: it has a quote or a sign that cannot be read there; as text"),
+        (["model.density.num_components=3"], "model.density.num_components: the model has no gro"),
         ([f"seed={'9' * 5000}"], f"seed={'9' * 5000}: "),
         (["-m", "model=vae,vea"], "model=vea: model has no such option; did you mean vae?"),
         (["-m", "seed=1,2", "model.betta=3"], "model.betta: there is no such key; did you mean"),
@@ -363,6 +376,10 @@ def test_a_sweep_runs_its_jobs_one_after_another(line):
     assert len({origin.sweep for origin in origins}) == 1
     assert re.fullmatch(r"sweeps/\d{8}-\d{6}-\d{6}", origins[0].sweep)
     assert (Path("outputs") / origins[0].sweep / "multirun.yaml").is_file()
+    assert line.shown.splitlines() == [
+        f"run {number} of the sweep: seed={seed} model.beta={beta}"
+        for number, (seed, beta) in enumerate([(1, 0.5), (1, 1), (2, 0.5), (2, 1)], start=1)
+    ]
 
 
 def test_a_failed_job_is_logged_at_once_and_stops_no_other(line):
@@ -478,14 +495,15 @@ def test_what_is_printed_to_be_typed_can_be_pasted(name, line, saved):
     "text", ["null", "12", "1e3", "", " lead", "${x}", 'a\\"b', "x\\\\", "(x)"]
 )
 def test_text_stays_text_however_it_looks(text):
-    (parsed,) = _parse(shlex.split(override("to", text)))
+    (parsed,) = parse(shlex.split(override("to", text)))
     assert parsed.value() == text
 
 
-def test_the_hint_for_special_characters_can_be_pasted(line):
-    hint = line("name=a=b").partition("as text it is written ")[2]
+@pytest.mark.parametrize("name", ["a=b", "a'b", "a;b"])
+def test_the_hint_for_special_characters_can_be_pasted(name, line):
+    hint = line(f"name={name}").partition("as text it is written ")[2]
     assert line(*shlex.split(hint)) == ""
-    assert line.recipe["name"] == "a=b"
+    assert line.recipe["name"] == name
 
 
 def test_a_folder_in_letters_beyond_ascii_needs_no_quotes(line):
@@ -544,6 +562,12 @@ def test_a_saved_recipe_can_be_shown(line, saved):
         ),
         (["rerun=first", "dataset=mnist"], "dataset=mnist: rerun= keeps what was trained"),
         (["rerun=first", "optimizer=sgd"], "optimizer=sgd: rerun= keeps what was trained"),
+        (
+            ["rerun=first", "prediction=v"],
+            "prediction=v: rerun= keeps what was trained; it takes single keys, and the groups "
+            "trainer, callbacks, logger and extractor; another prediction is another training: "
+            "start a new run",
+        ),
         (
             ["rerun=first", "optimizer@model.optimizer=sgd"],
             "optimizer@model.optimizer=sgd: rerun=",
@@ -663,7 +687,7 @@ def test_questions_and_quick_refusals_are_answered_without_importing_torch(
         "import atexit, sys\n"
         "atexit.register(lambda: print('heavy', sorted({'torch', 'numpy'} & set(sys.modules))))\n"
         "from pathlib import Path\n"
-        "from gdm.cli.compose import main\n"
+        "from gdm.cli.command_line import main\n"
         "from gdm.recipes.check import check_quickly\n"
         f"main('train', lambda recipe, _: check_quickly(recipe), Path({str(CONFIGS)!r}))\n"
     )
@@ -686,3 +710,28 @@ def test_help_explains_groups_options_and_typical_commands(line):
 def test_the_further_runs_of_a_curve_were_called_others(line, saved):
     message = line("run=first", "others=[second]", script="quality_cost")
     assert message == "error: others: write compare now"
+    assert line("others=[second]") == "error: others: there is no such key"
+
+
+def test_a_group_that_a_model_lacks_is_refused_with_the_models_that_have_it(line):
+    line.task = train
+    assert line("prediction=v") == (
+        "error: prediction=v: model=vae has no group prediction; models with one: "
+        "ddpm, edm, flow_matching"
+    )
+    assert line("model.prediction=v") == (
+        "error: model.prediction: the model has no group prediction; models with one: "
+        "ddpm, edm, flow_matching"
+    )
+
+
+def test_null_of_a_group_is_nothing_to_a_model_without_it(line):
+    def task(recipe, origin):
+        refuse_unused(recipe, origin)
+        check(recipe, root=TrainOptions)
+
+    line.task = task
+    assert line("penalty=null") == ""
+    assert "penalty" not in line.recipe["model"]
+    assert line("model=dcgan", "penalty=null") == ""
+    assert line.recipe["model"]["penalty"] is None

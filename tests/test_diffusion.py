@@ -6,12 +6,13 @@ import weakref
 import pytest
 import torch
 from conftest import ROOT, composed, short, small, trained
+from torch import Tensor, nn
 from torch.distributions import Normal
 
 from gdm.errors import UserError
 from gdm.evaluation import model_metrics
 from gdm.evaluation.samples import grid
-from gdm.networks.unet import SmallUNet, UNet, num_multiply_adds
+from gdm.networks.unet import SmallUNet, UNet
 from gdm.recipes.build import build
 from gdm.recipes.check import check
 from gdm.runs import catalogue
@@ -20,7 +21,7 @@ from gdm.theory.guidance import guided
 from gdm.theory.images import to_float
 from gdm.theory.samplers import Heun
 from gdm.theory.schedules import alpha_sigma
-from gdm.training.training import layout
+from gdm.training.options import TrainOptions
 
 DIFFUSION = ("ddpm", "edm", "flow_matching")
 
@@ -132,8 +133,8 @@ def test_labels_are_left_out_as_often_as_asked_and_guidance_costs_two_passes(ima
     label = torch.arange(len(images)) % 10
     for number in range(60):
         model.training_step(_Batch(images, label), number)
-    share = (torch.cat(labels) == 10).double().mean()
-    assert float(share) == pytest.approx(0.3, abs=0.03)
+    fraction = (torch.cat(labels) == 10).double().mean()
+    assert float(fraction) == pytest.approx(0.3, abs=0.03)
     kept = torch.cat(labels) != 10
     assert torch.equal(torch.cat(labels)[kept], label.repeat(60)[kept])
     assert model.network_evaluations == model.sampler.network_evaluations == 5  # 3 steps of Heun
@@ -238,13 +239,15 @@ def test_the_memory_of_sampling_does_not_grow_with_the_steps():
 def test_the_processes_end_at_noise_and_begin_at_noise(images):
     model = built("ddpm")
     with model.evaluating():
-        strips = model.process_images(_Batch(images[:3], torch.zeros(3).long()))
+        pictures = model.process_images(_Batch(images[:3], torch.zeros(3).long()))
         samples = model.sample(range(3))
-    assert strips["forward"].shape[:2] == (3, 10)
-    torch.testing.assert_close(strips["forward"][:, 0], images[:3], rtol=0, atol=1e-6)
-    assert float(strips["forward"][:, -1].std()) == pytest.approx(1, abs=0.1)
-    assert float(strips["backward"][:, 0].std()) == pytest.approx(1, abs=0.1)
-    torch.testing.assert_close(strips["backward"][:, -1].clamp(-1, 1), samples, rtol=0, atol=1e-5)
+    assert pictures["forward"].shape[:2] == (3, 10)
+    torch.testing.assert_close(pictures["forward"][:, 0], images[:3], rtol=0, atol=1e-6)
+    assert float(pictures["forward"][:, -1].std()) == pytest.approx(1, abs=0.1)
+    assert float(pictures["backward"][:, 0].std()) == pytest.approx(1, abs=0.1)
+    torch.testing.assert_close(
+        pictures["backward"][:, -1].clamp(-1, 1), samples, rtol=0, atol=1e-5
+    )
 
 
 # The variational bound ---------------------------------------------------------------------------
@@ -253,9 +256,9 @@ def test_the_processes_end_at_noise_and_begin_at_noise(images):
 def test_a_discretised_gaussian_is_a_distribution_over_the_256_values():
     values = (torch.arange(256) / 127.5 - 1).view(256, 1, 1, 1)
     for mean, std in ((0.3, 0.05), (-1.0, 0.001), (0.99, 0.5), (0.0, 3.0)):
-        log_deviation = torch.tensor(std).log()
+        log_std = torch.tensor(std).log()
         mean_of_all = torch.full_like(values, mean)
-        log_p = likelihoods.discretised_gaussian_log_prob(values, mean_of_all, log_deviation)
+        log_p = likelihoods.discretised_gaussian_log_prob(values, mean_of_all, log_std)
         assert float(log_p.exp().sum()) == pytest.approx(1, abs=1e-4)
         assert torch.isfinite(log_p).all()
     exact = Normal(0.3, 0.05).cdf(values[170] + 0.5 / 127.5) - Normal(0.3, 0.05).cdf(
@@ -352,7 +355,7 @@ def test_codes_of_images_are_noise_and_decode_to_the_images(model, images):
 
 def test_the_unet_of_the_paper_has_35_7_million_parameters():
     recipe = composed("experiment=ddpm_cifar10")
-    check(recipe, root=layout)
+    check(recipe, root=TrainOptions)
     network = build(recipe["model"]["network"], "network")(channels=3, num_labels=0)
     assert isinstance(network, UNet)
     assert sum(parameter.numel() for parameter in network.parameters()) == 35_746_307
@@ -384,6 +387,22 @@ def test_the_experiment_is_the_paper():
     assert model["ema"]["warmup_fraction"] is None
     assert model["optimizer"]["betas"] == [0.9, 0.999]
     assert (model["schedule"]["first_beta"], model["schedule"]["last_beta"]) == (1e-4, 0.02)
+
+
+def num_multiply_adds(network: nn.Module, *inputs: Tensor) -> int:
+    """Return the multiplications, each with an addition, of convolutions and linear layers."""
+    counts = []
+
+    def count(layer: nn.Module, _, output: Tensor) -> None:
+        counts.append(layer.weight[0].numel() * output.numel())
+
+    layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    hooks = [layer.register_forward_hook(count) for layer in layers]
+    with torch.no_grad():
+        network(*inputs)
+    for hook in hooks:
+        hook.remove()
+    return sum(counts)
 
 
 def test_the_small_network_is_as_small_as_its_yaml_says():

@@ -93,7 +93,7 @@ def told(metric, samples, reference):
     return metric.compute()
 
 
-# What the figures mean ---------------------------------------------------------------------------
+# What the metrics mean ---------------------------------------------------------------------------
 
 
 def test_real_images_score_as_real_and_noise_terribly(training_images, test_images):
@@ -373,16 +373,16 @@ def test_nearest_is_brute_force_however_the_searched_are_parted(samples, referen
 
 
 def test_copies_are_memorised_and_held_out_images_are_not(training_images, test_images):
-    def share_memorised(images):
+    def fraction_memorised(images):
         searched = (part.flatten(1).float() for part in training_images.split(2500))
         found, _ = nearest(images.flatten(1).float(), searched, 2)
         return float(memorised(found).double().mean())
 
     copies = training_images[:300]
     near_copies = (copies.float() + 2 * normal(*copies.shape)).round().clamp(0, 255)
-    assert share_memorised(copies) == 1
-    assert share_memorised(near_copies) > 0.95
-    assert share_memorised(test_images[:1000]) < 0.05
+    assert fraction_memorised(copies) == 1
+    assert fraction_memorised(near_copies) > 0.95
+    assert fraction_memorised(test_images[:1000]) < 0.05
 
 
 def test_memorised_is_at_most_a_third_as_far_as_the_second_nearest():

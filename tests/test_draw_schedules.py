@@ -10,7 +10,7 @@ from PIL import Image
 
 from gdm.cli.compose import nodes_of_group
 from gdm.errors import UserError
-from gdm.pictures import figures
+from gdm.pictures import diffusion, figures
 from gdm.recipes.build import build
 from gdm.theory.images import to_float
 from gdm.tools.schedules import MOMENTS, discrete_schedules, picture, training_image
@@ -32,20 +32,20 @@ def test_all_schedules_that_keep_the_variance_are_drawn_a_line_and_a_row_each(
     schedules, data, monkeypatch
 ):
     drawn = []
-    monkeypatch.setattr(figures, "schedules", lambda *arguments: drawn.extend(arguments))
+    monkeypatch.setattr(diffusion, "schedules", lambda *arguments: drawn.extend(arguments))
     x_0 = to_float(training_image(data, 3))
     picture(schedules, x_0, 0)
-    t, alpha_bar, strips = drawn
-    assert list(alpha_bar) == list(strips) == NAMES
+    t, alpha_bar, images = drawn
+    assert list(alpha_bar) == list(images) == NAMES
     for name in NAMES:
         assert (alpha_bar[name].diff() <= 0).all()
         table = torch.linspace(0, 1, schedules[name].num_steps + 1, dtype=torch.float64)
         torch.testing.assert_close(alpha_bar[name], schedules[name].alpha_bar[::2])
         torch.testing.assert_close(t, table[::2])
-        assert strips[name].shape == (MOMENTS, 1, 28, 28)
-        assert torch.equal(strips[name][0], x_0)
-        epsilon = (strips[name] - alpha_at(schedules[name]) * x_0)[-1]
-        torch.testing.assert_close(epsilon, strips["cosine"][-1], atol=0.02, rtol=0.02)
+        assert images[name].shape == (MOMENTS, 1, 28, 28)
+        assert torch.equal(images[name][0], x_0)
+        epsilon = (images[name] - alpha_at(schedules[name]) * x_0)[-1]
+        torch.testing.assert_close(epsilon, images["cosine"][-1], atol=0.02, rtol=0.02)
 
 
 def alpha_at(schedule) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""The protocol: one figure however samples come, real images as the floor, and no surprises."""
+"""The protocol: one number however samples come, real images as the floor, and no surprises."""
 
 import json
 import math
@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, SHORT, composed, resumed, small, trained
+from conftest import ROOT, SHORT, UNDRAWN, composed, resumed, small, trained
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch.nn.functional import avg_pool2d
@@ -78,7 +78,7 @@ def evaluated(evaluator, images, batch_size=100):
     return evaluator.samples(iter(images.split(batch_size)), len(images)).record
 
 
-# What the figures mean ---------------------------------------------------------------------------
+# What the metrics mean ---------------------------------------------------------------------------
 
 
 def test_real_images_score_as_real_noise_terribly_and_one_repeated_image_has_no_recall(
@@ -112,12 +112,12 @@ def test_training_images_are_found_to_be_memorised(evaluator, data):
     assert record["real"]["memorised"] < 0.05
 
 
-def test_order_and_batches_of_the_samples_change_no_figure(evaluator, data):
+def test_order_and_batches_of_the_samples_change_no_metric(evaluator, data):
     images = data.split("validation").images
     first = evaluated(evaluator, images)
     shuffled = images[torch.randperm(len(images), generator=torch.Generator().manual_seed(0))]
-    judge_without_neighbours = protocol.Evaluator(data, evaluator.extractor, num_neighbours=0)
-    again = evaluated(judge_without_neighbours, shuffled, batch_size=33)
+    without_neighbours = protocol.Evaluator(data, evaluator.extractor, num_neighbours=0)
+    again = evaluated(without_neighbours, shuffled, batch_size=33)
     for name, value in metrics.numbers(again).items():
         assert value == pytest.approx(first[name], rel=1e-6, abs=1e-9)
     assert evaluated(evaluator, images) == first
@@ -268,13 +268,19 @@ def test_for_other_images_the_command_is_named_and_what_it_trains_is_found(tmp_p
     ("weights", "message"),
     [
         ("nothing.safetensors", "there is no such file, and no run 'nothing.safetensors' in"),
-        ("README.md", "is no classifier that scripts/export_classifier.py wrote"),
+        ("README.md", "is no classifier that python scripts/export_classifier.py wrote"),
     ],
 )
 def test_what_is_no_classifier_is_refused(weights, message, data, monkeypatch):
     monkeypatch.chdir(ROOT)
     with pytest.raises(UserError, match=rf"extractor\.weights={weights}: {message}"):
         ClassifierFeatures(weights, data, Path("nowhere"))
+
+
+def test_the_command_that_writes_a_classifier_is_named_as_it_is_typed(data, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["gdm evaluate"])
+    with pytest.raises(UserError, match="is no classifier that gdm export-classifier wrote"):
+        ClassifierFeatures(str(ROOT / "README.md"), data, Path("nowhere"))
 
 
 def test_a_run_of_another_model_is_no_classifier(short_vae, data):
@@ -285,7 +291,9 @@ def test_a_run_of_another_model_is_no_classifier(short_vae, data):
 # During training ---------------------------------------------------------------------------------
 
 
-def test_looks_judge_samples_and_the_best_checkpoint_is_the_one_they_liked_best(short_vae, caplog):
+def test_validations_evaluate_samples_and_the_best_checkpoint_is_the_one_they_liked_best(
+    short_vae, caplog
+):
     validations = [record for record in short_vae.records() if record["split"] == "validation"]
     assert all(record["n"] == 200 for record in validations)
     assert {"extractor", "extractor_checksum", "weights", "seed"} <= validations[0].keys()
@@ -302,7 +310,7 @@ def test_looks_judge_samples_and_the_best_checkpoint_is_the_one_they_liked_best(
         )
 
 
-def test_only_a_lower_figure_of_the_same_kind_replaces_the_best_checkpoint(tmp_path, monkeypatch):
+def test_only_a_lower_metric_of_the_same_kind_replaces_the_best_checkpoint(tmp_path, monkeypatch):
     recipe = composed(*SHORT, "callbacks.validation.quality=null")
     run = trained(recipe, tmp_path)
     saving, model = Checkpoints(1, 60.0), catalogue.load(run)
@@ -343,9 +351,9 @@ def test_only_a_lower_figure_of_the_same_kind_replaces_the_best_checkpoint(tmp_p
     assert keeps(frechet_distance=8.5)
 
 
-def test_an_autoencoder_is_judged_with_a_density_of_the_codes_that_it_has_now(tmp_path, data):
+def test_an_autoencoder_is_evaluated_with_a_density_of_the_codes_that_it_has_now(tmp_path, data):
     run = trained(
-        composed("model=autoencoder", *SHORT, "model.density.num_components=2"), tmp_path
+        composed("model=autoencoder", *SHORT, "model.density.num_components=2", UNDRAWN), tmp_path
     )
     stale, fresh = catalogue.load(run), catalogue.load(run)
     with torch.no_grad():
@@ -372,7 +380,7 @@ def test_the_test_images_are_not_read_in_training(tmp_path, monkeypatch):
     assert set(asked) == {"train"}
 
 
-def test_judging_can_be_switched_off(tmp_path):
+def test_evaluation_of_samples_can_be_switched_off(tmp_path):
     for off in ("callbacks.validation.quality=null", "~extractor"):
         run = trained(composed(*SHORT, off) | {"extractor": None}, tmp_path / off)
         assert "frechet_distance" not in run.records()[-1]
@@ -402,15 +410,14 @@ def constant(recipe) -> dict:
 # The script --------------------------------------------------------------------------------------
 
 
-def evaluate(*arguments: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, str(ROOT / "scripts" / "evaluate.py"), *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-
-
-def test_a_run_and_a_file_of_its_samples_get_the_same_figures(short_vae, tmp_path):
+def test_a_run_and_a_file_of_its_samples_get_the_same_metrics(short_vae, tmp_path):
     path, run = tmp_path / "record.json", catalogue.Run(tmp_path / "run")
     shutil.copytree(short_vae.path, run.path)
-    done = evaluate(f"run={run.path}", *QUICK, "importance_samples=2", f"to={path}")
+    words = [f"run={run.path}", *QUICK, "importance_samples=2", f"to={path}"]
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / "evaluate.py"), *words],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "about" in done.stderr
     assert "frechet_distance" in done.stdout
@@ -435,8 +442,11 @@ def test_a_run_and_a_file_of_its_samples_get_the_same_figures(short_vae, tmp_pat
         assert value == pytest.approx(record[name], rel=1e-6)
 
 
-def test_a_run_is_judged_by_its_own_data_alone(short_vae):
+def test_a_run_is_evaluated_by_its_own_data_alone(short_vae, monkeypatch):
     with pytest.raises(UserError, match=r"was trained on other data than dataset\.\* gives now"):
+        refuse_other_data(short_vae, data_of("dataset.binarize=true"))
+    monkeypatch.setattr(sys, "argv", ["gdm evaluate"])  # what the user can type
+    with pytest.raises(UserError, match=r"as a file: gdm sample run=\S+ format=npz$"):
         refuse_other_data(short_vae, data_of("dataset.binarize=true"))
     refuse_other_data(short_vae, data_of())
 
@@ -462,7 +472,9 @@ def test_a_run_that_lost_its_files_is_passed_over_when_a_classifier_is_looked_fo
 ):
     caplog.set_level("INFO")
     binarized = data_of("dataset.binarize=true")
-    recipe = composed("model=classifier", *SHORT, "dataset.binarize=true", "budget.images=100")
+    recipe = composed(
+        "model=classifier", *SHORT, "dataset.binarize=true", "budget.images=100", UNDRAWN
+    )
     whole, broken = trained(recipe, tmp_path), trained(recipe, tmp_path)
     shutil.rmtree(broken.checkpoints)
     found = ClassifierFeatures(None, binarized, tmp_path)
@@ -485,15 +497,15 @@ MISTAKES = [
     (("samples=a.npz", "dataset=fashion_mnist_mini", "seed=1"), "seed=1: is for run=; the sampl"),
     ((), "run= is missing: name a run's directory, an ending of it, or last, or samples=FILE.npz"),
     (("samples=a.npz",), "samples=a.npz: say which images it is to be compared with"),
-    (("samples=a.npz", "dataset=fashion_mnist_mini"), "samples=a.npz: is no readable .npz"),
+    (("samples=a.npz", "dataset=fashion_mnist_mini"), "samples=a.npz: there is no such file"),
     (("run=nowhere", "outputs=nowhere"), "no run 'nowhere'"),
     (("run=nowhere", "extractor=clasifier"), "extractor=clasifier: extractor has no such option"),
 ]
 
 
 @pytest.mark.parametrize(("arguments", "message"), MISTAKES)
-def test_a_mistake_is_one_clear_line(arguments, message):
-    done = evaluate(*arguments)
+def test_a_mistake_is_one_clear_line(arguments, message, run_script):
+    done = run_script("evaluate", *arguments)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith(f"error: {message}")
     assert "Traceback" not in done.stderr
@@ -510,7 +522,7 @@ def test_what_an_option_cannot_be_is_said_before_anything_is_computed(short_vae,
         refuse_contradictions(composed_options("samples=a.npz"), short_vae)
 
 
-def test_a_bound_without_codes_to_weigh_is_refused_before_anything_is_judged(data):
+def test_a_bound_without_codes_to_weigh_is_refused_before_anything_is_evaluated(data):
     torch.manual_seed(0)
     ddpm = build(composed("model=ddpm", *small("ddpm"))["model"], "model")
     assert ddpm.likelihood_kind == "bound"

@@ -114,12 +114,12 @@ def test_both_networks_of_a_conditional_gan_know_the_label(conditioning):
 
 def test_the_last_layer_sees_how_much_a_batch_differs():
     torch.manual_seed(0)
-    with_deviation = Discriminator(1, 16, 0, 4, "none", "projection", 0.0, True).eval()
+    with_std = Discriminator(1, 16, 0, 4, "none", "projection", 0.0, True).eval()
     without = Discriminator(1, 16, 0, 4, "none", "projection", 0.0, False).eval()
     image, others = torch.randn(1, 1, 16, 16), torch.randn(3, 1, 16, 16)
     varied, repeated = torch.cat([image, others]), image.repeat(4, 1, 1, 1)
     torch.testing.assert_close(without(varied, None)[0], without(repeated, None)[0])
-    assert abs(with_deviation(varied, None)[0] - with_deviation(repeated, None)[0]) > 1e-4
+    assert abs(with_std(varied, None)[0] - with_std(repeated, None)[0]) > 1e-4
 
 
 # The two players --------------------------------------------------------------------------------
@@ -342,11 +342,11 @@ def test_looking_at_the_health_changes_nothing(model):
     model.train()
     before = copy.deepcopy(model.state_dict())
     (batch,) = batches(1)
-    figures = model.health(batch)
+    metrics = model.health(batch)
     after = model.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
-    assert all(torch.isfinite(torch.tensor(value)) for value in figures.values())
-    assert ("critic_slope" in figures) == (model.penalty is not None)
+    assert all(torch.isfinite(torch.tensor(value)) for value in metrics.values())
+    assert ("critic_slope" in metrics) == (model.penalty is not None)
 
 
 def test_accuracies_are_shares_of_images_on_the_right_side():
@@ -362,7 +362,7 @@ def test_accuracies_are_shares_of_images_on_the_right_side():
 def test_gradients_are_those_that_the_players_would_follow():
     model = gan("penalty=null")
     (batch,) = batches(1)
-    figures = model.health(batch)
+    metrics = model.health(batch)
     fake = model.generate(model.sample_codes(range(SIZE)), None)
     real_output = model.discriminate(batch.x, batch.label)
     fake_output = model.discriminate(fake, batch.label)
@@ -374,4 +374,4 @@ def test_gradients_are_those_that_the_players_would_follow():
         model.zero_grad()
         loss.backward(retain_graph=True)
         gradient = torch.cat([p.grad.flatten() for p in network.parameters()])
-        assert figures[name] == pytest.approx(float(gradient.norm()), rel=1e-4)
+        assert metrics[name] == pytest.approx(float(gradient.norm()), rel=1e-4)

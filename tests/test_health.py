@@ -7,14 +7,16 @@ import pytest
 import torch
 from conftest import SHORT, SMALL_GAN, composed, short, trained
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import nn
 
 from gdm.data.mnist import FashionMNISTMini
 from gdm.errors import UserError
 from gdm.evaluation import gan_health
+from gdm.networks.discriminator import Discriminator
 from gdm.recipes import check
 from gdm.recipes.build import build
 from gdm.theory.images import to_float
-from gdm.training import training
+from gdm.training.options import TrainOptions
 
 CLOTHES = to_float(FashionMNISTMini().load("train").images[:1000])
 GANS = ["dcgan", "lsgan", "hinge_gan", "wgan", "wgan_gp", "conditional_gan"]
@@ -52,21 +54,21 @@ def model(name: str = "dcgan", *overrides: str):
 
 
 def test_real_images_are_as_varied_as_real_images():
-    figures = gan_health.diversity(CLOTHES[:500], CLOTHES[500:])
-    assert figures["spread"] == pytest.approx(1, abs=0.05)
-    assert figures["near_duplicates"] < 0.01
+    found = gan_health.diversity(CLOTHES[:500], CLOTHES[500:])
+    assert found["spread"] == pytest.approx(1, abs=0.05)
+    assert found["near_duplicates"] < 0.01
 
 
 def test_one_image_again_and_again_has_no_variety():
-    figures = gan_health.diversity(CLOTHES[:1].repeat(200, 1, 1, 1), CLOTHES[:200])
-    assert figures == {"spread": 0.0, "near_duplicates": 1.0}
+    found = gan_health.diversity(CLOTHES[:1].repeat(200, 1, 1, 1), CLOTHES[:200])
+    assert found == {"spread": 0.0, "near_duplicates": 1.0}
 
 
 def test_a_few_images_with_noise_are_near_duplicates_although_they_differ():
     few = CLOTHES[:10].repeat(20, 1, 1, 1)
-    figures = gan_health.diversity(few + 0.02 * torch.randn(few.shape), CLOTHES[:200])
-    assert figures["near_duplicates"] > 0.9
-    assert figures["spread"] > 0.8
+    found = gan_health.diversity(few + 0.02 * torch.randn(few.shape), CLOTHES[:200])
+    assert found["near_duplicates"] > 0.9
+    assert found["spread"] > 0.8
 
 
 def test_variety_counts_the_classes_in_use():
@@ -113,7 +115,7 @@ def test_every_remedy_can_be_pasted(name):
         assert len(remedies) >= 2
         for remedy in remedies:
             recipe = composed(f"model={name}", *shlex.split(remedy))
-            check.check(recipe, root=training.layout)
+            check.check(recipe, root=TrainOptions)
             assert recipe != composed(f"model={name}"), remedy
 
 
@@ -139,6 +141,30 @@ def test_what_a_run_has_is_not_proposed_to_it():
     assert "objective=non_saturating" in gan_health.verdict(
         HEALTHY | FAILED["discriminator overpowers"], model("dcgan", "objective=minimax")
     )
+
+
+class PlainCritic(nn.Module):
+    """A discriminator of one's own that declares nothing."""
+
+    def __init__(self, channels: int, resolution: int, num_labels: int) -> None:
+        super().__init__()
+        self.dropout = nn.Linear(channels * resolution**2, 1)  # a name that means something else
+
+
+class DeclaringCritic(Discriminator):
+    """One that can be weakened by its dropout."""
+
+    dropout = 0.1
+
+
+def test_of_ones_own_discriminator_only_what_it_declares_is_proposed():
+    fails = HEALTHY | FAILED["discriminator overpowers"]
+    gan = model("dcgan", "model.label_noise.noise=0.2", "model.instance_noise=0.5")
+    for network, proposed in ((PlainCritic(1, 8, 0), 0), (DeclaringCritic(), 1)):
+        gan.discriminator = network
+        said = gan_health.verdict(fails, gan)
+        assert said.count("model.discriminator.") == proposed, said
+    assert "model.discriminator.dropout=0.3" in said
 
 
 # In a run ---------------------------------------------------------------------------------------
@@ -168,7 +194,7 @@ def test_diversity_needs_two_images(count):
     with pytest.raises(
         UserError, match=r"health\.num_images=.: must be a whole number, at least 2"
     ):
-        check.check(composed("model=dcgan", line), root=training.layout)
+        check.check(composed("model=dcgan", line), root=TrainOptions)
 
 
 # The two failures, with real images. A run is told by what it says in the second half.

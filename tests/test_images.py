@@ -5,7 +5,7 @@ import torch
 
 from gdm.evaluation.extractors import Features
 from gdm.theory.images import grey_levels, to_bytes, to_float
-from gdm.tools.latent.tool import probabilities
+from gdm.tools.latent.classes import probabilities
 
 
 def test_values_between_two_grey_levels_go_to_the_nearer_and_those_beyond_to_the_ends():

@@ -23,7 +23,7 @@ from gdm.recipes.options import options_from
 from gdm.runs.run import Run
 from gdm.theory.images import to_float
 from gdm.tools import open_run
-from gdm.tools.latent import drawbacks, tool
+from gdm.tools.latent import diagnostics, tool
 
 TOOLS = sorted(path.stem for path in (ROOT / "configs" / "tool").glob("*.yaml"))
 FEW = ("tool.num_images=120", "tool.num_samples=40", "tool.num_paths=5", "tool.manifold=3",
@@ -44,7 +44,7 @@ def gaussian(count: int, dimension: int, seed: int) -> torch.Tensor:
     return torch.randn(count, dimension, generator=torch.Generator().manual_seed(seed))
 
 
-def used(opened, data, *overrides: str, others=(), seed: int = 0) -> tool.Found:
+def used(opened, data, *overrides: str, others=(), seed: int = 0) -> tool.Result:
     return tool.apply(made(*overrides), opened, others, data, seed)
 
 
@@ -58,15 +58,13 @@ def message_of(opened, data, *overrides: str, others=()) -> str:
 # The script --------------------------------------------------------------------------------------
 
 
-def latent_script(*arguments: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "scripts/latent.py", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-
-
-def test_the_script_prints_figures_and_writes_record_and_pictures_into_the_run(tmp_path):
+def test_the_script_prints_metrics_and_writes_record_and_pictures_into_the_run(tmp_path):
     recipe = composed(*SHORT, *TWO, "callbacks.validation=null", "dataset.validation_size=300")
     run = trained(recipe | {"name": "short"}, tmp_path)
-    done = latent_script(f"run={run.path}", f"compare=[{run.path}]", *FEW)
+    done = subprocess.run(
+        [sys.executable, "scripts/latent.py", f"run={run.path}", f"compare=[{run.path}]", *FEW],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     folder = run.path / "latent" / "map"
     record = json.loads((folder / "record.json").read_text())
@@ -83,8 +81,8 @@ def test_the_script_prints_figures_and_writes_record_and_pictures_into_the_run(t
             assert min(picture.size) > 100
 
 
-def test_every_tool_is_in_the_help_and_its_options_fit_the_layout():
-    shown = latent_script("--help").stdout
+def test_every_tool_is_in_the_help_and_its_options_fit_the_layout(run_script):
+    shown = run_script("latent", "--help").stdout
     for name in TOOLS:
         assert f"\n{name} " in shown
         options = latent_options(f"tool={name}")
@@ -141,9 +139,9 @@ def test_a_map_of_two_dimensions_has_contours_samples_and_a_plane(vae, autoencod
     assert set(found.pictures) == {
         "map", "map_samples", "manifold", "classes", "steps", "largest_jumps", "distribution"
     }  # fmt: skip
-    figures = found.record["drawbacks"]
-    assert list(figures) == ["vae", "plain"]
-    for each in figures.values():
+    metrics = found.record["drawbacks"]
+    assert list(metrics) == ["vae", "plain"]
+    for each in metrics.values():
         assert each["largest_area_over_smallest"] >= 1
         assert 0 <= each["samples_off"] <= 1
         assert each["largest_step_over_mean"] >= 1
@@ -216,11 +214,11 @@ class Plane:
 
 
 def test_an_even_decoder_changes_alike_at_every_step_and_a_torn_one_at_few(tmp_path):
-    def figures(pixel) -> dict[str, float]:
+    def metrics(pixel) -> dict[str, float]:
         opened = tool.OpenRun(Run(tmp_path), "bent", Bent(pixel), {}, None)
-        return drawbacks.measure(opened, Plane(), None, 1000, 200, 100, 20, 1000, seed=0).figures
+        return diagnostics.measure(opened, Plane(), None, 1000, 200, 100, 20, 1000, seed=0).metrics
 
-    even, torn = figures(lambda z: z), figures(lambda z: 1.0 * (z > 0))
+    even, torn = metrics(lambda z: z), metrics(lambda z: 1.0 * (z > 0))
     assert even["largest_step_over_mean"] < 1.8  # steps have all directions
     assert torn["largest_step_over_mean"] > 10
     assert torn["change_in_largest_5_percent_of_steps"] == pytest.approx(1)
@@ -230,18 +228,18 @@ def test_an_even_decoder_changes_alike_at_every_step_and_a_torn_one_at_few(tmp_p
     assert even["nats_from_standard_normal"] > even["nats_from_normal"]
 
 
-def test_figures_of_a_straight_decoder_are_those_of_its_codes(tmp_path):
-    """The pixel is z_1, so that a path of one deviation changes it by its cosine."""
+def test_metrics_of_a_straight_decoder_are_those_of_its_codes(tmp_path):
+    """The pixel is z_1, so that a path of one standard deviation changes it by its cosine."""
     opened = tool.OpenRun(Run(tmp_path), "straight", Bent(lambda z: z), {}, None)
-    measured = drawbacks.measure(opened, Plane(), None, 1000, 200, 100, 20, 1000, seed=0)
+    measured = diagnostics.measure(opened, Plane(), None, 1000, 200, 100, 20, 1000, seed=0)
     std = measured.codes[:, 0].std()
     mean_cosine = 2 / torch.pi
     expected = float(127.5 * std * mean_cosine / 20)
-    assert measured.figures["grey_levels_a_step"] == pytest.approx(expected, rel=0.1)
-    assert measured.figures["off_by_chance"] < 0.1
+    assert measured.metrics["grey_levels_per_step"] == pytest.approx(expected, rel=0.1)
+    assert measured.metrics["off_by_chance"] < 0.1
     far = tool.OpenRun(Run(tmp_path), "far", Bent(lambda z: z), {}, None)
     far.model.sample_codes = lambda indices, seed=0: torch.full((len(indices), 2), 0.9)  # all wide
-    off = drawbacks.measure(far, Plane(), None, 1000, 200, 100, 20, 1000, seed=0).figures[
+    off = diagnostics.measure(far, Plane(), None, 1000, 200, 100, 20, 1000, seed=0).metrics[
         "samples_off"
     ]
     assert off == pytest.approx(0.5, abs=0.05)  # half of the codes are narrow
@@ -260,7 +258,7 @@ def test_images_between_codes_of_two_clusters_are_less_clear_than_at_them(tmp_pa
             return replace(images, images=(side[:, None, None, None] + images.images / 25).byte())
 
     opened = tool.OpenRun(Run(tmp_path), "two", Bent(lambda z: z), {}, None)
-    found = drawbacks.measure(opened, Two(), Named(), 1000, 500, 100, 20, 1000, seed=0).figures
+    found = diagnostics.measure(opened, Two(), Named(), 1000, 500, 100, 20, 1000, seed=0).metrics
     assert found["clear_images_of_decoded_codes"] == 1
     assert found["clear_images_between_codes"] == 0  # one of either side
     assert found["clear_images_of_decoded_codes"] > found["clear_images_of_uniform_samples"] > 0.4
@@ -336,7 +334,7 @@ def test_units_without_a_kl_come_by_variance_and_latents_by_what_they_change(
     autoencoder, gan, data
 ):
     found = used(autoencoder, data, "tool=traverse")
-    stds = [unit["deviation"] for unit in found.record["units"]]
+    stds = [unit["std"] for unit in found.record["units"]]
     assert found.record["ordered_by"] == "variance"
     assert stds == sorted(stds, reverse=True)
     found = used(gan, data, "tool=traverse", "tool.index=100000")
@@ -345,13 +343,13 @@ def test_units_without_a_kl_come_by_variance_and_latents_by_what_they_change(
     assert changes == sorted(changes, reverse=True)
 
 
-def test_units_are_moved_by_the_deviation_of_drawn_codes(vae, data):
+def test_units_are_moved_by_the_std_of_drawn_codes(vae, data):
     found = used(vae, data, "tool=traverse", seed=3)
     split = data.split("validation")
     x = split.images / 127.5 - 1
     drawn = vae.model.draw_codes(x, None, range(len(x)), 3).std(0)
     units = sorted(found.record["units"], key=lambda unit: unit["unit"])
-    assert [unit["deviation"] for unit in units] == pytest.approx(drawn.tolist(), rel=1e-4)
+    assert [unit["std"] for unit in units] == pytest.approx(drawn.tolist(), rel=1e-4)
 
 
 # Morph -------------------------------------------------------------------------------------------
@@ -439,7 +437,7 @@ def test_an_edit_between_classes_says_what_it_moved_and_what_it_kept(vae, data, 
     assert 0.5 <= record["told_apart_along_direction"] <= 1
 
 
-def test_an_attribute_of_a_file_is_that_of_its_image_and_judged_by_validation_images(
+def test_an_attribute_of_a_file_is_that_of_its_image_and_evaluated_by_validation_images(
     vae, data, tmp_path
 ):
     whole = data.source.load("train").images  # in the order of the file
@@ -596,12 +594,12 @@ def test_the_projector_gets_codes_classes_and_thumbnails(vae, data, capsys, tmp_
     assert "warning" not in capsys.readouterr().out
 
 
-def test_what_goes_elsewhere_leaves_the_run_as_it_was(short_vae, tmp_path):
+def test_what_goes_elsewhere_leaves_the_run_as_it_was(short_vae, run_script, tmp_path):
     run, elsewhere = Run(tmp_path / "run"), tmp_path / "else where"
     shutil.copytree(short_vae.path, run.path)
     before = {path: path.stat().st_mtime_ns for path in run.path.rglob("*")}
     asked = ("tool=projector", "tool.num_images=20", f"to={elsewhere}", f"outputs={tmp_path}")
-    done = latent_script(f"run={run.path}", *asked)
+    done = run_script("latent", f"run={run.path}", *asked)
     assert done.returncode == 0, done.stderr
     assert {path: path.stat().st_mtime_ns for path in run.path.rglob("*")} == before
     assert (elsewhere / "projector_config.pbtxt").exists()
@@ -622,7 +620,7 @@ def test_what_goes_elsewhere_leaves_the_run_as_it_was(short_vae, tmp_path):
         (["tool=edit", "tool.attribute=[Bag,Coat]", "tool.num_train=99"], {"validation", "train"}),
     ],
 )
-def test_what_is_shown_and_judged_are_validation_images(vae, data, asked, splits):
+def test_what_is_shown_and_evaluated_are_validation_images(vae, data, asked, splits):
     spy = SplitsAsked(data)
     found = used(vae, spy, *asked)
     assert spy.asked - {"train"} == splits - {"train"}

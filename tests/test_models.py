@@ -93,9 +93,9 @@ def test_a_model_learns_samples_encodes_and_decodes(model, kind):
     assert last < first
 
     with model.evaluating():
-        figures = model.metrics(batch)
-    assert all(len(values) == len(batch.x) for values in figures.values())
-    assert all(torch.isfinite(values).all() for values in figures.values())
+        metrics = model.metrics(batch)
+    assert all(len(values) == len(batch.x) for values in metrics.values())
+    assert all(torch.isfinite(values).all() for values in metrics.values())
     if not model.makes_images:
         return
     with model.evaluating():
@@ -122,13 +122,13 @@ def test_what_networks_see_is_the_padded_image_and_what_users_see_is_not(model):
     assert (border == -1).all()
 
 
-def test_figures_do_not_depend_on_the_batch_that_they_are_computed_in():
+def test_metrics_do_not_depend_on_the_batch_that_they_are_computed_in():
     model, batch = model_for("vae", "grey and padded")
     with model.evaluating():
         whole = model.metrics(batch)
         single = [model.metrics(Batch(*(part[i : i + 1] for part in batch))) for i in range(9)]
     for name in ("elbo", "kl", "reconstruction"):
-        parts = torch.cat([figures[name] for figures in single])
+        parts = torch.cat([metrics[name] for metrics in single])
         torch.testing.assert_close(whole[name][:9], parts, rtol=1e-4, atol=1e-3)
 
 
@@ -250,7 +250,7 @@ def test_rooms_and_models_are_there_without_naming_their_files():
     }
     assert targets <= models.MODELS.keys() <= set(dir(models))
     assert gdm.models.vae.VAE is models.VAE
-    with pytest.raises(AttributeError, match="gdm has no room 'nothing'"):
+    with pytest.raises(AttributeError, match="gdm has no 'nothing'; it has cli, data, err"):
         _ = gdm.nothing
     with pytest.raises(AttributeError, match=r"gdm\.models has no 'VQVAE'; it has Autoencoder, "):
         _ = models.VQVAE

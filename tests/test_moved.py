@@ -11,13 +11,14 @@ import torch
 import yaml
 from conftest import composed, resumed
 
-from gdm.recipes.build import arguments, build, nodes
+from gdm.recipes.build import build
 from gdm.recipes.check import check
 from gdm.recipes.moved import upgraded
+from gdm.recipes.tree import arguments, nodes
 from gdm.runs import catalogue
 from gdm.runs.run import Run
 from gdm.theory.images import to_bytes
-from gdm.training import training
+from gdm.training.options import TrainOptions
 
 OLD = Path(__file__).with_name("old_runs")
 RECIPES = sorted(OLD.glob("*.yaml"))
@@ -35,7 +36,7 @@ def test_an_old_recipe_is_one_of_today(path):
     recipe = upgraded(old)
     assert recipe != old
     assert upgraded(recipe) == recipe
-    check(recipe, root=training.layout)
+    check(recipe, root=TrainOptions)
     assert _shape(recipe) == _shape(composed(f"model={path.stem}"))
     if path.stem in ("conditional_gan", "ddpm", "classifier"):
         assert build(recipe["model"], "model").state_dict().keys()

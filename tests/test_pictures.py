@@ -8,7 +8,7 @@ from conftest import composed, small
 from PIL import Image
 
 from gdm.evaluation import protocol, samples
-from gdm.pictures import figures, grids, latent
+from gdm.pictures import figures, grids, latent, tables
 from gdm.recipes.build import build
 from gdm.training.pictures import Pictures
 
@@ -47,8 +47,8 @@ def test_figures_have_dots_enough_for_print(tmp_path):
 
 
 def test_rows_of_a_class_have_its_name_and_others_are_grids(monkeypatch):
-    drawn, image_table = [], figures.image_table
-    monkeypatch.setattr(figures, "image_table", lambda *asked: drawn.append(asked) or (
+    drawn, image_table = [], tables.image_table
+    monkeypatch.setattr(tables, "image_table", lambda *asked: drawn.append(asked) or (
         image_table(*asked)))  # fmt: skip
     model = Namespace(condition="label", num_classes=len(NAMES))
     x = torch.arange(15, dtype=torch.uint8)[:, None, None, None].expand(-1, 1, 28, 28)
@@ -65,7 +65,7 @@ def test_rows_of_a_class_have_its_name_and_others_are_grids(monkeypatch):
 
 def test_what_is_beside_a_sample_is_named(monkeypatch):
     drawn = []
-    monkeypatch.setattr(figures, "image_table", lambda *asked: drawn.append(asked))
+    monkeypatch.setattr(tables, "image_table", lambda *asked: drawn.append(asked))
     data = build(composed()["dataset"], "dataset")
     evaluator = protocol.Evaluator(data, None, num_neighbours=12)
     evaluator._neighbours(data.split("test").images[:12], {"real": {}})
@@ -77,7 +77,7 @@ def test_what_is_beside_a_sample_is_named(monkeypatch):
 
 def test_a_process_says_how_far_it_has_come(monkeypatch):
     drawn = []
-    monkeypatch.setattr(figures, "image_table", lambda *asked: drawn.append(asked))
+    monkeypatch.setattr(tables, "image_table", lambda *asked: drawn.append(asked))
     pictures_of_run = Pictures(num_samples=4, num_reconstructions=4)
     data = build(composed()["dataset"], "dataset")
     torch.manual_seed(0)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, composed, short, trained
+from conftest import ROOT, SHORT, UNDRAWN, composed, short, trained
 from PIL import Image
 
 from gdm.cli.compose import compose_config, nodes_of_group
@@ -17,7 +17,7 @@ from gdm.evaluation.classifier import ClassifierFeatures
 from gdm.recipes.build import build
 from gdm.recipes.options import options_from
 from gdm.runs import catalogue
-from gdm.tools import open_run, quality_cost
+from gdm.tools import open_run, quality_cost, quality_cost_points
 from gdm.tools.evaluate import EvaluateOptions, evaluation_of_run
 
 ASKED = ("samplers=[heun,ddim]", "steps=[4,2]", "num_samples=60")
@@ -108,11 +108,11 @@ def test_the_script_says_what_is_ahead_what_is_done_and_what_it_found(written):
 
 
 def test_guidance_has_its_price_and_runs_of_one_name_are_told_apart(short_ddpm, data):
-    ways = quality_cost.ways(options_of(), NODES)
+    settings = quality_cost.sampler_settings(options_of(), NODES)
     recipe = short_ddpm.recipe()
     recipe["model"] |= {"guidance": 2.0, "condition": "label"}
     model = build(recipe["model"], "model")
-    model.sampler = ways[0].sampler
+    model.sampler = settings[0].sampler
     assert model.network_evaluations == 2 * 3
     options = options_of(f"compare=[{short_ddpm.path},{short_ddpm.path}]")
     opened = open_run.opened_run(short_ddpm, short_ddpm.recipe())
@@ -154,7 +154,7 @@ def test_different_curves_have_different_files(short_ddpm, data, evaluator, tmp_
 )  # fmt: skip
 def test_a_list_that_names_no_way_to_sample_is_refused(asked, message):
     with pytest.raises(UserError, match=message):
-        quality_cost.ways(options_of(asked), NODES)
+        quality_cost.sampler_settings(options_of(asked), NODES)
 
 
 def test_the_runs_own_sampler_is_no_point():
@@ -172,7 +172,8 @@ def test_only_a_run_with_a_sampler_has_a_curve_and_only_one_with_images_a_point(
     opened = open_run.OpenRun(short_ddpm, "ddpm", None, {}, data)
     with pytest.raises(UserError, match="no run 'nowhere' in"):
         open_run.compared_runs(options_of("compare=[nowhere]"), opened)
-    blind = trained(short("classifier") | {"extractor": None}, tmp_path)
+    recipe = composed("model=classifier", *SHORT, UNDRAWN, "budget.images=50")
+    blind = trained(recipe | {"extractor": None}, tmp_path)
     with pytest.raises(UserError, match="is a Classifier, which makes no images to sample"):
         open_run.compared_runs(options_of(f"compare=[{blind.path}]"), opened)
 
@@ -187,7 +188,7 @@ def test_other_data_and_too_few_samples_and_a_place_that_cannot_be_written_are_r
         open_run.compared_runs(options, replace(opened, data=binarized))
     few = options_of("num_samples=3")
     with pytest.raises(UserError, match=f"3 samples are too few.*{features.MIN_IMAGES} or more"):
-        quality_cost.measure(opened, [], [], evaluator, few)
+        quality_cost_points.measure(opened, [], [], evaluator, few)
     (tmp_path / "file").write_text("")
     for place in ("file/curve.png", "folder.png"):
         (tmp_path / "folder.png").mkdir(exist_ok=True)

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from gdm.errors import UserError
-from gdm.recipes.build import THIRD_PARTY, assign, build, changes, check_targets, nodes
+from gdm.recipes.build import THIRD_PARTY, build, check_targets
+from gdm.recipes.tree import assign, changes, nodes
 from gdm.theory.learning_rates import Constant, Cosine
 
 COSINE = {
@@ -73,7 +74,7 @@ def test_a_recipe_is_left_as_it_was():
         "gdm.files.write_text",
         "gdm.recipes.build.build",
         "gdm.runs.catalogue.load",
-        "gdm.cli.compose.main",
+        "gdm.cli.command_line.main",
         "gdm.training.training.Training",
         "gdm.theory.randomness.fold",
         "gdm.../scripts.train.train",

@@ -12,7 +12,8 @@ import torch
 import yaml
 from conftest import ROOT, composed, resumed
 
-from gdm.cli.compose import Origin, compose_config
+from gdm.cli.compose import compose_config
+from gdm.cli.origin import Origin
 from gdm.errors import UserError
 from gdm.evaluation import samples
 from gdm.files import durable_replacement, named_file
@@ -276,6 +277,32 @@ def test_a_crafted_checkpoint_is_one_line(words, copy, caplog):
         assert "\n" not in str(error.value)
 
 
+def of_first_weight(saved) -> dict:
+    return saved["optimizer_states"][0]["state"][0]
+
+
+CRAFTED_OPTIMIZERS = {
+    "another shape": lambda saved: of_first_weight(saved).update(exp_avg=torch.zeros(3, 1, 7)),
+    "a part is missing": lambda saved: of_first_weight(saved).pop("exp_avg_sq"),
+    "no tensor": lambda saved: of_first_weight(saved).update(exp_avg="x"),
+    "a rate that is text": lambda saved: saved["optimizer_states"][0]["param_groups"][0].update(
+        initial_lr="fast"
+    ),
+    "other groups": lambda saved: saved["optimizer_states"][0]["param_groups"].clear(),
+    "one too many": lambda saved: saved["optimizer_states"].append(saved["optimizer_states"][0]),
+}
+
+
+@pytest.mark.parametrize("change", CRAFTED_OPTIMIZERS.values(), ids=CRAFTED_OPTIMIZERS)
+def test_a_crafted_optimizer_is_one_line(change, copy):
+    crafted(copy, change)
+    recipe = copy.recipe()
+    recipe["budget"]["images"] = 1200
+    with pytest.raises(UserError, match=r"optimizer_states in \S+last.ckpt do not fit the model"):
+        resumed(copy, recipe)
+    assert catalogue.load(copy).images_seen == 600  # its weights are as good as they were
+
+
 def test_a_checkpoint_that_is_no_dict_is_one_line(copy):
     path = copy.checkpoints / checkpoints.LAST
     torch.save([torch.zeros(1)], path)
@@ -289,7 +316,7 @@ def test_the_best_checkpoint_is_gone_on_from_where_no_other_is_whole(short_vae, 
     copy.describe_best(copy.best() | {"images": 450})
     for name in (checkpoints.LAST, checkpoints.PREVIOUS):
         flip_a_bit(copy.checkpoints / name)
-    assert catalogue.checkpoint_path(copy).stem == "best"
+    assert catalogue.read_checkpoint(copy)[0].stem == "best"
     assert caplog.text.count("is damaged") == 2
     resumed(copy)
     ours = checkpoints.read(copy.checkpoints / checkpoints.LAST)["state_dict"]

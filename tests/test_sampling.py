@@ -2,6 +2,7 @@
 
 import os
 import runpy
+import shlex
 import sys
 import zipfile
 from pathlib import Path
@@ -17,7 +18,7 @@ from gdm.errors import UserError
 from gdm.evaluation import samples
 from gdm.recipes.build import build
 from gdm.recipes.options import options_from
-from gdm.runs import catalogue
+from gdm.runs import catalogue, checkpoints
 from gdm.runs.run import Run
 from gdm.tools.open_run import OpenRun, opened_run
 from gdm.tools.sample import SampleOptions, samples_path
@@ -106,7 +107,7 @@ def test_samples_of_another_kind_are_refused(array, message, data, tmp_path):
 
 
 def test_files_that_are_no_samples_are_refused(data, images, tmp_path):
-    with pytest.raises(UserError, match=r"none\.npz: is no readable \.npz"):
+    with pytest.raises(UserError, match=r"none\.npz: there is no such file; name an \.npz with"):
         samples.SampleFile(tmp_path / "none.npz", data)
     text = tmp_path / "text.npz"
     text.write_text("nothing")
@@ -167,11 +168,11 @@ def test_a_model_that_makes_no_images_is_not_sampled(tmp_path):
 def test_the_script_writes_the_images_of_the_run_and_says_where(
     short_vae, tmp_path, monkeypatch, capsys
 ):
-    path, script = tmp_path / "samples.npz", str(ROOT / "scripts" / "sample.py")
+    path, script = tmp_path / "my samples.npz", str(ROOT / "scripts" / "sample.py")
     asked = [f"run={short_vae.path}", "num_samples=12", "seed=3", "format=npz", f"to={path}"]
     monkeypatch.setattr(sys, "argv", [script, *asked])
     runpy.run_path(script, run_name="__main__")
-    assert capsys.readouterr().out.strip() == str(path)
+    assert capsys.readouterr().out.strip() == shlex.quote(str(path))
     (drawn,) = samples.draw(catalogue.load(short_vae), 12, None, 3)
     with np.load(path) as arrays:
         written = torch.from_numpy(arrays["arr_0"]).permute(0, 3, 1, 2)
@@ -189,6 +190,13 @@ def test_images_of_other_weights_labels_and_recipes_have_other_names(short_vae):
     assert name(label="T-shirt/top") == "samples-100-seed-0-T-shirt-top-last.png"
     assert name(checkpoint="best", averaged=False) == "samples-100-seed-0-best-raw.png"
     assert name({"seed": 9}).startswith("samples-100-seed-0-last-")
+
+
+def test_a_checkpoint_is_read_once_where_a_run_is_opened(short_vae, monkeypatch):
+    read, asked = checkpoints.read, []
+    monkeypatch.setattr(checkpoints, "read", lambda path: asked.append(path) or read(path))
+    opened_run(short_vae, short_vae.recipe())
+    assert asked == [short_vae.checkpoints / checkpoints.LAST]
 
 
 def test_an_open_run_knows_which_weights_it_holds_and_what_was_changed(short_vae):

@@ -214,14 +214,14 @@ def test_a_collapsed_unit_is_not_active_and_tells_nothing(prior):
     mean = torch.randn(500, 3) * torch.tensor([1.0, 1.0, 1e-3])  # the last is always the same
     log_variance = torch.log(torch.tensor([0.1, 0.1, 1.0])).expand(500, 3)
     zeros = torch.zeros(500)
-    figures = dict.fromkeys(("reconstruction", "kl", "elbo", "bits_per_dim"), zeros)
-    figures |= {
+    metrics = dict.fromkeys(("reconstruction", "kl", "elbo", "bits_per_dim"), zeros)
+    metrics |= {
         "is_likelihood": torch.ones(500),
         "posterior_mean": mean,
         "posterior_log_variance": log_variance,
         "posterior_variance": log_variance.exp(),
     }
-    report = model.summarise({name: moments_of(values) for name, values in figures.items()})
+    report = model.summarise({name: moments_of(values) for name, values in metrics.items()})
     assert report["active_units"] == 2
     assert report["kl_per_unit"][2] == pytest.approx(0.0, abs=0.01)
     assert min(report["kl_per_unit"][:2]) > 0.5
@@ -233,8 +233,8 @@ def test_a_bernoulli_reports_no_elbo_of_grey_images():
     label = torch.zeros(4).long()
     for x, reported in ((grey, False), (grey.sign(), True)):
         with torch.no_grad():
-            figures = model.metrics(Batch(x, label, torch.arange(4)))
-        report = model.summarise({name: moments_of(values) for name, values in figures.items()})
+            metrics = model.metrics(Batch(x, label, torch.arange(4)))
+        report = model.summarise({name: moments_of(values) for name, values in metrics.items()})
         assert ("bits_per_dim" in report) == reported
 
 

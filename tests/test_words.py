@@ -15,14 +15,14 @@ import yaml
 from conftest import ROOT, composed
 
 from gdm.cli.benchmark import PARTS
-from gdm.cli.compose import main
+from gdm.cli.command_line import main
 from gdm.errors import UserError
 from gdm.recipes.build import build
 from gdm.recipes.check import check
 from gdm.runs import catalogue
 from gdm.tools import evaluate, export, quality_cost, sample, schedules
 from gdm.tools.latent import tool
-from gdm.training import training
+from gdm.training.options import TrainOptions
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
 PAGES += sorted((ROOT / "docs").glob("*.md"))
@@ -32,7 +32,7 @@ LINK = re.compile(r"\]\(([^)\s]+)\)")
 PATH = re.compile(r"`((?:gdm|configs|scripts|tests|docs)/[\w./]*)`")
 PLUGINS = "my_package"  # of which the pages show the files
 OPTIONS = {
-    "train": training.layout,
+    "train": TrainOptions,
     "sample": sample.SampleOptions,
     "evaluate": evaluate.EvaluateOptions,
     "latent": tool.LatentOptions,
@@ -128,6 +128,9 @@ def typed(command: Command, monkeypatch) -> list[tuple]:
         check(options, root=OPTIONS[command.script], trusted=origin.plugins)
         if "model" in recipe:
             check(recipe, trusted=origin.plugins)
+            facts = recipe["model"]["facts"]
+            if facts["num_classes"] is None:  # the images tell, which are not there
+                facts["num_classes"] = 2
             made.append((recipe, build(recipe["model"], "model", origin.plugins)))
         else:
             made.append((recipe, None))

@@ -76,7 +76,7 @@ def report_evaluation(record: dict[str, Any], class_names: Sequence[str]) -> Non
 
 
 def _metrics_table(title: str, record: dict[str, Any]) -> Table:
-    """Return the metrics of a record, a row each, with those of real images where there are any,
+    """Return the metrics of a record, one row each, with those of real images where there are any,
     their units, and which way is better."""
     real = record.get("real", {})
     table = Table(title=title, title_justify="left")

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from gdm.cli.compose import CONFIGS, Origin, nodes_of_group
-from gdm.recipes.terminal import say
+from gdm.cli.compose import CONFIGS, nodes_of_group
+from gdm.cli.origin import Origin
+from gdm.recipes.terminal import say_files
 
 
 def draw(recipe: dict[str, Any], origin: Origin) -> None:
@@ -21,4 +22,4 @@ def draw(recipe: dict[str, Any], origin: Origin) -> None:
     nodes = nodes_of_group(CONFIGS, "schedule")
     drawn = schedules.discrete_schedules(nodes, origin.plugins)
     figures.save_figure(schedules.picture(drawn, x_0, options.seed), path)
-    say(path)
+    say_files(path)

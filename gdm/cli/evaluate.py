@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from gdm.cli.compose import Origin
-from gdm.recipes.terminal import say
+from gdm.cli.origin import Origin
+from gdm.recipes.terminal import say_files
 
 
 def evaluate(recipe: dict[str, Any], origin: Origin) -> None:
@@ -36,4 +36,4 @@ def evaluate(recipe: dict[str, Any], origin: Origin) -> None:
         evaluation, class_names = evaluate_run(opened, options), opened.data.class_names
     evaluation, written = evaluation
     console.report_evaluation(evaluation.record, class_names)
-    say(*written)
+    say_files(*written)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from gdm.cli.compose import Origin
+from gdm.cli.origin import Origin
 from gdm.recipes.terminal import say
 
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from gdm.cli.compose import Origin
-from gdm.recipes.terminal import say
+from gdm.cli.origin import Origin
+from gdm.recipes.terminal import say_files
 
 
 def use(recipe: dict[str, Any], origin: Origin) -> None:
@@ -36,4 +36,4 @@ def use(recipe: dict[str, Any], origin: Origin) -> None:
     found.record["overrides"] = origin.overrides
     written = tool.write(found, folder, tool.folder_for_tensorboard(run, options.to))
     console.report_found(found.record)
-    say(*written)
+    say_files(*written)

@@ -6,7 +6,7 @@ import sys
 from importlib.metadata import version
 from inspect import getmodule
 
-from gdm.cli import compose
+from gdm.cli import command_line
 from gdm.cli.benchmark import benchmark
 from gdm.cli.draw_schedules import draw
 from gdm.cli.evaluate import evaluate
@@ -16,7 +16,7 @@ from gdm.cli.quality_cost import compare
 from gdm.cli.sample import sample
 from gdm.cli.train import train
 from gdm.recipes import terminal
-from gdm.recipes.build import nearest
+from gdm.recipes.spelling import nearest
 
 TASKS = {
     "train": train,
@@ -63,7 +63,7 @@ def _run(name: str, arguments: list[str]) -> None:
     if name == "benchmark":
         benchmark()
     else:
-        compose.main(name.replace("-", "_"), TASKS[name])
+        command_line.main(name.replace("-", "_"), TASKS[name])
 
 
 def _usage() -> str:

@@ -1,4 +1,4 @@
-"""What `gdm benchmark` measures: a function a part, which prints what it finds."""
+"""What `gdm benchmark` measures: one function per part, which prints what it finds."""
 
 import gc
 import tempfile
@@ -9,158 +9,30 @@ from statistics import median
 
 import numpy as np
 import torch
-from pytorch_lightning import Callback, LightningModule, Trainer
-from torch.nn.functional import pad, softplus
+from pytorch_lightning import Callback
 from torchvision import transforms
 from torchvision.datasets import FashionMNIST
 
-from gdm.cli.compose import CONFIGS, compose_config
+from gdm.cli.bare_training import (
+    recipe_of,
+    seconds_bare_gan,
+    seconds_bare_lightning,
+    seconds_bare_loop,
+    seconds_whole_stack,
+)
 from gdm.data.batches import TrainBatches
-from gdm.data.datamodule import ImageDataModule
 from gdm.data.mnist import FashionMNISTMini
 from gdm.evaluation.samples import draw
-from gdm.models.base import GenerativeModel
 from gdm.recipes.build import build
 from gdm.runs.run import Run
 from gdm.theory.images import to_float
 from gdm.training.training import Training
 
 ROUNDS = 10
-WARM_UP = 20  # batches at the start of a round that do not count
-NOT_IN_RECIPES = ("plugins", "rerun", "resume")
-# Looking and saving happen a few times a run and are no part of a step.
-STEPS_ONLY = (
-    "trainer=cpu", "model.ema=null",
-    "callbacks.validation=null", "callbacks.checkpoints.times=1",
-)  # fmt: skip
-
-
-class Tiny(GenerativeModel):
-    """A model of one matrix, whose step takes next to no time of its own."""
-
-    def __init__(self, like: GenerativeModel) -> None:
-        super().__init__(
-            facts=like.facts, optimizer=like.optimizer, learning_rate=like.learning_rate
-        )
-        self.matrix = torch.nn.Linear(self.native_resolution**2, 1)
-
-    def training_step(self, batch, batch_idx: int) -> dict[str, torch.Tensor]:
-        loss = self.matrix(batch.x.flatten(1)).square().mean()
-        return {"loss": loss, "reconstruction": loss, "kl": loss}
-
-
-class Bare(LightningModule):
-    """The same objective in a LightningModule with nothing added."""
-
-    def __init__(self, model: GenerativeModel) -> None:
-        super().__init__()
-        self.model = model
-
-    def training_step(self, batch, batch_idx: int) -> torch.Tensor:
-        batch = batch._replace(x=to_float(batch.x))
-        return self.model.training_step(batch, batch_idx)["loss"]
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return self.model.optimizer(self.model.parameters())
-
-
-class Clock(Callback):
-    """The time from one batch to the last, without the first ones."""
-
-    def on_train_batch_end(self, trainer, model, outputs, batch, batch_idx: int) -> None:
-        if batch_idx + 1 == WARM_UP:
-            self.started = time.perf_counter()
-        self.stopped = time.perf_counter()
-
-
-def recipe_of(*overrides: str) -> dict:
-    """Return the recipe that train.py would make of these overrides."""
-    composed = compose_config(CONFIGS, "train", [*STEPS_ONLY, *overrides])
-    return {key: value for key, value in composed.items() if key not in NOT_IN_RECIPES}
-
-
-def training_of(recipe: dict, tiny: bool) -> Training:
-    """Return the objects of a run, with a tiny model in place of its own if so asked."""
-    training = Training(recipe)
-    if tiny:
-        training.model = Tiny(training.model)
-    return training
-
-
-def seconds_bare_loop(recipe: dict, num_batches: int, tiny: bool = False) -> float:
-    """Seconds a step of a plain loop over the same network, batches and optimizer."""
-    training = training_of(recipe, tiny)
-    model, data = training.model.train(), training.data
-    optimizer = model.configure_optimizers()
-    for number, batch in enumerate(stream(data, num_batches), start=1):
-        loss = model.training_step(batch._replace(x=to_float(batch.x)), number)["loss"]
-        optimizer.zero_grad()
-        loss.backward()
-        if model.max_gradient_norm is not None:
-            torch.nn.utils.clip_grad_norm_(model.parameters(), model.max_gradient_norm)
-        optimizer.step()
-        if number == WARM_UP:
-            started = time.perf_counter()
-    return (time.perf_counter() - started) / (num_batches - WARM_UP)
-
-
-def seconds_bare_gan(recipe: dict, num_batches: int) -> float:
-    """Seconds a step of a plain loop in which the same two networks take turns."""
-    training = training_of(recipe, tiny=False)
-    model, data = training.model.train(), training.data
-    generator, discriminator, penalty = model.generator, model.discriminator, model.penalty
-    of_generator, of_discriminator = model.configure_optimizers()
-    for number, batch in enumerate(stream(data, num_batches), start=1):
-        real = pad(to_float(batch.x), (2, 2, 2, 2), value=-1.0)
-        fake = generator(torch.randn(len(real), model.latent_dim), None)
-        loss = softplus(-discriminator(real, None)) + softplus(discriminator(fake.detach(), None))
-        if number % penalty.every == 0:
-            x = real.requires_grad_()
-            (slope,) = torch.autograd.grad(discriminator(x, None).sum(), x, create_graph=True)
-            loss = loss + penalty.every * penalty.weight / 2 * slope.square().sum((1, 2, 3))
-        of_discriminator.zero_grad()
-        loss.mean().backward()
-        of_discriminator.step()
-        discriminator.requires_grad_(False)
-        of_generator.zero_grad()
-        softplus(-discriminator(fake, None)).mean().backward()
-        of_generator.step()
-        discriminator.requires_grad_(True)
-        if number == WARM_UP:
-            started = time.perf_counter()
-    return (time.perf_counter() - started) / (num_batches - WARM_UP)
-
-
-def seconds_bare_lightning(recipe: dict, num_batches: int, tiny: bool = False) -> float:
-    """Seconds a step of Lightning's Trainer with nothing added."""
-    training = training_of(recipe, tiny)
-    clock = Clock()
-    trainer = Trainer(
-        accelerator="cpu", max_epochs=1, callbacks=[clock], logger=False,
-        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
-    )  # fmt: skip
-    trainer.fit(Bare(training.model), stream(training.data, num_batches))
-    return (clock.stopped - clock.started) / (num_batches - WARM_UP)
-
-
-def seconds_whole_stack(recipe: dict, num_batches: int, tiny: bool = False) -> float:
-    """Seconds a step of what train.py runs, with its callbacks and TensorBoard."""
-    images = num_batches * recipe["dataset"]["batch_size"]
-    training = training_of(recipe | {"budget": recipe["budget"] | {"images": images}}, tiny)
-    clock = Clock()
-    training.callbacks = {"clock": clock} | training.callbacks
-    with tempfile.TemporaryDirectory() as folder:
-        training.run(Run(Path(folder)))
-    return (clock.stopped - clock.started) / (num_batches - WARM_UP)
-
-
-def stream(data: ImageDataModule, num_batches: int) -> TrainBatches:
-    """Return a stream of training batches."""
-    return TrainBatches(data.split("train"), data.batch_size, 0, 0, num_batches)
 
 
 def alternating(ways: dict[str, Callable[[], float]]) -> dict[str, list[float]]:
-    """Measure each way once a round, every other round backwards, so that no drift favours one."""
+    """Measure each way once per round, every other round backwards, so that drift favours none."""
     figures: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(ROUNDS):
         for name in list(ways) if number % 2 == 0 else reversed(ways):
@@ -170,17 +42,17 @@ def alternating(ways: dict[str, Callable[[], float]]) -> dict[str, list[float]]:
 
 
 def training() -> None:
-    """Images a second of the default VAE: the whole stack against a bare loop."""
+    """Images per second of the default VAE: the whole stack against a bare loop."""
     compare_training(recipe_of(), num_batches=170)
 
 
 def unet() -> None:
-    """Images a second of the default U-Net in training: the whole stack against a bare loop."""
+    """Images per second of the default U-Net in training: the whole stack against a bare loop."""
     compare_training(recipe_of("model=ddpm"), num_batches=60)
 
 
 def gan() -> None:
-    """Images a second of the default GAN: the whole stack against a bare alternating loop."""
+    """Images per second of the default GAN: the whole stack against a bare alternating loop."""
     compare_training(recipe_of("model=dcgan"), 100, seconds_bare_gan)
 
 
@@ -192,17 +64,20 @@ def compare_training(
         "bare loop": lambda: bare(recipe, num_batches),
         "whole stack": lambda: seconds_whole_stack(recipe, num_batches),
     })  # fmt: skip
-    batch_size = recipe["dataset"]["batch_size"]
+    print_rates(figures, recipe["dataset"]["batch_size"], "images")
+
+
+def print_rates(figures: dict[str, list[float]], count: int, unit: str) -> None:
+    """Print how many per second each way makes, from its seconds for `count` of them."""
     for name, seconds in figures.items():
-        print(f"  {name:<15} {batch_size / median(seconds):8,.0f} images/s")
+        print(f"  {name:<15} {count / median(seconds):8,.0f} {unit}/s")
     pairs = zip(figures["bare loop"], figures["whole stack"], strict=True)
-    print(
-        f"  ratio           {median(bare / whole for bare, whole in pairs):8.3f}  (at least 0.95)"
-    )
+    ratio = median(bare / whole for bare, whole in pairs)
+    print(f"  ratio           {ratio:8.3f}  (at least 0.95)")
 
 
 def sampling() -> None:
-    """Samples a second of the default U-Net by 25 steps of DDIM: our way against a bare loop."""
+    """Samples per second of the default U-Net by 25 steps of DDIM: our way against a bare loop."""
     plain = ("sampler=ddim", "prediction=epsilon", "model.autoguidance=1")
     model, few = build(recipe_of("model=ddpm", *plain)["model"], "model").eval(), 100
 
@@ -226,12 +101,7 @@ def sampling() -> None:
         return time.perf_counter() - started
 
     figures = alternating({"bare loop": bare, "whole stack": ours})
-    for name, seconds in figures.items():
-        print(f"  {name:<15} {few / median(seconds):8,.0f} samples/s")
-    pairs = zip(figures["bare loop"], figures["whole stack"], strict=True)
-    print(
-        f"  ratio           {median(bare / whole for bare, whole in pairs):8.3f}  (at least 0.95)"
-    )
+    print_rates(figures, few, "samples")
 
 
 def samplers() -> None:
@@ -249,7 +119,7 @@ def samplers() -> None:
 
 
 def overhead() -> None:
-    """Microseconds a step beside a bare loop, with a network so small that they show."""
+    """Microseconds per step beside a bare loop, with a network so small that they show."""
     torch.set_num_threads(1)  # threads would have nothing to share but noise
     recipe, num_batches = recipe_of("dataset.batch_size=1", "model.width=1"), 2020
     figures = alternating({
@@ -258,14 +128,14 @@ def overhead() -> None:
         "whole stack": lambda: seconds_whole_stack(recipe, num_batches, tiny=True),
     })  # fmt: skip
     for name, seconds in figures.items():
-        print(f"  {name:<15} {1e6 * median(seconds):8,.0f} microseconds a step")
+        print(f"  {name:<15} {1e6 * median(seconds):8,.0f} microseconds per step")
     pairs = zip(figures["bare Lightning"], figures["whole stack"], strict=True)
     added = median(whole - bare for bare, whole in pairs)
     print(f"  ours adds       {1e6 * added:8,.0f} microseconds to Lightning's  (at most 150)")
 
 
 def data() -> None:
-    """Images a second of the data path alone, against torchvision with PIL transforms."""
+    """Images per second of the data path alone, against torchvision with PIL transforms."""
     with tempfile.TemporaryDirectory() as folder:
         write_for_torchvision(Path(folder))
         steps = [transforms.Pad(2), transforms.ToTensor(), transforms.Normalize(0.5, 0.5)]
@@ -291,7 +161,7 @@ def data() -> None:
 
 
 def rate(batches) -> float:
-    """Images a second over all batches."""
+    """Images per second over all batches."""
     started, count = time.perf_counter(), 0
     for batch in batches:
         count += len(batch) if isinstance(batch, torch.Tensor) else len(batch[0])

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from gdm.cli.compose import CONFIGS, Origin, nodes_of_group
-from gdm.recipes.terminal import say
+from gdm.cli.compose import CONFIGS, nodes_of_group
+from gdm.cli.origin import Origin
+from gdm.recipes.terminal import say_files
 
 
 def compare(recipe: dict[str, Any], origin: Origin) -> None:
@@ -11,13 +12,13 @@ def compare(recipe: dict[str, Any], origin: Origin) -> None:
     from gdm.cli import console
     from gdm.evaluation.protocol import Evaluator  # torch, not for --help
     from gdm.recipes.options import options_from
-    from gdm.tools import open_run, quality_cost
+    from gdm.tools import open_run, quality_cost, quality_cost_points
 
     console.log_to_console()
     run, plugins = origin.run, origin.plugins
     options = options_from(quality_cost.QualityCostOptions, origin.options, plugins)
     quality_cost.refuse_idle(origin.overrides)
-    ways = quality_cost.ways(options, nodes_of_group(CONFIGS, "sampler"), plugins)
+    settings = quality_cost.sampler_settings(options, nodes_of_group(CONFIGS, "sampler"), plugins)
     opened = open_run.opened_run(
         run,
         recipe,
@@ -33,7 +34,7 @@ def compare(recipe: dict[str, Any], origin: Origin) -> None:
     extractor = opened.features()
     path = quality_cost.curve_path(options, opened, extractor)
     evaluator = Evaluator(opened.data, extractor, pairwise=False, num_neighbours=0)
-    record = quality_cost.measure(opened, ways, others, evaluator, options)
+    record = quality_cost_points.measure(opened, settings, others, evaluator, options)
     record["overrides"] = origin.overrides
     console.report_quality_cost(record)
-    say(*quality_cost.write(record, path))
+    say_files(*quality_cost.write(record, path))

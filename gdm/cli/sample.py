@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from gdm.cli.compose import Origin
-from gdm.recipes.terminal import say
+from gdm.cli.origin import Origin
+from gdm.recipes.terminal import say_files
 
 
 def sample(recipe: dict[str, Any], origin: Origin) -> None:
@@ -20,4 +20,4 @@ def sample(recipe: dict[str, Any], origin: Origin) -> None:
         averaged=options.averaged,
         plugins=origin.plugins,
     )
-    say(sample(opened, options))
+    say_files(sample(opened, options))

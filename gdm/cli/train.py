@@ -4,7 +4,8 @@ import sys
 import time
 from typing import Any
 
-from gdm.cli.compose import Origin
+from gdm.cli import model_groups
+from gdm.cli.origin import Origin
 
 STARTED = time.monotonic()
 
@@ -17,10 +18,12 @@ def train(recipe: dict[str, Any], origin: Origin) -> None:
     from gdm.cli import console
     from gdm.runs import catalogue
     from gdm.training import training
+    from gdm.training.options import TrainOptions
 
     started = STARTED if origin.sweep is None else time.monotonic()
     console.log_to_console()
-    check.check(recipe, root=training.layout, trusted=origin.plugins)
+    model_groups.refuse_unused(recipe, origin)
+    check.check(recipe, root=TrainOptions, trusted=origin.plugins)
     resumed = origin.run if origin.kind == "resume" else None
     if resumed is not None and training.is_complete(resumed, recipe):
         return

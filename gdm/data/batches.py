@@ -6,11 +6,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gdm.data.cache import release_memory
+from gdm.data.cache import note_read
 from gdm.data.images import Images
 from gdm.theory.randomness import generator
-
-RELEASED_BYTES = 2**28  # read of a file that is mapped to memory, before it is given back
 
 
 class Batch(NamedTuple):
@@ -33,13 +31,32 @@ def batch_of(images: Images, index: Tensor) -> Batch:
     """Return the images of these positions in their split, (B,), as 8-bit values."""
     captions = images.captions
     return Batch(
-        images.images.index_select(0, index),
+        _taken(images.images, index),
         images.labels.index_select(0, index),
         index,
-        None if images.source is None else images.source.index_select(0, index),
+        None if images.source is None else _taken(images.source, index),
         None if captions is None else tuple(captions[number] for number in index.tolist()),
         None if images.attributes is None else images.attributes.values.index_select(0, index),
     )
+
+
+def _taken(images: Tensor, index: Tensor) -> Tensor:
+    taken = images.index_select(0, index)
+    note_read(taken)
+    return taken
+
+
+def parts_of(images: Tensor, size: int) -> Iterator[Tensor]:
+    """Yield all images in order, (size, C, H, W) or fewer in the last part, without holding those
+    that are mapped from a file in memory."""
+    for part in images.split(size):
+        yield part
+        note_read(part)
+
+
+def beside(batch: Batch, others: Images, index: Tensor) -> Batch:
+    """Return a batch with other images as its sources, those of these positions, (B,)."""
+    return batch._replace(source=_taken(others.images, index))
 
 
 class TrainBatches:
@@ -48,7 +65,8 @@ class TrainBatches:
     Position p of the stream holds image `order(p // N)[p % N]`, where N is the number of images
     and `order(epoch)` a permutation that follows from (seed, epoch). So each epoch visits each
     image once, a batch may reach into the next epoch, and a stream that starts later is the
-    tail of one that started before.
+    tail of one that started before. Images of another domain beside them have epochs and
+    permutations of their own.
 
     Args:
         images: the training images.
@@ -56,35 +74,50 @@ class TrainBatches:
         seed: the run's seed.
         start: the first batch.
         stop: the batch after the last.
+        others: the images of another domain, which become the batches' sources; None for none.
     """
 
-    def __init__(self, images: Images, batch_size: int, seed: int, start: int, stop: int) -> None:
+    def __init__(
+        self,
+        images: Images,
+        batch_size: int,
+        seed: int,
+        start: int,
+        stop: int,
+        others: Images | None = None,
+    ) -> None:
         self.images = images
         self.batch_size = batch_size
         self.seed = seed
         self.start = start
         self.stop = stop
+        self.others = others
 
     def __len__(self) -> int:
         return self.stop - self.start
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield batches of 8-bit values."""
-        count = len(self.images)
-        epoch, within = divmod(self.start * self.batch_size, count)
-        order = self._order(epoch)[within:]
-        read = 0
+        indices = self._indices(len(self.images), "order")
+        if self.others is not None:
+            other_indices = self._indices(len(self.others), "order of sources")
         for _ in range(self.start, self.stop):
-            while len(order) < self.batch_size:
-                epoch += 1
-                order = torch.cat([order, self._order(epoch)])
-            index, order = order[: self.batch_size], order[self.batch_size :]
-            batch = batch_of(self.images, index)
-            read += batch.x.numel()
-            if read > RELEASED_BYTES:
-                release_memory()
-                read = 0
+            batch = batch_of(self.images, next(indices))
+            if self.others is not None:
+                batch = beside(batch, self.others, next(other_indices))
             yield batch
 
-    def _order(self, epoch: int) -> Tensor:
-        return torch.randperm(len(self.images), generator=generator(self.seed, "order", epoch))
+    def _indices(self, count: int, purpose: str) -> Iterator[Tensor]:
+        """Yield the positions of each batch among `count` images, (B,), without end."""
+
+        def order(epoch: int) -> Tensor:
+            return torch.randperm(count, generator=generator(self.seed, purpose, epoch))
+
+        epoch, within = divmod(self.start * self.batch_size, count)
+        left = order(epoch)[within:]
+        while True:
+            while len(left) < self.batch_size:
+                epoch += 1
+                left = torch.cat([left, order(epoch)])
+            index, left = left[: self.batch_size], left[self.batch_size :]
+            yield index

@@ -4,6 +4,7 @@ Such a file is made in a folder beside its place, which gets its name once it is
 one is never used, and of two processes that start together one makes it.
 """
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -13,11 +14,12 @@ import os
 import shutil
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryFile
+from typing import IO, Any
 from weakref import WeakSet
 
 import numpy as np
@@ -33,10 +35,15 @@ from gdm.files import cache_folder, flush_to_disk
 log = logging.getLogger(__name__)
 
 VERSION = 1  # of the layout of the files
-CHUNK = 256  # images that are decoded, or put in order, at a time
+FILES = ("pixels.bin", "index.npz")  # with facts.json, which holds their checksums
+CHUNK = 256  # images that are decoded at a time
 MOST_UNREADABLE = 0.01  # of the images; more is no accident
+MOST_WARNINGS = 20  # of single images
+HELD_BYTES = 2**28  # of mapped files in memory at a time; images that are more go to a file
+AROUND_BYTES = 2**16  # that Linux maps around each place that is read
 
 _maps: WeakSet[mmap.mmap] = WeakSet()  # the files that are mapped now
+_read_bytes = 0  # of them, since their memory was given back
 
 
 @dataclass(frozen=True)
@@ -68,9 +75,8 @@ def decoded(
     Args:
         key: letters that change when an image does: its source, size, crop and version.
         items: what `decode` takes, one for each image.
-        decode: item -> (C, H, W) uint8, in any thread, or this and the `digest` of its original,
-            which is the same in every size; ValueError or OSError, saying which item and why,
-            where it cannot be decoded.
+        decode: item -> (C, H, W) uint8, or a pair of that and the digest of its original, in any
+            thread; ValueError or OSError, saying which item and why, where it cannot be decoded.
         shape: (C, H, W).
         called: what the images are called, in messages.
 
@@ -79,20 +85,17 @@ def decoded(
     """
     key = hashlib.sha256(f"{VERSION} {key} {shape} {len(items)}".encode()).hexdigest()[:24]
     folder = cache_folder() / "images" / key
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.with_suffix(".lock")):  # another process may be making them
-            facts = _facts(folder)
-            if facts is None:
-                _make(folder, items, decode, shape, called)
+    facts = _facts(folder, damage_level=logging.DEBUG)  # where nobody may write, there is no lock
+    if facts is None:
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(folder.with_suffix(".lock")):  # another process may be making them
+                if _facts(folder) is None:
+                    _make(folder, items, decode, shape, called)
                 facts = _facts(folder)
-    except OSError as error:
-        raise UserError(
-            f"{called} cannot be kept in {folder.parent} ({error}); make room there, or name "
-            "another folder in GDM_DATA"
-        ) from error
-    for line in facts["unreadable"]:
-        log.warning("%s", line)
+        except OSError as error:
+            raise _no_room(called, folder.parent, error) from error
+    _warn_of(facts["unreadable"], len(items), called, folder)
     with np.load(folder / "index.npz", allow_pickle=False) as index:
         positions, digests = torch.from_numpy(index["positions"]), index["digests"]
     images = mapped(folder / "pixels.bin", (len(positions), *shape))
@@ -102,18 +105,49 @@ def decoded(
 def mapped(path: Path, shape: tuple[int, ...]) -> Tensor:
     """Map a file of 8-bit values to memory, to be read only."""
     with path.open("rb") as file:
-        values = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    _maps.add(values)
-    with warnings.catch_warnings():  # of writing to it, which nobody does
-        warnings.simplefilter("ignore")
-        return torch.from_numpy(np.frombuffer(values, np.uint8).reshape(shape))
+        return _mapped(file, shape)
+
+
+def gathered(parts: Iterable[Tensor], shape: tuple[int, ...]) -> Tensor:
+    """Return 8-bit images that come a part at a time as one tensor of this shape.
+
+    Many images are mapped from a file without a name, which goes with the process.
+
+    Raises:
+        UserError: if there is no room for it.
+    """
+    if math.prod(shape) <= HELD_BYTES:
+        return torch.cat(list(parts))
+    folder = cache_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder) as file:
+            for part in parts:
+                file.write(part.contiguous().numpy())
+                note_read(part)
+            file.flush()
+            return _mapped(file, shape)
+    except OSError as error:
+        raise _no_room("these images", folder, error) from error
+
+
+def note_read(images: Tensor) -> None:
+    """Count images that have been read, and give back the memory of mapped files at times."""
+    global _read_bytes
+    if not _maps:
+        return
+    _read_bytes += images.numel() + AROUND_BYTES * len(images)  # at most: each lies by itself
+    if _read_bytes > HELD_BYTES:
+        release_memory()
 
 
 def release_memory() -> None:
     """Give back the memory that mapped files take; what is read again comes from the system's
     cache, or from the disk where the files are larger than the memory."""
+    global _read_bytes
+    _read_bytes = 0
     if hasattr(mmap, "MADV_DONTNEED"):
-        for values in _maps:
+        for values in list(_maps):
             values.madvise(mmap.MADV_DONTNEED)
 
 
@@ -122,17 +156,42 @@ def digest(image: np.ndarray) -> bytes:
     return hashlib.blake2b(np.ascontiguousarray(image), digest_size=8).digest()
 
 
-def _facts(folder: Path) -> dict[str, Any] | None:
+def _mapped(file: IO[bytes], shape: tuple[int, ...]) -> Tensor:
+    values = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    _maps.add(values)
+    with warnings.catch_warnings():  # of writing to it, which nobody does
+        warnings.simplefilter("ignore")
+        return torch.from_numpy(np.frombuffer(values, np.uint8).reshape(shape))
+
+
+def _no_room(called: str, folder: Path, error: OSError) -> UserError:
+    return UserError(
+        f"{called} cannot be kept in {folder} ({error}); make room there, or name another folder "
+        "in GDM_DATA"
+    )
+
+
+def _warn_of(unreadable: list[str], count: int, called: str, folder: Path) -> None:
+    if unreadable:
+        log.warning(
+            "%s of %s images of %s cannot be read; all are named in %s",
+            f"{len(unreadable):,}", f"{count:,}", called, folder / "facts.json",
+        )  # fmt: skip
+    for line in unreadable[:MOST_WARNINGS]:
+        log.warning("%s", line)
+
+
+def _facts(folder: Path, damage_level: int = logging.WARNING) -> dict[str, Any] | None:
     """Return what is written of a folder's images; None where they are to be made, since they
     are not there or not what was written."""
     try:
         facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
-        for name, sha256 in facts["sha256"].items():
-            _verify(folder / name, sha256)
+        for name in FILES:
+            _verify(folder / name, facts["sha256"][name])
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError) as error:
-        log.warning("%s is damaged (%s); its images are decoded again", folder, error)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        log.log(damage_level, "%s is damaged (%s); it is made again", folder, error)
         return None
     return facts
 
@@ -142,12 +201,14 @@ def _verify(path: Path, sha256: str) -> None:
     state = path.stat()
     stamp = f"{sha256} {state.st_size} {state.st_mtime_ns}"
     seen = path.with_suffix(".verified")
-    if seen.exists() and seen.read_text() == stamp:
-        return
+    with contextlib.suppress(OSError, ValueError):  # an unreadable stamp is none
+        if seen.read_text(encoding="utf-8") == stamp:
+            return
     with path.open("rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
             raise ValueError(f"{path.name} is not as it was written")
-    seen.write_text(stamp)
+    with contextlib.suppress(OSError):  # where nobody may write, each process verifies it
+        seen.write_text(stamp, encoding="utf-8")
 
 
 def _make(
@@ -166,14 +227,14 @@ def _make(
         log.info("decoding %s images of %s, once, into %s", f"{len(items):,}", called, folder)
         positions, digests, unreadable = [], [], []
         with (partial / "unordered.bin").open("wb") as file:
-            for position, made in enumerate(_decoded(items, decode, shape)):
-                if isinstance(made, str):
-                    unreadable.append(made)
+            for position, found in enumerate(_decoded(items, decode, shape)):
+                if isinstance(found, str):
+                    unreadable.append(found)
                     continue
-                image, its_digest = made
+                image, own_digest = found
                 file.write(image.tobytes())
                 positions.append(position)
-                digests.append(its_digest)
+                digests.append(own_digest)
         _refuse_many(unreadable, len(items), called)
         digests = np.array(digests, "S8")
         order = np.argsort(digests, kind="stable")
@@ -181,7 +242,7 @@ def _make(
         np.savez(partial / "index.npz", positions=np.array(positions)[order],
                  digests=digests[order])  # fmt: skip
         sha256 = {}
-        for name in ("pixels.bin", "index.npz"):
+        for name in FILES:
             flush_to_disk(partial / name)
             with (partial / name).open("rb") as file:
                 sha256[name] = hashlib.file_digest(file, "sha256").hexdigest()
@@ -203,13 +264,13 @@ def _decoded(
 
     def attempt(item: Any) -> tuple[np.ndarray, bytes] | str:
         try:
-            made = decode(item)
+            found = decode(item)
         except (ValueError, OSError) as error:
             return str(error)
-        image, its_digest = made if isinstance(made, tuple) else (made, digest(made))
+        image, own_digest = found if isinstance(found, tuple) else (found, digest(found))
         if image.dtype != np.uint8 or image.shape != shape:  # a defect of `decode`
             raise TypeError(f"an image is {image.dtype}, {image.shape}; must be uint8, {shape}")
-        return image, its_digest
+        return image, own_digest
 
     console = Console(stderr=True)
     with (
@@ -234,9 +295,9 @@ def _refuse_many(unreadable: list[str], count: int, called: str) -> None:
 def _put_in_order(folder: Path, order: np.ndarray, shape: tuple[int, int, int]) -> None:
     """Write the images once more, in their final order; those before are removed."""
     unordered = folder / "unordered.bin"
-    rows = np.memmap(unordered, np.uint8, "r", shape=(len(order), math.prod(shape)))
-    with (folder / "pixels.bin").open("wb") as file:
-        for start in range(0, len(order), CHUNK):
-            file.write(rows[order[start : start + CHUNK]].tobytes())
-    del rows
+    size = math.prod(shape)
+    with unordered.open("rb") as source, (folder / "pixels.bin").open("wb") as file:
+        for row in order:  # read, not mapped, so that they are not all held in memory
+            source.seek(int(row) * size)
+            file.write(source.read(size))
     unordered.unlink()

@@ -8,7 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gdm.data.cache import gathered
 from gdm.errors import UserError
+
+CHUNK = 500  # images that are copied at a time
 
 
 class Labelling(NamedTuple):
@@ -60,19 +63,18 @@ class Images:
         """Return the images of these indices, (M,), in their order. Those that follow one another
         are not copied: they stay where they are."""
         rows = _as_slice(indices)
-        numbers = indices.tolist()
         return replace(
             self,
-            images=self.images[rows],
+            images=_rows(self.images, rows),
             labels=self.labels[rows],
-            captions=self.captions and tuple(self.captions[number] for number in numbers),
+            captions=self.captions and tuple(self.captions[n] for n in indices.tolist()),
             attributes=self.attributes
             and Attributes(self.attributes.values[rows], self.attributes.names),
             labellings={
                 name: Labelling(each.labels[rows], each.class_names)
                 for name, each in self.labellings.items()
             },
-            source=None if self.source is None else self.source[rows],
+            source=None if self.source is None else _rows(self.source, rows),
             digests=None if self.digests is None else self.digests[indices.numpy()],
         )
 
@@ -112,6 +114,13 @@ class Images:
             class_names.index(name) if name in class_names else -1 for name in self.class_names
         ])  # fmt: skip
         return replace(self, labels=numbers[self.labels], class_names=tuple(class_names))
+
+
+def _rows(images: Tensor, rows: slice | Tensor) -> Tensor:
+    """Return some of the images; copies of many of them lie in a file."""
+    if isinstance(rows, slice):
+        return images[rows]
+    return gathered((images[part] for part in rows.split(CHUNK)), (len(rows), *images.shape[1:]))
 
 
 def _as_slice(indices: Tensor) -> slice | Tensor:

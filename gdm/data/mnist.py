@@ -7,13 +7,27 @@ import math
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from string import ascii_lowercase, ascii_uppercase, digits
+from typing import Literal
+from zipfile import ZipFile
 
 import numpy as np
 import torch
 
+from gdm.data.archives import KnownFile
 from gdm.data.images import Images
 from gdm.data.sources import FileSource, Source
 from gdm.errors import UserError
+
+MERGED = digits + ascii_uppercase + "abdefghnqrt"  # the others are written alike in both cases
+EMNIST_CLASSES = {
+    "byclass": digits + ascii_uppercase + ascii_lowercase,
+    "bymerge": MERGED,
+    "balanced": MERGED,
+    "letters": ascii_lowercase,
+    "digits": digits,
+    "mnist": digits,
+}
 
 
 @dataclass(frozen=True)
@@ -36,7 +50,7 @@ class IdxFile:
         Raises:
             ValueError: saying what is wrong with the file.
         """
-        header = 4 + 4 * len(self.shape)  # a magic number, and four bytes an axis
+        header = _header(len(self.shape))
         expected = header + math.prod(self.shape)
         try:
             with gzip.open(path) as file:
@@ -50,6 +64,39 @@ class IdxFile:
         if actual != self.sha256:
             raise ValueError(f"its contents have SHA-256 {actual}, expected {self.sha256}")
         return np.frombuffer(unpacked, np.uint8, offset=header).reshape(self.shape)
+
+
+def _header(num_axes: int) -> int:
+    """Return the bytes before an array's values: a magic number, and four for each axis."""
+    return 4 + 4 * num_axes
+
+
+@dataclass(frozen=True)
+class PackedIdxFile(KnownFile):
+    """A gzipped array in the format of MNIST, whose checksum is known as it is packed.
+
+    Args:
+        name: the file's name.
+        num_bytes: its size.
+        sha256: checksum of the packed file.
+    """
+
+    def read(self, path: Path) -> np.ndarray:
+        """Return the array, once the file is verified.
+
+        Raises:
+            ValueError: saying what is wrong with the file.
+        """
+        self.verify(path)
+        return _array(path.read_bytes())
+
+
+def _array(contents: bytes) -> np.ndarray:
+    """Return the gzipped array of bytes, of the shape that it says itself."""
+    array = gzip.decompress(contents)
+    num_axes = array[3]
+    shape = np.frombuffer(array, ">u4", num_axes, offset=4)
+    return np.frombuffer(array, np.uint8, offset=_header(num_axes)).reshape(shape)
 
 
 def mnist_files(
@@ -71,7 +118,7 @@ def mnist_files(
 class IdxSource(FileSource):
     """MNIST and its relatives: four gzipped files."""
 
-    files: dict[str, tuple[IdxFile, IdxFile]]  # split -> images, labels
+    files: dict[str, tuple[IdxFile | PackedIdxFile, ...]]  # split -> images, labels
 
     @property
     def fingerprint(self) -> str:
@@ -125,6 +172,88 @@ class MNIST(IdxSource):
         "https://ossci-datasets.s3.amazonaws.com/mnist/",
         "https://storage.googleapis.com/cvdf-datasets/mnist/",
     )
+
+
+class KMNIST(IdxSource):
+    """KMNIST (Clanuwat et al. 2018): 60,000 and 10,000 letters of old Japanese, 28 x 28."""
+
+    name = "kmnist"
+    class_names = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
+    flip_keeps_class = False
+    files = {  # noqa: RUF012
+        "train": (
+            PackedIdxFile(
+                "train-images-idx3-ubyte.gz",
+                18_165_135,
+                "51467d22d8cc72929e2a028a0428f2086b092bb31cfb79c69cc0a90ce135fde4",
+            ),
+            PackedIdxFile(
+                "train-labels-idx1-ubyte.gz",
+                29_497,
+                "e38f9ebcd0f3ebcdec7fc8eabdcdaef93bb0df8ea12bee65224341c8183d8e17",
+            ),
+        ),
+        "test": (
+            PackedIdxFile(
+                "t10k-images-idx3-ubyte.gz",
+                3_041_136,
+                "edd7a857845ad6bb1d0ba43fe7e794d164fe2dce499a1694695a792adfac43c5",
+            ),
+            PackedIdxFile(
+                "t10k-labels-idx1-ubyte.gz",
+                5_120,
+                "20bb9a0ef54c7db3efc55a92eef5582c109615df22683c380526788f98e42a1c",
+            ),
+        ),
+    }
+    addresses = ("http://codh.rois.ac.jp/kmnist/dataset/kmnist/",)
+
+
+class EMNIST(FileSource):
+    """EMNIST (Cohen et al. 2017): handwritten digits and letters, 28 x 28, in six splits.
+
+    Args:
+        folder: of gzip.zip.
+        split: `byclass`, 62 classes; `bymerge`, 47, where a letter that is written alike in both
+            cases is one class; `balanced`, the same with equally many images of each; `letters`,
+            26 without cases; `digits` and `mnist`, 10.
+    """
+
+    name = "emnist"
+    flip_keeps_class = False
+    archive = KnownFile(
+        "gzip.zip",
+        561_753_746,
+        "fb9bb67e33772a9cc0b895e4ecf36d2cf35be8b709693c3564cea2a019fcda8e",
+    )
+    addresses = ("https://biometrics.nist.gov/cs_links/EMNIST/",)
+
+    def __init__(
+        self,
+        folder: str | None,
+        split: Literal["byclass", "bymerge", "balanced", "letters", "digits", "mnist"],
+    ) -> None:
+        super().__init__(folder)
+        self.split = split
+        self.class_names = tuple(EMNIST_CLASSES[split])
+
+    @property
+    def fingerprint(self) -> str:
+        facts = (self.archive.sha256, self.split)
+        return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+
+    def load(self, split: str) -> Images:
+        start = f"gzip/emnist-{self.split}-{split}"
+        with ZipFile(self._path(self.archive)) as archive:
+            images = _array(archive.read(f"{start}-images-idx3-ubyte.gz"))
+            labels = _array(archive.read(f"{start}-labels-idx1-ubyte.gz")).astype(np.int64)
+        images = np.ascontiguousarray(images.transpose(0, 2, 1))  # they are stored on their side
+        first = 1 if self.split == "letters" else 0  # where A is 1
+        return Images(
+            torch.from_numpy(images).unsqueeze(1),  # (N, 1, H, W)
+            torch.from_numpy(labels - first),
+            self.class_names,
+        )
 
 
 class FashionMNISTMini(Source):

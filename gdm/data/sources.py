@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.error import URLError
 
-import numpy as np
-
 from gdm.data.images import Images
 from gdm.errors import UserError
 from gdm.files import cache_folder, download, durable_replacement
@@ -23,8 +21,7 @@ class Source(ABC):
     Attributes:
         name: the option.
         class_names: the classes' names.
-        flip_keeps_class: whether a mirrored image is one of the same class: a coat is, a digit
-            not.
+        flip_keeps_class: whether a mirrored image is of the same class: a coat is, a digit not.
     """
 
     name: str
@@ -77,12 +74,15 @@ class SourceFile(Protocol):
 
     name: str
 
-    def read(self, path: Path) -> np.ndarray:
+    def read(self, path: Path) -> Any:
         """Return what it holds, once it is verified.
 
         Raises:
             ValueError: saying what is wrong with the file.
         """
+
+
+COLOUR = "dataset=emoji_mini (colour) or dataset=fashion_mnist_mini"  # of the bundled images
 
 
 class FileSource(Source):
@@ -96,8 +96,10 @@ class FileSource(Source):
     """
 
     addresses: tuple[str, ...]  # each ends in a slash
+    by_hand: str | None = None  # where to get files that no address has
     system_folder: Path | None = None  # where the system's package puts the files
     system_package: str | None = None
+    bundled = "dataset=fashion_mnist_mini"  # images that come with the package
 
     def __init__(self, folder: str | None) -> None:
         self.folder = Path(folder).expanduser() if folder else cache_folder() / self.name
@@ -105,7 +107,13 @@ class FileSource(Source):
     def _folders(self) -> list[Path]:
         return [folder for folder in (self.folder, self.system_folder) if folder]
 
-    def _read(self, file: SourceFile) -> np.ndarray:
+    def _path(self, file: SourceFile) -> Path:
+        """Return where a file is, once it is verified."""
+        self._read(file)
+        paths = (folder / file.name for folder in self._folders())
+        return next(path for path in paths if path.exists())
+
+    def _read(self, file: SourceFile) -> Any:
         for folder in self._folders():
             path = folder / file.name
             if path.exists():
@@ -118,7 +126,7 @@ class FileSource(Source):
                     ) from error
         return self._download(file)
 
-    def _download(self, file: SourceFile) -> np.ndarray:
+    def _download(self, file: SourceFile) -> Any:
         failures = []
         for address in self.addresses:
             url = address + file.name
@@ -128,7 +136,7 @@ class FileSource(Source):
                 failures.append(f"{url}: {error}")
         raise UserError(self._not_found(file, failures))
 
-    def _fetch(self, file: SourceFile, url: str) -> np.ndarray:
+    def _fetch(self, file: SourceFile, url: str) -> Any:
         """Download a file, which gets its name once it is verified."""
         for attempt in range(1, ATTEMPTS + 1):
             log.info("downloading %s into %s", url, self.folder)
@@ -145,12 +153,15 @@ class FileSource(Source):
         folders = " or ".join(map(str, self._folders()))
         ways_out = [
             "put the files into a folder of your own: dataset.source.folder=FOLDER",
-            "train on the bundled images: dataset=fashion_mnist_mini",
+            f"train on the bundled images: {self.bundled}",
         ]
+        if self.by_hand:
+            ways_out.insert(0, f"get it from {self.by_hand} and put it into {self.folder}")
         if self.system_package:
             ways_out.insert(0, f"install Debian's package: apt-get install {self.system_package}")
+        tried = "no download succeeded:" if failures else "no address has it."
         lines = [
-            f"{file.name} of {self.name} is not in {folders}, and no download succeeded:",
+            f"{file.name} of {self.name} is not in {folders}, and {tried}",
             *(f"  {failure}" for failure in failures),
             "Ways out:",
             *(f"  {way}" for way in ways_out),

@@ -17,7 +17,7 @@ from gdm.models.base import Model
 from gdm.models.classifier import Classifier
 from gdm.recipes.build import build
 from gdm.recipes.moved import upgraded
-from gdm.recipes.terminal import command, override
+from gdm.recipes.terminal import command, override, program
 from gdm.runs import catalogue, checkpoints
 from gdm.theory.images import to_float
 
@@ -118,7 +118,7 @@ def read_classifier(path: Path) -> tuple[Classifier, dict[str, int]]:
                 f"{path} is missing or damaged ({error}). Install gdm again"
             ) from error
         raise UserError(
-            f"extractor.weights={path}: is no classifier that scripts/export_classifier.py "
+            f"extractor.weights={path}: is no classifier that {program('export_classifier')} "
             f"wrote ({error})"
         ) from error
 

@@ -59,9 +59,10 @@ def precision_recall(samples: Tensor, reference: Tensor, k: int = 5) -> dict[str
     2020) of samples, (N, D), against a reference, (M, D), both of more than k rows.
 
     Around each image of a set is a ball that reaches to its k-th nearest neighbour in the set.
-    `precision` is the share of samples in a ball of the reference, `recall` that of the reference
-    in a ball of the samples; `density` is the mean number of balls of the reference that a sample
-    is in, over k, and `coverage` the share of balls of the reference with a sample in them.
+    `precision` is the fraction of samples in a ball of the reference, `recall` that of the
+    reference in a ball of the samples; `density` is the mean number of balls of the reference that
+    a sample is in, over k, and `coverage` the fraction of balls of the reference with a sample in
+    them.
     """
     centre = reference.double().mean(0)  # a large offset would cost digits
     samples, reference = samples.double() - centre, reference.double() - centre

@@ -1,7 +1,7 @@
 """Sets of images in the features of an extractor: collected, kept, and compared."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from gdm.data.batches import parts_of
 from gdm.data.datamodule import EVALUATION_BATCH, ImageDataModule
 from gdm.evaluation import distances
 from gdm.evaluation.extractors import Extractor, Features, read_checked, write_checked
@@ -31,7 +32,7 @@ class FeatureSet:
     """What is kept of the features of a set of images, which come a batch at a time.
 
     Args:
-        pairwise: keep the features themselves too, for the figures that compare all pairs;
+        pairwise: keep the features themselves too, for the metrics that compare all pairs;
             without, the memory does not grow with the number of images.
     """
 
@@ -119,11 +120,11 @@ def is_kept(extractor: Extractor, data: ImageDataModule, split: str) -> bool:
 
 
 def compare(samples: FeatureSet, reference: FeatureSet, extractor: Extractor) -> dict[str, Any]:
-    """Return the figures of a set of samples: how far it is from the reference, and what is in it.
+    """Return the metrics of a set of samples: how far it is from the reference, and what is in it.
 
     `n`, how many there are, and `frechet_distance`; of pairwise sets also `kernel_distance` with
     its standard error, `precision`, `recall`, `density` and `coverage`; where the extractor
-    classifies also the `inception_score`, and where it knows the data's own classes the share
+    classifies also the `inception_score`, and where it knows the data's own classes the fraction
     that is `confident` and the `class_histogram`.
     """
     record: dict[str, Any] = {
@@ -175,8 +176,7 @@ def _keep(features: dict[str, Tensor], path: Path) -> None:
 
 
 def _computed(extractor: Extractor, data: ImageDataModule, split: str) -> dict[str, Tensor]:
-    images: Sequence[Tensor] = data.split(split).images.split(EVALUATION_BATCH)
-    found = [extractor(part) for part in images]
+    found = [extractor(part) for part in parts_of(data.split(split).images, EVALUATION_BATCH)]
     computed = {"features": torch.cat([each.features.float().cpu() for each in found])}
     if found[0].probabilities is not None:
         computed["probabilities"] = torch.cat([each.probabilities.cpu() for each in found])

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from gdm.evaluation import distances
 from gdm.models.base import Model
+from gdm.networks.discriminator import Discriminator
 from gdm.theory.adversarial import GradientPenalty, Minimax
 
 DUPLICATE = 0.5  # of the distance below which 5 % of real images have a neighbour
@@ -23,16 +24,16 @@ MOST_REMEDIES = 4  # that are named at once
 
 @dataclass(frozen=True)
 class Sign:
-    """A figure on the wrong side of a threshold, and why the threshold is there."""
+    """A metric on the wrong side of a threshold, and why the threshold is there."""
 
-    figure: str
+    metric: str
     reason: str
     above: float = -math.inf
     below: float = math.inf
 
-    def shows(self, figures: dict[str, float]) -> bool:
-        """Whether the figure is known and lies beyond the threshold."""
-        return self.figure in figures and self.above < figures[self.figure] < self.below
+    def shows(self, metrics: dict[str, float]) -> bool:
+        """Whether the metric is known and lies beyond the threshold."""
+        return self.metric in metrics and self.above < metrics[self.metric] < self.below
 
 
 @dataclass(frozen=True)
@@ -59,12 +60,12 @@ def holds_slopes_at_one(model: Model) -> bool:
 
 def weaker_discriminator(model: Model) -> list[str]:
     """Return overrides that weaken the discriminator, the best first."""
-    width = getattr(model.discriminator, "width", 0)
-    normalises_batches = getattr(model.discriminator, "normalisation", None) == "batch"
+    declared = _declared(model)
+    width, dropout = declared.width or 0, declared.dropout
     helps = {
         "objective=non_saturating": isinstance(model.objective, Minimax),
-        "penalty=r1": model.penalty is None and not normalises_batches,
-        "model.discriminator.dropout=0.3": getattr(model.discriminator, "dropout", 1.0) < 0.3,
+        "penalty=r1": model.penalty is None and declared.normalisation != "batch",
+        "model.discriminator.dropout=0.3": dropout is not None and dropout < 0.3,
         **_rate("model.discriminator_optimizer.lr", model.discriminator_optimizer, 0.25),
         "model.instance_noise=0.2": model.instance_noise < 0.2,
         "model.label_noise.noise=0.2": model.label_noise.noise < 0.2,
@@ -77,13 +78,12 @@ def weaker_discriminator(model: Model) -> list[str]:
 
 def stronger_discriminator(model: Model) -> list[str]:
     """Return overrides against a generator that repeats itself, the best first."""
-    has_deviation = getattr(model.discriminator, "minibatch_std", True)
     helps = {
         **_rate("model.optimizer.lr", model.optimizer, 0.25),
         **_rate("model.discriminator_optimizer.lr", model.discriminator_optimizer, 4),
         f"model.num_discriminator_steps={model.num_discriminator_steps + 2}": True,
         "model=wgan_gp": sees_images_one_by_one(model),
-        "model.discriminator.minibatch_std=true": not has_deviation,
+        "model.discriminator.minibatch_std=true": _declared(model).minibatch_std is False,
     }
     return [override for override, does in helps.items() if does][:MOST_REMEDIES]
 
@@ -92,6 +92,13 @@ def firmer_penalty(model: Model) -> list[str]:
     """Return overrides against a critic whose slope is out of hand."""
     slower = _rate("model.discriminator_optimizer.lr", model.discriminator_optimizer, 0.25)
     return [f"model.penalty.weight={4 * model.penalty.weight:g}", *slower]
+
+
+def _declared(model: Model) -> Discriminator:
+    """Return what the discriminator says of itself; nothing, if it is one of the user's own that
+    declares nothing."""
+    own = model.discriminator
+    return own if isinstance(own, Discriminator) else Discriminator()
 
 
 def _rate(key: str, optimizer: Callable, factor: float) -> dict[str, bool]:
@@ -139,8 +146,8 @@ def diversity(samples: Tensor, real: Tensor) -> dict[str, float]:
     """Return how much samples differ from each other, compared with as many real images.
 
     Distances are Euclidean, between pixels. `spread` is the mean distance of two samples over
-    that of two real images; `near_duplicates` the share of samples whose nearest other sample is
-    as near as next to no real image is.
+    that of two real images; `near_duplicates` the fraction of samples whose nearest other sample
+    is as near as next to no real image is.
 
     Args:
         samples: (N, C, H, W), two or more.
@@ -158,21 +165,21 @@ def class_variety(histogram: Sequence[float], real_histogram: Sequence[float]) -
     """Return the number of classes that are in use, exp(entropy), over that of real images.
 
     Args:
-        histogram: share of each class among samples.
-        real_histogram: share of each class among real images.
+        histogram: fraction of each class among samples.
+        real_histogram: fraction of each class among real images.
     """
     return _perplexity(histogram) / _perplexity(real_histogram)
 
 
-def verdict(figures: dict[str, float], model: Model) -> str | None:
-    """Return the first failure that the figures show, with overrides to try; None for none.
+def verdict(metrics: dict[str, float], model: Model) -> str | None:
+    """Return the first failure that the metrics show, with overrides to try; None for none.
 
     Args:
-        figures: of `GAN.health`, `diversity` and `class_variety`.
+        metrics: of `GAN.health`, `diversity` and `class_variety`.
         model: the model, whose settings the remedies start from.
     """
     for failure in FAILURES:
-        shows = all(sign.shows(figures) for sign in failure.signs)
+        shows = all(sign.shows(metrics) for sign in failure.signs)
         if shows and failure.applies(model):
             return f"{failure.name}: try {' or '.join(failure.remedies(model))}"
     return None

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
+from gdm.data.batches import parts_of
 from gdm.data.datamodule import EVALUATION_BATCH, ImageDataModule
 from gdm.evaluation import distances
 from gdm.models.base import GenerativeModel, Model
@@ -21,6 +22,7 @@ from gdm.theory.moments import Moments
 
 log = logging.getLogger(__name__)
 
+FLOATS_AT_A_TIME = 2**24  # of training images that samples are compared with
 DENSITY_IMAGES = 20_000  # codes of that many training images settle a density of few dimensions
 
 
@@ -130,7 +132,8 @@ def prepare_sampling(model: Model, data: ImageDataModule) -> None:
 def nearest_training_images(
     samples: Tensor, data: ImageDataModule, k: int
 ) -> tuple[Tensor, Tensor]:
-    """Return distances, in grey levels a pixel, and positions of the nearest training images.
+    """Return distances, in grey levels as the root mean square over pixels, and positions of the
+    nearest training images.
 
     Args:
         samples: (N, C, H, W) 8-bit values.
@@ -141,6 +144,7 @@ def nearest_training_images(
         (N, k) root mean squared differences, ascending, and (N, k) positions in the split.
     """
     train = data.split("train").images
-    parts = (part.flatten(1).float() for part in train.split(10 * EVALUATION_BATCH))
+    size = max(1, min(10 * EVALUATION_BATCH, FLOATS_AT_A_TIME // samples[0].numel()))
+    parts = (part.flatten(1).float() for part in parts_of(train, size))
     found, index = distances.nearest(samples.flatten(1).float(), parts, k)
     return found / samples[0].numel() ** 0.5, index

@@ -16,7 +16,7 @@ from gdm.evaluation.extractors import Extractor
 from gdm.evaluation.samples import SampleFile, with_progress
 from gdm.evaluation.timing import MAX_TIMED_IMAGES, announce, seconds_each, seconds_of
 from gdm.models.base import Model
-from gdm.pictures import figures
+from gdm.pictures import tables
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +32,8 @@ class Evaluation:
 
     Args:
         record: the metrics, with what they depend on.
-        neighbours: samples beside their nearest training images, a row each; None if not asked
-            for.
+        neighbours: samples beside their nearest training images, one row per sample; None if
+            not asked for.
     """
 
     record: dict[str, Any]
@@ -158,7 +158,7 @@ class Evaluator:
             )  # fmt: skip
 
     def _neighbours(self, samples: Tensor, record: dict[str, Any]) -> Tensor:
-        """Add the share of memorised samples to the record, and return the picture."""
+        """Add the fraction of memorised samples to the record, and return the picture."""
         data = self.data
         far, index = model_metrics.nearest_training_images(samples, data, NUM_NEAREST)
         record["memorised"] = float(distances.memorised(far).double().mean())
@@ -169,7 +169,7 @@ class Evaluator:
         nearest = data.split("train").images[index[:NUM_SHOWN]]  # (SHOWN, NEAREST, C, H, W)
         rows = torch.cat([samples[:NUM_SHOWN].unsqueeze(1), nearest], 1)
         names = ["sample", "nearest", *(f"{number}." for number in range(2, NUM_NEAREST + 1))]
-        return figures.image_table(rows, [f"{number}" for number in range(len(rows))], names)
+        return tables.image_table(rows, [f"{number}" for number in range(len(rows))], names)
 
 
 def _keeping_first(batches: Iterator[Tensor], count: int, kept: list[Tensor]) -> Iterator[Tensor]:

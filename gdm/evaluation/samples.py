@@ -19,13 +19,13 @@ from gdm.data.datamodule import ImageDataModule
 from gdm.errors import UserError
 from gdm.files import durable_replacement
 from gdm.models.base import GenerativeModel, Model
-from gdm.pictures import figures, grids
+from gdm.pictures import grids, tables
 from gdm.runs.run import Run
 from gdm.theory.images import to_bytes
 
 COLUMNS = 10
 MOST_NAMED = 100  # rows or columns that are drawn with names; of more there is a plain grid
-SCALE = 2  # screen pixels a side of each pixel of a grid
+SCALE = 2  # screen pixels per side of each pixel of a grid
 PIXELS_AT_A_TIME = 200_000  # a few hundred small images, or one of 448 x 448
 UNREADABLE = (
     OSError, KeyError, EOFError, zipfile.BadZipFile, zlib.error,
@@ -67,13 +67,13 @@ def grid(x: Tensor, model: GenerativeModel, label: int | None) -> Tensor:
         model: what made them.
         label: the class that was asked for; None for all.
     """
-    if not _has_row_a_class(x, model, label):
+    if not _has_row_per_class(x, model, label):
         return grids.grid(x, COLUMNS)
     by_class = _by_class(x, model)
     return grids.grid(by_class.flatten(0, 1), by_class.shape[1])
 
 
-def _has_row_a_class(x: Tensor, model: GenerativeModel, label: int | None) -> bool:
+def _has_row_per_class(x: Tensor, model: GenerativeModel, label: int | None) -> bool:
     """Whether samples 0, 1, ... are shown with one row per class."""
     return model.condition == "label" and label is None and len(x) >= model.num_classes
 
@@ -89,10 +89,10 @@ def picture(
 ) -> Tensor:
     """Lay samples 0, 1, ... out as `grid` does, enlarged for a screen, with the classes' names
     beside their rows: (N, C, H, W) -> (C, H', W') 8-bit values."""
-    if _has_row_a_class(x, model, label):
+    if _has_row_per_class(x, model, label):
         by_class = _by_class(x, model)
         if max(by_class.shape[:2]) <= MOST_NAMED:
-            return figures.image_table(by_class, class_names, ())
+            return tables.image_table(by_class, class_names, ())
     return grids.enlarged(grid(x, model, label), SCALE)
 
 
@@ -197,6 +197,17 @@ def write_npz(batches: Iterator[Tensor], count: int, path: Path) -> None:
             array.write(images.tobytes())
 
 
+def refuse_no_file(path: Path) -> None:
+    """Refuse samples from what is not there, or is a folder or a pipe.
+
+    Raises:
+        UserError: naming the path.
+    """
+    if not path.is_file():  # a pipe would be waited for
+        what = "is no file" if path.exists() else "there is no such file"
+        raise UserError(f"samples={path}: {what}; name an .npz with an array arr_0")
+
+
 class SampleFile:
     """Samples of any origin in the field's layout: an .npz with `arr_0`, uint8, N x H x W x C, or
     N x H x W of grey ones.
@@ -238,8 +249,7 @@ class SampleFile:
 
     @contextmanager
     def _opened(self) -> Iterator[IO[bytes]]:
-        if self.path.exists() and not self.path.is_file():  # a pipe would be waited for
-            raise UserError(f"samples={self.path}: is no file; name an .npz with an array arr_0")
+        refuse_no_file(self.path)
         try:
             with zipfile.ZipFile(self.path) as archive, archive.open("arr_0.npy") as file:
                 yield file

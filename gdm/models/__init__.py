@@ -3,7 +3,7 @@
 Each is imported when it is first asked for.
 """
 
-import importlib
+import gdm
 
 MODELS = {  # class -> its module
     "Autoencoder": "autoencoder",
@@ -15,15 +15,4 @@ MODELS = {  # class -> its module
     "Model": "base",
     "VAE": "vae",
 }
-
-
-def __getattr__(name: str):
-    if name in MODELS:
-        return getattr(importlib.import_module(f"{__name__}.{MODELS[name]}"), name)
-    if name in MODELS.values():
-        return importlib.import_module(f"{__name__}.{name}")
-    raise AttributeError(f"gdm.models has no {name!r}; it has {', '.join(MODELS)}")
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *MODELS])
+__getattr__, __dir__ = gdm.lazily(__name__, __path__, MODELS)

@@ -92,11 +92,11 @@ class Autoencoder(GenerativeModel):
     def metrics(self, batch) -> dict[str, Tensor]:
         x, index = batch.x, batch.index.tolist()
         corruption = self.noise * normal(index, x.shape[1:], 0, "corruption").to(x.device)
-        figures = {"squared_error": squared_error(x, self.decode(self.encode(x)))}
+        metrics = {"squared_error": squared_error(x, self.decode(self.encode(x)))}
         if self.noise > 0:
             denoised = self.decode(self.encode(x + corruption))
-            figures["squared_error_from_noisy"] = squared_error(x, denoised)
-        return figures
+            metrics["squared_error_from_noisy"] = squared_error(x, denoised)
+        return metrics
 
     def _encoded(self, x: Tensor) -> Tensor:
         return self.encoder(self.pad(x)).float()

@@ -287,8 +287,8 @@ class Diffusion(GenerativeModel):
         backward = []
         for step, (t, x_t) in enumerate(self.backward_process(index, condition)):
             if step in shown:
-                amounts = alpha_sigma(self.schedule, t.to(x.device).expand(len(x)))
-                backward.append(_shown(x_t, *amounts))
+                alpha_t, sigma_t = alpha_sigma(self.schedule, t.to(x.device).expand(len(x)))
+                backward.append(_shown(x_t, alpha_t, sigma_t))
         return {
             "forward": self.crop(torch.stack(forward, 1)),
             "backward": self.crop(torch.stack(backward, 1)),

@@ -215,7 +215,7 @@ class GAN(GenerativeModel):
     def health(self, batch) -> dict[str, float]:
         """Return how the two players stand, at their weights of this moment.
 
-        The shares of real and of fake images that D takes for what they are (where outputs have
+        The fractions of real and of fake images that D takes for what they are (where outputs have
         no zero: on their side of the middle between the mean outputs), the norms of both
         gradients, and the mean slope of a penalised D. Nothing is changed by it.
 
@@ -232,15 +232,15 @@ class GAN(GenerativeModel):
             )
             of_generator = self.generator_loss(fake_output)
             of_discriminator = self.discriminator_loss(real_output, fake_output)
-            figures = {
+            metrics = {
                 "generator_steps": float(self.batches_seen // self.num_discriminator_steps),
                 **self._accuracies(real_output.detach(), fake_output.detach()),
                 "generator_gradient": _gradient_norm(of_generator, self.generator),
                 "discriminator_gradient": _gradient_norm(of_discriminator, self.discriminator),
             }
             if self.penalty is not None:
-                figures["critic_slope"] = float(self.slope(x, fake, condition).detach().mean())
-        return figures
+                metrics["critic_slope"] = float(self.slope(x, fake, condition).detach().mean())
+        return metrics
 
     def _accuracies(self, real_output: Tensor, fake_output: Tensor) -> dict[str, float]:
         boundary = self.objective.boundary

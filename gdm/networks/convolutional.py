@@ -9,7 +9,7 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-SMALLEST = 4  # pixels a side where the convolutions end
+SMALLEST = 4  # side, in pixels, where the convolutions end
 WIDEST = 4  # channels grow to this multiple of the width
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from gdm.networks import discriminator
 from gdm.networks.convolutional import SMALLEST, stage_channels
 from gdm.recipes.ranges import Count, Fraction, NonNegativeInt
 
@@ -60,7 +61,7 @@ class Generator(nn.Module):
         return self.rest(maps.contiguous(memory_format=torch.channels_last))
 
 
-class Discriminator(nn.Module):
+class Discriminator(discriminator.Discriminator):
     """Images (N, C, R, R), labels (N, K) -> one number an image, (N,).
 
     Convolutions of stride 2 down to 4 x 4, each followed by a normalisation (but the first) and
@@ -78,7 +79,7 @@ class Discriminator(nn.Module):
         conditioning: how labels come in, if there are any: as further planes of the image
             (`concatenation`; Mirza and Osindero 2014), or as <label's vector, features> added to
             the output (`projection`; Miyato and Koyama 2018, equation 3).
-        dropout: share of the features after each convolution that is left out in training.
+        dropout: fraction of the features after each convolution that is left out in training.
         minibatch_std: show the last layer how much the images of a batch differ (Karras et
             al. 2018, section 3), which a generator that repeats itself cannot hide.
     """

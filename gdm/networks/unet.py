@@ -4,25 +4,17 @@ Both take the time as a number between 0 and about 1000, whatever the model mean
 on images whose sides `multiple` divides.
 """
 
-import math
 from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import (
-    interpolate,
-    pixel_shuffle,
-    pixel_unshuffle,
-    scaled_dot_product_attention,
-    silu,
-)
+from torch.nn.functional import interpolate, pixel_shuffle, pixel_unshuffle
 
+from gdm.networks.unet_parts import Attention, Embedding, ResidualBlock, num_groups, zeroed
 from gdm.recipes.ranges import Count, Fraction, NonNegativeInt
 
-CHANNELS_PER_GROUP = 16  # of group normalisation in the small network
 NUM_GROUPS = 32  # of group normalisation in the paper
-LOWEST_FREQUENCY = 1e-4  # radians a unit of time; the highest is 1
 
 
 class SmallUNet(nn.Module):
@@ -35,7 +27,7 @@ class SmallUNet(nn.Module):
         channels: C.
         num_labels: number of labels; 0 for none.
         widths: channels of each level, from the highest resolution to the lowest.
-        patch_size: pixels a side of the blocks that become channels.
+        patch_size: side, in pixels, of the blocks that become channels.
         attention: whether the lowest level has self-attention.
         dropout: share of a block's features that are left out in training.
     """
@@ -59,22 +51,22 @@ class SmallUNet(nn.Module):
         pixels = channels * patch_size**2
 
         def block(in_channels: int, out_channels: int) -> ResidualBlock:
-            groups = _num_groups(in_channels), _num_groups(out_channels)
+            groups = num_groups(in_channels), num_groups(out_channels)
             return ResidualBlock(in_channels, out_channels, features, dropout, groups)
 
         self.first = nn.Conv2d(pixels, widths[0], 3, padding=1)
         self.down = nn.ModuleList(block(width, width) for width in widths)
         self.halving = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in pairwise(widths))
-        groups = _num_groups(widths[-1])
+        groups = num_groups(widths[-1])
         self.attention = Attention(widths[-1], groups) if attention else nn.Identity()
         self.middle = block(widths[-1], widths[-1])
         self.up = nn.ModuleList(block(2 * width, width) for width in reversed(widths))
         # convolved before it is doubled: a quarter of the work
         self.doubling = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in pairwise(widths))
         self.last = nn.Sequential(
-            nn.GroupNorm(_num_groups(widths[0]), widths[0]),
+            nn.GroupNorm(num_groups(widths[0]), widths[0]),
             nn.SiLU(),
-            _zeroed(nn.Conv2d(widths[0], pixels, 3, padding=1)),
+            zeroed(nn.Conv2d(widths[0], pixels, 3, padding=1)),
         )
         self.to(memory_format=torch.channels_last)  # 1.5 times as fast on a CPU
 
@@ -103,7 +95,7 @@ class UNet(nn.Module):
         num_labels: number of labels; 0 for none.
         width: channels of the first level.
         multipliers: channels of each level, as multiples of the width.
-        num_blocks: residual blocks a level on the way down; one more on the way up.
+        num_blocks: residual blocks per level on the way down; one more on the way up.
         attention_levels: levels with self-attention after each block; 0 is the full resolution.
         dropout: share of a block's features that are left out in training.
     """
@@ -169,7 +161,7 @@ class UNet(nn.Module):
         self.last = nn.Sequential(
             nn.GroupNorm(NUM_GROUPS, here),
             nn.SiLU(),
-            _zeroed(nn.Conv2d(here, channels, 3, padding=1)),
+            zeroed(nn.Conv2d(here, channels, 3, padding=1)),
         )
         self.to(memory_format=torch.channels_last)
 
@@ -190,145 +182,7 @@ class UNet(nn.Module):
         return self.last(h)
 
 
-class Embedding(nn.Module):
-    """Time and label -> features: sines and cosines of the time, then two layers.
-
-    Args:
-        num_waves: number of sines and cosines together.
-        num_features: F.
-        num_labels: K; 0 for none.
-    """
-
-    def __init__(self, num_waves: int, num_features: int, num_labels: int) -> None:
-        super().__init__()
-        exponents = torch.linspace(0, 1, num_waves // 2)
-        self.register_buffer("frequencies", LOWEST_FREQUENCY**exponents, persistent=False)
-        self.label = nn.Embedding(num_labels + 1, num_features) if num_labels else None
-        self.layers = nn.Sequential(
-            nn.Linear(num_waves // 2 * 2, num_features),
-            nn.SiLU(),
-            nn.Linear(num_features, num_features),
-        )
-
-    def forward(self, time: Tensor, label: Tensor | None) -> Tensor:
-        """(N,), (N,) with K for no label -> (N, F), through a last SiLU."""
-        angles = time[:, None].float() * self.frequencies
-        features = self.layers(torch.cat([angles.sin(), angles.cos()], 1))
-        if self.label is not None:
-            features = features + self.label(label)
-        return silu(features)
-
-
-class ResidualBlock(nn.Module):
-    """x + convolution(dropout(convolution(x))), told the time between the two.
-
-    Args:
-        inside, outside: channels before and after.
-        num_features: size of the time's embedding.
-        dropout: share of the features that are left out.
-        num_groups: of the two normalisations.
-        scales: the time shifts and scales the features, not only shifts them.
-    """
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        num_features: int,
-        dropout: float,
-        num_groups: tuple[int, int],
-        scales: bool = True,
-    ) -> None:
-        super().__init__()
-        self.scales = scales
-        self.before = nn.Sequential(
-            nn.GroupNorm(num_groups[0], in_channels),
-            nn.SiLU(),
-            nn.Conv2d(in_channels, out_channels, 3, padding=1),
-        )
-        self.norm = nn.GroupNorm(num_groups[1], out_channels)
-        self.time = nn.Linear(num_features, 2 * out_channels if scales else out_channels)
-        if scales:
-            _zeroed(self.time)
-        self.after = nn.Sequential(
-            nn.SiLU(),
-            nn.Dropout(dropout),
-            _zeroed(nn.Conv2d(out_channels, out_channels, 3, padding=1)),
-        )
-        self.skip = (
-            nn.Identity()
-            if in_channels == out_channels
-            else nn.Conv2d(in_channels, out_channels, 1)
-        )
-
-    def forward(self, x: Tensor, embedded: Tensor) -> Tensor:
-        """(N, inside, H, W), (N, F) -> (N, outside, H, W)."""
-        h = self.before(x)
-        modulation = self.time(embedded)[:, :, None, None]
-        if self.scales:
-            scale, shift = modulation.chunk(2, 1)
-            h = torch.addcmul(shift, self.norm(h), 1 + scale)
-        else:
-            h = self.norm(h + modulation)
-        return self.skip(x) + self.after(h)
-
-
-class Attention(nn.Module):
-    """x + self-attention over all places, with one head.
-
-    Args:
-        channels: C.
-        num_groups: of the normalisation before it.
-    """
-
-    def __init__(self, channels: int, num_groups: int) -> None:
-        super().__init__()
-        self.norm = nn.GroupNorm(num_groups, channels)
-        self.query_key_value = nn.Conv2d(channels, 3 * channels, 1)
-        self.out = _zeroed(nn.Conv2d(channels, channels, 1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> the same."""
-        parts = self.query_key_value(self.norm(x)).flatten(2).mT.chunk(3, 2)  # (N, H W, C) each
-        found = scaled_dot_product_attention(*(part.contiguous() for part in parts))
-        return x + self.out(found.mT.reshape(x.shape))
-
-
-def num_multiply_adds(network: nn.Module, *inputs: Tensor) -> int:
-    """Return the multiplications, each with an addition, of convolutions and linear layers for
-    one image.
-
-    Args:
-        network: the network.
-        inputs: what it takes, for one image.
-    """
-    counts = []
-
-    def count(layer: nn.Module, _, output: Tensor) -> None:
-        counts.append(layer.weight[0].numel() * output.numel())
-
-    layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
-    hooks = [layer.register_forward_hook(count) for layer in layers]
-    with torch.no_grad():
-        network(*inputs)
-    for hook in hooks:
-        hook.remove()
-    return sum(counts)
-
-
-def _num_groups(channels: int) -> int:
-    """Return the number of groups of about 16 channels that divide them evenly."""
-    return math.gcd(channels, max(1, channels // CHANNELS_PER_GROUP))
-
-
 def _through(parts: Sequence[nn.Module], h: Tensor, embedded: Tensor) -> Tensor:
     for part in parts:
         h = part(h, embedded) if isinstance(part, ResidualBlock) else part(h)
     return h
-
-
-def _zeroed(layer: nn.Module) -> nn.Module:
-    """Let a layer begin as zero, so that what it is added to begins as it is."""
-    for parameter in layer.parameters():
-        nn.init.zeros_(parameter)
-    return layer

@@ -29,7 +29,7 @@ def grid(x: Tensor, num_columns: int | None = None, gap: int = 2) -> Tensor:
 
     Args:
         x: the images, floats in [-1, 1] or 8-bit values.
-        num_columns: images a row; None for a grid about as wide as high.
+        num_columns: images per row; None for a grid about as wide as high.
         gap: pixels between images.
 
     Returns:
@@ -57,6 +57,14 @@ def pairs(originals: Tensor, reconstructions: Tensor, num_columns: int = 8) -> T
     return grid(torch.cat([row for pair in rows for row in pair]), num_columns)
 
 
+def sources_and_targets(source: Tensor, x: Tensor, num_columns: int = 4) -> Tensor:
+    """Lay each image to the right of what it is to be made from, so many pairs a row; otherwise as
+    `grid`. Grey images become colour beside colour."""
+    channels = max(source.shape[1], x.shape[1])
+    pairs = [images.expand(-1, channels, -1, -1) for images in (source, x)]
+    return grid(torch.stack(pairs, dim=1).flatten(0, 1), 2 * num_columns)
+
+
 def refuse_ending(path: Path, endings: Sequence[str] = ENDINGS) -> None:
     """Refuse the name of a picture whose ending says what cannot be written.
 
@@ -74,7 +82,7 @@ def save(picture: Tensor, path: Path, scale: int = 1) -> None:
     Args:
         picture: the picture.
         path: where to write it.
-        scale: number of screen pixels a side of each pixel, for small images.
+        scale: side of each pixel, in pixels of the screen, for small images.
     """
     from PIL import Image
 
@@ -94,7 +102,7 @@ def save_animation(frames: Tensor, path: Path, scale: int = 1, milliseconds: int
     Args:
         frames: the pictures, with one or three channels.
         path: where to write them.
-        scale: number of screen pixels a side of each pixel.
+        scale: side of each pixel, in pixels of the screen.
         milliseconds: that each is shown.
     """
     from PIL import Image

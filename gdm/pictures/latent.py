@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from gdm.pictures import grids
-from gdm.pictures.figures import DPI, MARKERS, PALETTE, rendered, show_pixels
+from gdm.pictures.figures import DPI, MARKERS, PALETTE, rendered
+from gdm.pictures.tables import show_pixels
 from gdm.theory.images import to_bytes
 
 if TYPE_CHECKING:

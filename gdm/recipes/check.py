@@ -23,19 +23,9 @@ from typing import (
 )
 
 from gdm.errors import UserError
-from gdm.recipes.build import (
-    PARTIAL,
-    TARGET,
-    THIRD_PARTY,
-    arguments,
-    build,
-    check_targets,
-    join,
-    locate,
-    nodes,
-    refuse_unknown,
-)
+from gdm.recipes.build import THIRD_PARTY, build, check_targets, locate, refuse_unknown
 from gdm.recipes.moved import new_name
+from gdm.recipes.tree import PARTIAL, TARGET, arguments, join, nodes
 
 KINDS = {  # annotation -> what a recipe may hold for it, and how that is called
     NoneType: (NoneType, "null"),

@@ -43,7 +43,6 @@ KEYS = {
     "model.prediction": "the group prediction=epsilon, x_0, v, velocity or preconditioned",
     "model.data_deviation": "model.prediction.sigma_data",
     "dataset.channels": "dataset.facts.channels",
-    "dataset.resolution": "dataset.facts.resolution",
     "dataset.native_resolution": "dataset.facts.native_resolution",
     "dataset.num_classes": "dataset.facts.num_classes",
     "others": "compare",  # of scripts/quality_cost.py
@@ -139,6 +138,13 @@ def _condition(node: dict) -> dict:
     return rest | {"condition": "label" if node["conditional"] else None}
 
 
+def _pairing(node: dict) -> dict:
+    """There were no pairs, so that the numbers of how they are made say nothing."""
+    numbers = {"edge_sigma": 0.7, "edge_threshold": 0.07, "factor": 4,
+               "masked_fraction": 0.5, "noise_std": 0.5}  # fmt: skip
+    return {"pairing": {"_target_": "gdm.data.pairs.Pairing"} | numbers} | node
+
+
 # what a target begins with -> what is done to its node, in this order
 _UPGRADES: tuple[tuple[str, Callable[[dict], dict]], ...] = (
     ("gdm.models.ddpm.DDPM", _ddpm),
@@ -147,4 +153,5 @@ _UPGRADES: tuple[tuple[str, Callable[[dict], dict]], ...] = (
     ("gdm.models.", _facts),
     ("gdm.models.", _condition),
     ("gdm.data.datamodule.ImageDataModule", _facts),
+    ("gdm.data.datamodule.ImageDataModule", _pairing),
 )

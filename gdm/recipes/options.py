@@ -45,7 +45,7 @@ def options_from(
 
 
 def help_text(target: str, defaults: Mapping[str, Any]) -> str:
-    """Return the meaning of every key of a script, one key a paragraph, with its default.
+    """Return the meaning of every key of a script, one paragraph per key, with its default.
 
     Args:
         target: the dotted name of the dataclass in gdm; its file is read, not imported, since

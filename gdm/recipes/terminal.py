@@ -5,6 +5,7 @@ import shlex
 import sys
 from argparse import ArgumentParser
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and newline
@@ -21,6 +22,11 @@ def printable(text: Any) -> str:
 def say(*lines: Any) -> None:
     """Print lines that may hold names from files."""
     print(*map(printable, lines), sep="\n")
+
+
+def say_files(*paths: Path) -> None:
+    """Print files as they can be pasted into a shell, one per line."""
+    say(*(shlex.quote(str(path)) for path in paths))
 
 
 def override(key: str, value: Any) -> str:

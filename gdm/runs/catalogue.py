@@ -147,13 +147,24 @@ def load(
     Raises:
         UserError: if there is no such run or checkpoint, or the recipe names a foreign target.
     """
+    run = run if isinstance(run, Run) else find(str(run), Path("outputs"))
+    return read_model(run, checkpoint, averaged, recipe, plugins)[0]
+
+
+def read_model(
+    run: Run,
+    checkpoint: str = "last",
+    averaged: bool = True,
+    recipe: dict[str, Any] | None = None,
+    plugins: Iterable[str] = (),
+) -> "tuple[Model, Path]":
+    """Return a run's model as `load` does, and the checkpoint that it is from."""
     from gdm.models.base import Model
     from gdm.runs import checkpoints
 
-    run = run if isinstance(run, Run) else find(str(run), Path("outputs"))
-    path = checkpoint_path(run, checkpoint)
+    path, saved = read_checkpoint(run, checkpoint)
     recipe = recipe or run.recipe()
-    model, saved = build(recipe["model"], "model", plugins), checkpoints.read(path)
+    model = build(recipe["model"], "model", plugins)
     if not isinstance(model, Model):
         raise UserError(f"{run} holds no model: its recipe makes a {type(model).__name__}")
     batches_seen = saved["batches_seen"]
@@ -162,7 +173,7 @@ def load(
     checkpoints.load_weights(model, saved, path)
     if averaged and model.ema is not None:
         model.ema.give()
-    return model.eval()
+    return model.eval(), path
 
 
 def kind_of_weights(model: "Model", averaged: bool = True) -> str:
@@ -171,17 +182,22 @@ def kind_of_weights(model: "Model", averaged: bool = True) -> str:
     return "average" if averaged and model.ema is not None else "raw"
 
 
-def checkpoint_path(run: Run, checkpoint: str = "last") -> Path:
-    """Return where a run's checkpoint lies; of `last` the newest that is whole."""
+def read_checkpoint(run: Run, checkpoint: str = "last") -> tuple[Path, dict[str, Any]]:
+    """Return where a run's checkpoint lies, of `last` the newest that is whole, and what it holds.
+
+    Raises:
+        UserError: if there is none, or it is damaged.
+    """
     from gdm.runs import checkpoints
 
     if checkpoint == "last":
-        path = checkpoints.newest_whole(run.checkpoints)
+        found = checkpoints.read_newest(run.checkpoints)
+        if found is not None:
+            return found
     else:
         path = run.checkpoints / f"{checkpoint}.ckpt"
-        path = path if path.is_file() else None
-    if path is not None:
-        return path
+        if path.is_file():
+            return path, checkpoints.read(path)
     present = ", ".join(sorted(path.stem for path in run.checkpoints.glob("*.ckpt")))
     if not present:
         raise UserError(f"{run} has no checkpoint; train it with: {run.command('train')}")

@@ -1,5 +1,6 @@
 """Checkpoints: written durably, read only if whole, and never unpickled into foreign objects."""
 
+import copy
 import hashlib
 import logging
 import os
@@ -7,13 +8,16 @@ import pickle
 import zipfile
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from pytorch_lightning.plugins.io import CheckpointIO
 
 from gdm.errors import UserError
 from gdm.files import durable_replacement, flush_to_disk
+
+if TYPE_CHECKING:
+    from pytorch_lightning import LightningModule
 
 log = logging.getLogger(__name__)
 
@@ -104,6 +108,60 @@ def load_weights(model: torch.nn.Module, checkpoint: dict[str, Any], path: Path)
         raise UserError(f"the weights in {path} do not fit the model: {first}") from error
 
 
+def refuse_other_optimizers(
+    model: "LightningModule", checkpoint: dict[str, Any], path: Path
+) -> None:
+    """Refuse states of optimizers with which a model could not be trained, as a crafted file may
+    hold them. A copy of the model takes a step from them, without a slope.
+
+    Args:
+        model: the model, with the weights of the checkpoint.
+        checkpoint: what was read from `path`.
+        path: the file.
+
+    Raises:
+        UserError: if they are those of another model, or none.
+    """
+    trial = copy.deepcopy(model)
+    made = trial.configure_optimizers()
+    optimizers = made if isinstance(made, list) else [made]
+    try:
+        for optimizer in optimizers:
+            _step(optimizer)
+    except Exception:  # it wants more than gradients, or comes with a schedule: of one's own
+        return
+    try:
+        for optimizer, saved in zip(optimizers, checkpoint["optimizer_states"], strict=True):
+            own = dict(optimizer.state)
+            optimizer.load_state_dict(saved)
+            _refuse_other_shapes(own, optimizer.state)
+            _step(optimizer)
+    except Exception as error:  # whatever a crafted state makes of torch's optimizers
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UserError(
+            f"the optimizer_states in {path} do not fit the model ({reason})"
+        ) from error
+
+
+def _step(optimizer: torch.optim.Optimizer) -> None:
+    """Take a step without a slope."""
+    for group in optimizer.param_groups:
+        group["lr"] = 0.5 * group.get("initial_lr", group["lr"])  # as training sets it
+        for parameter in group["params"]:
+            parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+
+
+def _refuse_other_shapes(own: dict, loaded: dict) -> None:
+    """Refuse states of parameters that are not as large as those an optimizer makes itself: torch
+    would write beyond their ends."""
+    for parameter in own.keys() & loaded.keys():
+        for name, value in own[parameter].items():
+            if isinstance(value, torch.Tensor) and loaded[parameter][name].shape != value.shape:
+                found, fits = tuple(loaded[parameter][name].shape), tuple(value.shape)
+                raise ValueError(f"{name} has the shape {found}, not {fits}")
+
+
 def digest(values: Any) -> str:
     """Return a checksum of nested containers: of names, numbers, and the bytes of tensors."""
     sha256 = hashlib.sha256()
@@ -128,7 +186,14 @@ def digest(values: Any) -> str:
 
 
 def newest_whole(folder: Path) -> Path | None:
-    """Return the newest undamaged checkpoint of a run, or None if it has saved none.
+    """Return where the newest undamaged checkpoint of a run lies; see `read_newest`."""
+    found = read_newest(folder)
+    return found[0] if found else None
+
+
+def read_newest(folder: Path) -> tuple[Path, dict[str, Any]] | None:
+    """Return where the newest undamaged checkpoint of a run lies, and what it holds; None if the
+    run has saved none.
 
     A damaged or missing one is named in the log, and the one before it is used; the best one,
     from which a run can go on as well, comes last.
@@ -141,8 +206,7 @@ def newest_whole(folder: Path) -> Path | None:
         log.warning("%s is missing; taking %s", folder / LAST, present[0].name)
     for path, after in zip_longest(present, present[1:]):
         try:
-            read(path)
-            return path
+            return path, read(path)
         except UserError as error:
             log.warning("%s%s", error, f"; trying {after.name}" if after else "")
     if present:

@@ -12,9 +12,9 @@ import yaml
 
 from gdm.errors import UserError
 from gdm.files import sweep, write_text
-from gdm.recipes.build import changes, flat
 from gdm.recipes.moved import upgraded
 from gdm.recipes.terminal import command, override
+from gdm.recipes.tree import changes, flat
 from gdm.runs.reading import read_json, read_yaml
 
 log = logging.getLogger(__name__)

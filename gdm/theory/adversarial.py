@@ -197,7 +197,7 @@ class LabelNoise:
     Args:
         smoothing: the label 1 becomes 1 - smoothing, and 0 stays (one-sided; Salimans et al.
             2016, section 3.4).
-        flipped: share of the labels, of real and of fake images, that are the wrong way round.
+        flipped: fraction of the labels, of real and of fake images, that are the wrong way round.
         noise: standard deviation of Gaussian noise on the labels, which stay within [0, 1].
     """
 

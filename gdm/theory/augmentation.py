@@ -17,9 +17,9 @@ class Augmentation(nn.Module):
     Args:
         brightness: images become lighter or darker by up to this much, of a range of 2.
         contrast: the distance from an image's mean is scaled by 1 - contrast to 1 + contrast.
-        translation: moved by up to this share of their side, either way along each axis; what
+        translation: moved by up to this fraction of their side, either way along each axis; what
             moves in is black.
-        cutout: a square of this share of the side, around any pixel, is made grey.
+        cutout: a square of this fraction of the side, around any pixel, is made grey.
     """
 
     def __init__(
@@ -45,9 +45,9 @@ class Augmentation(nn.Module):
         return x
 
 
-def _pixels(share: float, x: Tensor) -> int:
-    """Return a share of the images' side in pixels, at least one."""
-    return max(1, round(share * x.shape[-1]))
+def _pixels(fraction: float, x: Tensor) -> int:
+    """Return a fraction of the images' side in pixels, at least one."""
+    return max(1, round(fraction * x.shape[-1]))
 
 
 def _either_way(x: Tensor) -> Tensor:

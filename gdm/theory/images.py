@@ -17,8 +17,8 @@ class ImageFacts:
 
     Args:
         channels: C, channels of an image.
-        resolution: R, pixels a side that networks see; images are padded to it.
-        native_resolution: pixels a side of the images themselves.
+        resolution: R, pixels per side that networks see; images are padded to it.
+        native_resolution: pixels per side of the images themselves.
         num_classes: number of classes; 0 for images without; None where the images have still to
             tell.
 
@@ -56,7 +56,14 @@ def to_float(x: Tensor) -> Tensor:
 
 
 def grey_levels(difference: Tensor) -> Tensor:
-    """Return how large differences of images in [-1, 1] are, in grey levels a pixel (root mean
-    square): (..., C, H, W) -> (...).
+    """Return how large differences of images in [-1, 1] are, in grey levels, as the root mean
+    square over pixels: (..., C, H, W) -> (...).
     """
     return GREY_LEVELS_PER_UNIT * difference.square().flatten(-3).mean(-1).sqrt()
+
+
+def grey_levels_changed(images: Tensor) -> Tensor:
+    """Return by how much each image differs from the one before it, in grey levels, as
+    the root mean square over pixels: (..., T, C, H, W) in [-1, 1] -> (..., T - 1).
+    """
+    return grey_levels(images.diff(dim=-4))

@@ -1,6 +1,6 @@
 """Learning rates: progress in [0, 1] -> the factor that the optimizer's own rate is multiplied by.
 
-Progress is the share of the run's images that have been seen, so warm-up and decay follow the
+Progress is the fraction of the run's images that have been seen, so warm-up and decay follow the
 budget, whatever its unit, and nothing has to be saved to go on with a run.
 """
 
@@ -14,14 +14,14 @@ class LearningRate(ABC):
     """A rise over the first `warmup_fraction` of the run, then a decay over the rest of it.
 
     Args:
-        warmup_fraction: share of the run over which the factor rises linearly to 1; 0 for none.
+        warmup_fraction: fraction of the run over which the factor rises linearly to 1; 0 for none.
     """
 
     def __init__(self, warmup_fraction: Fraction) -> None:
         self.warmup_fraction = warmup_fraction
 
     def __call__(self, progress: float) -> float:
-        """Return the factor at `progress`, the share of the run's images seen, in [0, 1]."""
+        """Return the factor at `progress`, the fraction of the run's images seen, in [0, 1]."""
         if progress < self.warmup_fraction:
             return progress / self.warmup_fraction
         return self.decay((progress - self.warmup_fraction) / max(1 - self.warmup_fraction, 1e-12))
@@ -51,7 +51,7 @@ class Linear(LearningRate):
     Args:
         warmup_fraction: as in `LearningRate`.
         final_factor: where it ends.
-        constant_fraction: share of what follows the warm-up before the line begins to fall.
+        constant_fraction: fraction of what follows the warm-up before the line begins to fall.
     """
 
     decays = True

@@ -53,7 +53,7 @@ def bits_per_dimension(nats: Tensor, num_dimensions: int) -> Tensor:
     return -nats / (num_dimensions * math.log(2))
 
 
-def discretised_gaussian_log_prob(x: Tensor, mean: Tensor, log_deviation: Tensor) -> Tensor:
+def discretised_gaussian_log_prob(x: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
     """Log of the mass that a Gaussian has in the bin of each 8-bit value, in nats.
 
     The bins of the least and the greatest value reach to infinity (Ho et al. 2020, equation 13).
@@ -61,13 +61,13 @@ def discretised_gaussian_log_prob(x: Tensor, mean: Tensor, log_deviation: Tensor
     Args:
         x: 8-bit values in [-1, 1], (N, C, H, W).
         mean: the Gaussians' means, the same shape.
-        log_deviation: logarithm of their standard deviations, a shape that broadcasts.
+        log_std: logarithm of their standard deviations, a shape that broadcasts.
 
     Returns:
         One figure a value, (N, C, H, W).
     """
     half = HALF_GREY_LEVEL
-    scale = torch.exp(-log_deviation.double())
+    scale = torch.exp(-log_std.double())
     below = (x.double() - half - mean).mul(scale).masked_fill(x < -1 + half, -torch.inf)
     above = (x.double() + half - mean).mul(scale).masked_fill(x > 1 - half, torch.inf)
     # both ends on the negative side, where differences of the distribution function keep digits

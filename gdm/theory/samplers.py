@@ -1,4 +1,4 @@
-"""(denoiser, schedule, x_1) -> x_0: one step a class, one loop for all.
+"""(denoiser, schedule, x_1) -> x_0: each sampler is one `step`; the loop is written once.
 
 A denoiser estimates x_0: `denoiser(x_t, t) -> x_0`, both (N, C, H, W), t a float64 scalar tensor.
 """

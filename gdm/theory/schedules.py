@@ -20,7 +20,7 @@ NumSteps = Annotated[int, Range(21)]  # with 20 or fewer, betas scaled by 1000/T
 
 
 class Schedule(ABC):
-    """What turns a time into the amounts of signal and noise."""
+    """What turns a time into alpha, the signal, and sigma, the noise."""
 
     @abstractmethod
     def __call__(self, t: Tensor) -> tuple[Tensor, Tensor]:
@@ -47,33 +47,33 @@ class TrainingTimes:
 
     Uniform u become times whose log-SNR is normally distributed, within what the schedule has:
     in the middle, where images take shape, more is learned from a step than at the ends (Karras
-    et al. 2022, section 5; the logit-normal times of Esser et al. 2024 are mean 0 and deviation
+    et al. 2022, section 5; the logit-normal times of Esser et al. 2024 are mean 0 and std
     2 on straight paths). Of a discrete schedule, times are i/T.
 
     Args:
         schedule: the schedule.
-        mean, deviation: of the log-SNR; a deviation of None for times that are uniform themselves.
+        mean, std: of the log-SNR; a std of None for times that are uniform themselves.
     """
 
     def __init__(self, schedule: Schedule, mean: float, std: float | None) -> None:
         self.num_steps = schedule.num_steps if isinstance(schedule, Discrete) else None
         self.times = torch.linspace(0, 1, NUM_QUANTILES + 1, dtype=torch.float64)[1:]
-        self.share = None  # of times up to each, ascending from 0 to 1
+        self.below = None  # fraction of times up to each, ascending from 0 to 1
         if std is not None:
-            share = torch.special.ndtr((mean - schedule.log_snr(self.times)) / std)
-            if share[-1] - share[0] < MIN_COVERAGE:
+            below = torch.special.ndtr((mean - schedule.log_snr(self.times)) / std)
+            if below[-1] - below[0] < MIN_COVERAGE:
                 raise ValueError(
                     f"log_snr_mean={mean} and log_snr_std={std}: the schedule has "
                     "next to no such times"
                 )
-            self.share = (share - share[0]) / (share[-1] - share[0])
+            self.below = (below - below[0]) / (below[-1] - below[0])
 
     def __call__(self, u: Tensor) -> Tensor:
         """Return times, float64 in the shape of u, on the CPU."""
         t = u.double()
-        if self.share is not None:
-            above = torch.searchsorted(self.share, t, right=True).clamp(1, NUM_QUANTILES - 1)
-            low, high = self.share[above - 1], self.share[above]
+        if self.below is not None:
+            above = torch.searchsorted(self.below, t, right=True).clamp(1, NUM_QUANTILES - 1)
+            low, high = self.below[above - 1], self.below[above]
             weight = ((t - low) / (high - low)).nan_to_num(1.0)  # far in a tail, both are 1
             t = torch.lerp(self.times[above - 1], self.times[above], weight)
         if self.num_steps is not None:

@@ -69,22 +69,22 @@ def moved(z: Tensor, direction: Tensor, alpha: Tensor) -> Tensor:
     return z[:, None] + steps
 
 
-def traversal(z: Tensor, spread: Tensor, amounts: Tensor) -> Tensor:
+def traversal(z: Tensor, spread: Tensor, multiples: Tensor) -> Tensor:
     """Return a code moved along one unit at a time: row d is z + amount spread_d e_d.
 
     Args:
         z: the code, (D,).
         spread: of each unit, (D,).
-        amounts: (K,).
+        multiples: (K,).
 
     Returns:
         (D, K, D).
     """
-    return z + amounts.to(z)[:, None] * torch.diag(spread).to(z)[:, None]
+    return z + multiples.to(z)[:, None] * torch.diag(spread).to(z)[:, None]
 
 
 def quantile_grid(codes: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Lay a grid over the plane whose lines have equal shares of the codes between them.
+    """Lay a grid over the plane whose lines have equally many codes between them.
 
     Line i of an axis lies at the quantile (i + 1/2) / count of the codes' coordinate.
 
@@ -96,8 +96,8 @@ def quantile_grid(codes: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
         The grid's points row by row from the top left, as a picture is laid out,
         (count * count, 2), and both axes' lines, ascending, twice (count,).
     """
-    shares = (torch.arange(count, dtype=codes.dtype) + 0.5) / count
-    x, y = torch.quantile(codes, shares, dim=0).T
+    quantiles = (torch.arange(count, dtype=codes.dtype) + 0.5) / count
+    x, y = torch.quantile(codes, quantiles, dim=0).T
     rows, columns = torch.meshgrid(y.flip(0), x, indexing="ij")
     return torch.stack([columns, rows], -1).flatten(0, 1), x, y
 

@@ -11,7 +11,7 @@ from gdm.errors import UserError
 from gdm.evaluation import model_metrics, protocol
 from gdm.evaluation.extractors import Extractor
 from gdm.evaluation.protocol import MAX_TIMED_SAMPLES, SPLIT, Evaluation, Evaluator
-from gdm.evaluation.samples import draw, with_progress
+from gdm.evaluation.samples import draw, refuse_no_file, with_progress
 from gdm.evaluation.timing import Clock, announce, seconds_each
 from gdm.files import named_file, write_text
 from gdm.models.base import Model
@@ -76,7 +76,6 @@ def evaluate_run(opened: OpenRun, options: EvaluateOptions) -> tuple[Evaluation,
         UserError: before anything takes long.
     """
     open_run.refuse_other_data(opened.run, opened.data)
-    refuse_impossible_bound(opened.model, opened.data, options.importance_samples)
     extractor = opened.features() if opened.model.makes_images else None
     path = evaluation_path(options, opened.data, extractor, opened)
     evaluator = Evaluator(opened.data, extractor, options.pairwise, options.neighbours)
@@ -95,6 +94,7 @@ def evaluate_file(
         UserError: before anything takes long.
     """
     data = options.dataset
+    refuse_no_file(Path(options.samples))
     extractor = open_run.extractor_of(options, plugins)(data=data).to(open_run.device())
     path = evaluation_path(options, data, extractor)
     evaluator = Evaluator(data, extractor, options.pairwise, options.neighbours)
@@ -105,13 +105,15 @@ def evaluate_file(
 def evaluation_of_run(
     opened: OpenRun, evaluator: Evaluator, options: EvaluateOptions
 ) -> Evaluation:
-    """Sample from a run's model and evaluate it; what it takes is said first."""
+    """Sample from a run's model and evaluate it; what it takes is said first.
+
+    Raises:
+        UserError: if the samples are too few to compare, or there is no bound that is asked for.
+    """
     model, count = opened.model, options.num_samples
     refuse_impossible_bound(model, evaluator.data, options.importance_samples)
     with model.evaluating(averaged=False):  # the weights are those that were asked for
-        model_metrics.prepare_sampling(
-            model, evaluator.data
-        )  # the codes' density, to these weights
+        model_metrics.prepare_sampling(model, evaluator.data)  # the density, to these weights
         own = {"seed": options.seed} | {
             fact: opened.facts[fact] for fact in ("checkpoint", "weights")
         }
@@ -232,7 +234,7 @@ def refuse_impossible_bound(
 def _seconds_of_model(
     model: Model, data: ImageDataModule, options: EvaluateOptions
 ) -> dict[str, float]:
-    """Return what a model's samples and its own figures will take."""
+    """Return what a model's samples and its own metrics will take."""
     count = options.num_samples
     test = len(data.split(SPLIT))
     per_image = seconds_each(lambda few: model_metrics.evaluate(model, data, SPLIT, few))

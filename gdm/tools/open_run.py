@@ -13,8 +13,9 @@ from gdm.errors import UserError
 from gdm.evaluation import model_metrics, samples
 from gdm.evaluation.extractors import Extractor
 from gdm.models.base import Model
-from gdm.recipes.build import build, changes
+from gdm.recipes.build import build
 from gdm.recipes.check import check
+from gdm.recipes.tree import changes
 from gdm.runs import catalogue
 from gdm.runs.run import Run
 
@@ -117,11 +118,11 @@ def _opened(
     extractor: Callable[..., Extractor] | None,
     plugins: Sequence[str],
 ) -> OpenRun:
-    checkpoint = catalogue.checkpoint_path(run, checkpoint).stem
-    model = catalogue.load(run, checkpoint, averaged, recipe, plugins).to(device())
+    model, path = catalogue.read_model(run, checkpoint, averaged, recipe, plugins)
+    model = model.to(device())
     facts = {
         "run": str(run.path),
-        "checkpoint": checkpoint,
+        "checkpoint": path.stem,
         "weights": catalogue.kind_of_weights(model, averaged),
         "images_seen": model.images_seen,
     }
@@ -160,7 +161,7 @@ def refuse_other_data(run: Run, data: ImageDataModule) -> None:
     if trained_on != data.fingerprint:
         raise UserError(
             f"{run} was trained on other data than dataset.* gives now; leave dataset.* out, or "
-            "evaluate its samples as a file: scripts/sample.py run=... format=npz"
+            f"evaluate its samples as a file: {run.command('sample', (), 'format=npz')}"
         )
 
 

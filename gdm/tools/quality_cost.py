@@ -1,24 +1,21 @@
 """Quality against cost: the distance of a model's samples over the network evaluations of each."""
 
 import json
-import logging
-from collections.abc import Callable, Iterable, Sequence
-from copy import copy
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from gdm.errors import UserError
-from gdm.evaluation import features, metrics, protocol, samples, timing
+from gdm.evaluation import metrics
 from gdm.evaluation.extractors import Extractor
 from gdm.files import named_file, write_text
-from gdm.models.base import GenerativeModel
 from gdm.pictures import grids
-from gdm.pictures.figures import Curve, quality_cost, save_figure
-from gdm.recipes.build import arguments, build, nearest
+from gdm.pictures.diffusion import quality_cost
+from gdm.pictures.figures import Curve, save_figure
+from gdm.recipes.build import build
 from gdm.recipes.ranges import Count, Seed
+from gdm.recipes.spelling import nearest
 from gdm.runs import catalogue
 from gdm.theory.samplers import Sampler
 from gdm.tools.open_run import OpenRun
@@ -26,14 +23,11 @@ from gdm.tools.open_run import OpenRun
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-log = logging.getLogger(__name__)
-
 WORDS = ("model", "sampler")  # columns of words; the others are of numbers
 COLUMNS = (*WORDS, "steps", "network evaluations", "Frechet distance", "seconds per sample")
 MEASURED = ("network_evaluations", "frechet_distance")  # the metrics among them
 TABLES = (".md", ".json")  # endings of the files that are written beside the picture
 OTHER_PICTURES = (".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".eps", ".ps")
-MOST_STEPS_TIMED = 5  # an evaluation costs the same in any step
 
 
 @dataclass(frozen=True)
@@ -42,9 +36,9 @@ class QualityCostOptions:
 
     Args:
         run: its directory, a unique ending of its path, or last.
-        compare: further runs of any family, trained on the same data, a point each: [RUN,...].
+        compare: further runs of any family, trained on the same data, one point each: [RUN,...].
         samplers: options of sampler=, with the arguments in configs/sampler/; heun evaluates the
-            network twice a step.
+            network twice per step.
         steps: of each sampler.
         outputs: the folder of all runs.
         num_samples: at every point.
@@ -72,8 +66,8 @@ class QualityCostOptions:
 
 
 @dataclass
-class Way:
-    """One way to make samples of the run's model.
+class SamplerSetting:
+    """A sampler of the run's model, with its number of steps.
 
     Args:
         name: the option of `sampler=`.
@@ -89,9 +83,9 @@ class Way:
 # What was asked for ------------------------------------------------------------------------------
 
 
-def ways(
+def sampler_settings(
     options: QualityCostOptions, nodes: dict[str, dict[str, Any]], plugins: Iterable[str] = ()
-) -> list[Way]:
+) -> list[SamplerSetting]:
     """Return every sampler that is asked for, with every number of steps.
 
     Args:
@@ -115,7 +109,7 @@ def ways(
     for name in dict.fromkeys(options.samplers):
         for num_steps in sorted(set(options.steps)):
             node = nodes[name] | {"num_steps": num_steps}
-            found.append(Way(name, node, build(node, f"samplers.{name}", plugins)))
+            found.append(SamplerSetting(name, node, build(node, f"samplers.{name}", plugins)))
     return found
 
 
@@ -172,126 +166,11 @@ def curve_path(options: QualityCostOptions, opened: OpenRun, extractor: Extracto
     return path
 
 
-# Measuring ---------------------------------------------------------------------------------------
-
-
-def measure(
-    opened: OpenRun,
-    alternatives: Sequence[Way],
-    others: Sequence[OpenRun],
-    evaluator: protocol.Evaluator,
-    options: QualityCostOptions,
-) -> dict[str, Any]:
-    """Evaluate a run's samples in every way, and those of other runs; what it takes is said first.
-
-    Args:
-        opened: the run of a diffusion model; its sampler is left as the last one.
-        alternatives: the ways to make its samples.
-        others: further runs, of any family.
-        evaluator: of the runs' data set.
-        options: the keys of the script.
-
-    Returns:
-        The points, and what they depend on.
-
-    Raises:
-        UserError: if the samples are too few to compare.
-    """
-    data, extractor, count = evaluator.data, evaluator.extractor, options.num_samples
-    evaluator.refuse_too_few(count)
-    timing.announce(_seconds_ahead(opened, alternatives, others, evaluator, options))
-    reference = features.features_of_split(extractor, data, protocol.SPLIT, pairwise=False)
-    points: list[dict[str, Any]] = []
-
-    def evaluated(each: OpenRun, **facts: Any) -> None:
-        with each.model.evaluating(averaged=False):
-            batches = samples.draw(each.model, count, None, options.seed, options.batch_size)
-            clock = timing.Clock(batches)
-            shown = samples.with_progress(clock, count)
-            found = features.features_of(shown, extractor, pairwise=False)
-        point = {"name": each.name, **each.facts, **facts}
-        point["network_evaluations"] = each.model.network_evaluations
-        figures = features.compare(found, reference, extractor)
-        point["frechet_distance"] = figures["frechet_distance"]
-        point["seconds_per_sample"] = clock.seconds / count
-        points.append(point)
-        log.info("%d of %d: %s", len(points), len(others) + len(alternatives), _line(point))
-
-    for other in others:
-        evaluated(other)
-    for way in alternatives:
-        opened.model.sampler = way.sampler
-        facts = arguments(way.node)
-        evaluated(opened, sampler=way.name, steps=facts.pop("num_steps"), sampler_arguments=facts)
-    real = features.real_against_real(count, reference, extractor, data)
-    return {
-        "run": str(opened.run.path),
-        "n": count,
-        "seed": options.seed,
-        "batch_size": options.batch_size,
-        "split": protocol.SPLIT,
-        "num_reference": len(reference),
-        "data": data.fingerprint,
-        "dataset": data.source.name,
-        "extractor": extractor.name,
-        "extractor_checksum": extractor.checksum,
-        "device": _device(opened.model),
-        "real": {"n": real["n"], "frechet_distance": real["frechet_distance"]},
-        "points": points,
-    }
-
-
-def _seconds_ahead(
-    opened: OpenRun,
-    alternatives: Sequence[Way],
-    others: Sequence[OpenRun],
-    evaluator: protocol.Evaluator,
-    options: QualityCostOptions,
-) -> dict[str, float]:
-    """Return what each part will take, from what a sample in few steps takes."""
-    count = options.num_samples
-
-    def per_sample(model: GenerativeModel) -> float:
-        with model.evaluating(averaged=False):
-            return timing.seconds_each(
-                lambda few: next(samples.draw(model, few, None, options.seed, few)),
-                min(protocol.MAX_TIMED_SAMPLES, count),
-            )
-
-    model = opened.model
-    few = min(MOST_STEPS_TIMED, *(way.sampler.num_steps for way in alternatives))
-    model.sampler = copy(alternatives[0].sampler)
-    model.sampler.num_steps = few
-    per_evaluation = per_sample(model) / model.network_evaluations
-    evaluations = 0
-    for way in alternatives:
-        model.sampler = way.sampler
-        evaluations += model.network_evaluations
-    seconds = {"samples": count * per_evaluation * evaluations}
-    if others:
-        seconds["samples of others"] = count * sum(per_sample(each.model) for each in others)
-    return seconds | evaluator.seconds_for_samples(count * (len(alternatives) + len(others)))
-
-
-def _device(model: GenerativeModel) -> str:
-    if model.device.type == "cuda":
-        return torch.cuda.get_device_name(model.device)
-    return f"{model.device.type}, {torch.get_num_threads()} threads"
-
-
-def _line(point: dict[str, Any]) -> str:
-    way = f", {point['sampler']} in {point['steps']} steps" if "sampler" in point else ""
-    return (
-        f"{point['name']}{way}: Frechet distance {point['frechet_distance']:,.2f} at "
-        f"{point['network_evaluations']:,} network evaluations"
-    )
-
-
 # What is written ---------------------------------------------------------------------------------
 
 
 def title(record: dict[str, Any]) -> str:
-    """Say what the figures of a record depend on."""
+    """Say what the numbers of a record depend on."""
     return (
         f"{record['n']:,} samples, {record['num_reference']:,} {record['split']} images of "
         f"{record['dataset']}, {record['extractor']} {record['extractor_checksum']}"
@@ -343,7 +222,7 @@ def picture(record: dict[str, Any]) -> "Figure":
             points[point["name"]] = place
     model = next(point["name"] for point in record["points"] if "sampler" in point)
     labels = {
-        "x": "network evaluations a sample",
+        "x": "network evaluations per sample",
         "y": f"Frechet distance of {record['n']:,} samples ({record['extractor']})",
         "title": f"{model} on {record['dataset']}",
         "real": _real(record),

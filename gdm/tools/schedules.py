@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gdm.data.datamodule import ImageDataModule
 from gdm.errors import UserError
-from gdm.pictures import figures
+from gdm.pictures import diffusion
 from gdm.recipes.build import build
 from gdm.recipes.ranges import NonNegativeInt, Seed
 from gdm.theory.randomness import normal
@@ -67,7 +67,7 @@ def training_image(data: ImageDataModule, index: int) -> Tensor:
 def noised(schedule: Schedule, x_0: Tensor, epsilon: Tensor, t: Tensor) -> Tensor:
     """Return x_t = alpha_t x_0 + sigma_t epsilon at every time: twice (C, H, W), (M,) ->
     (M, C, H, W)."""
-    alpha_t, sigma_t = (amount.float()[:, None, None, None] for amount in schedule(t))
+    alpha_t, sigma_t = (each.float()[:, None, None, None] for each in schedule(t))
     return alpha_t * x_0 + sigma_t * epsilon
 
 
@@ -83,5 +83,5 @@ def picture(schedules: dict[str, Discrete], x_0: Tensor, seed: int) -> "Figure":
     moments = torch.linspace(0, 1, MOMENTS, dtype=torch.float64)
     (epsilon,) = normal([0], x_0.shape, seed, "forward process")
     alpha_bar = {name: schedule(t)[0].square() for name, schedule in schedules.items()}
-    strips = {name: noised(each, x_0, epsilon, moments) for name, each in schedules.items()}
-    return figures.schedules(t, alpha_bar, strips)
+    images = {name: noised(each, x_0, epsilon, moments) for name, each in schedules.items()}
+    return diffusion.schedules(t, alpha_bar, images)

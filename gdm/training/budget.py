@@ -45,7 +45,7 @@ class Budget:
 
         Args:
             num_train: number of training images.
-            batch_size: images a batch.
+            batch_size: images per batch.
         """
         images = self.images if self.images is not None else self.epochs * num_train
         return max(1, round(images / batch_size))

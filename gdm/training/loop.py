@@ -21,9 +21,9 @@ KINDS = {
 class Loop(Callback):
     """Calls metrics, validation, saving, progress and signals, after each step from top to bottom.
 
-    It is one callback, since Lightning visits each at half a dozen hooks a step, which costs more
-    than what most parts do. The parts are callbacks by type, so that a recipe has them beside a
-    user's own, but Lightning knows only this one.
+    It is one callback, since Lightning visits each at half a dozen hooks per step, which costs
+    more than what most parts do. The parts are callbacks by type, so that a recipe has them beside
+    a user's own, but Lightning knows only this one.
 
     Args:
         signals: what the run is asked to stop by.

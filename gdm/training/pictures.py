@@ -9,7 +9,7 @@ from torch import Tensor
 from gdm.data.datamodule import ImageDataModule
 from gdm.evaluation import model_metrics, samples
 from gdm.models.base import Model
-from gdm.pictures import figures, grids, latent
+from gdm.pictures import figures, grids, latent, tables
 from gdm.recipes.ranges import Count
 from gdm.runs.run import Run
 
@@ -103,4 +103,4 @@ def _process(name: str, rows: Tensor) -> Tensor:
     """Draw rows of moments, (N, K, C, H, W), with how far the process has come in each column."""
     count, columns = rows.shape[:2]
     far = [f"{k / max(columns - 1, 1):.2g}" for k in range(columns)]
-    return figures.image_table(rows, [f"{name} {number + 1}" for number in range(count)], far)
+    return tables.image_table(rows, [f"{name} {number + 1}" for number in range(count)], far)

@@ -36,7 +36,7 @@ class Quality:
         Raises:
             UserError: if there are too few samples or validation images.
         """
-        few = min(self.num_samples, data.validation_size)
+        few = min(self.num_samples, len(data.split("validation")))
         if few < features.MIN_IMAGES:
             raise UserError(
                 f"samples cannot be evaluated by {few} images; let callbacks.validation.quality."

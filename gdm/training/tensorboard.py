@@ -9,7 +9,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor
 from torch.utils.tensorboard.summary import hparams
 
-from gdm.recipes.build import PARTIAL, TARGET, flat, nodes
+from gdm.recipes.tree import PARTIAL, TARGET, flat, nodes
 
 log = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,9 @@ from pytorch_lightning import Callback, Trainer
 from gdm.data.datamodule import ImageDataModule, settle_facts
 from gdm.errors import UserError
 from gdm.evaluation.classifier import NoClassifier
-from gdm.evaluation.extractors import Extractor
 from gdm.files import locked
 from gdm.models.base import Model
 from gdm.recipes.build import build
-from gdm.recipes.ranges import Seed
 from gdm.runs import checkpoints
 from gdm.runs.catalogue import environment, recipe_hash
 from gdm.runs.run import Run, trained_part
@@ -29,7 +27,6 @@ from gdm.training.machine import device_name, peak_memory_mib, refuse_impossible
 from gdm.training.metrics import Diverged
 from gdm.training.saving import Checkpoints
 from gdm.training.signals import Interrupted, Signals
-from gdm.training.tensorboard import TensorBoard
 from gdm.training.validation import Validation
 
 log = logging.getLogger(__name__)
@@ -177,6 +174,7 @@ class Training:
         self.model.set_progress(seed, batch_size, num_batches, start)
         if saved:
             checkpoints.load_weights(self.model, saved, checkpoint)
+            checkpoints.refuse_other_optimizers(self.model, saved, checkpoint)
         self.data.set_stream(seed, start, num_batches)
 
     def _write_down(
@@ -290,21 +288,6 @@ class Training:
         """Build the model with the weights that the seed gives it."""
         seed_default_generators(self.recipe["seed"], "initialisation")
         return self._build("model")
-
-
-def layout(
-    seed: Seed,
-    outputs: str,
-    name: str | None,
-    budget: Budget,
-    model: Model,
-    dataset: ImageDataModule,
-    callbacks: dict[str, Callback | None] | None,
-    logger: Callable[..., TensorBoard] | None,
-    extractor: Callable[..., Extractor] | None,
-    trainer: Trainer,
-) -> None:
-    """The outermost keys of a recipe, and what each of them builds."""
 
 
 def is_complete(run: Run, recipe: dict[str, Any]) -> bool:

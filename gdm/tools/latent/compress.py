@@ -13,14 +13,16 @@ from gdm.data.datamodule import ImageDataModule
 from gdm.errors import UserError
 from gdm.evaluation.model_metrics import Likeness
 from gdm.models.base import GenerativeModel
-from gdm.pictures.figures import curves, image_table
+from gdm.pictures.figures import curves
+from gdm.pictures.tables import image_table
 from gdm.recipes.ranges import Count, Range
 from gdm.theory.images import to_bytes, to_float
 from gdm.theory.moments import Moments
+from gdm.tools.latent.coding import coded, told
 from gdm.tools.latent.file_sizes import jpeg, png
-from gdm.tools.latent.held_out import Split, places, refuse_empty, refuse_without_code_vectors
 from gdm.tools.latent.quantiser import UniformQuantiser, code_lengths, level_probabilities
-from gdm.tools.latent.tool import Found, Tool, coded, told
+from gdm.tools.latent.refusals import refuse_empty, refuse_without_code_vectors
+from gdm.tools.latent.tool import Result, Split, Tool, places
 from gdm.tools.open_run import OpenRun
 
 Bits = Annotated[int, Range(1, 16)]
@@ -42,7 +44,7 @@ NOTES = {
     "bytes_of_jpeg_data": "the compressed data alone, with the standard's tables: what JPEG would "
     "take if headers and tables were known to the reader, as the decoder is",
     "decoder": "the weights of the decoder and the tables of the quantiser and the entropy coder "
-    "(decoder_bytes, 32 bits a number) are not counted in bytes of an image: they are sent once "
+    "(decoder_bytes, 32 bits per number) are not counted in bytes of an image: they are sent once "
     "for any number of images, which pay for them by what each is smaller than as a JPEG file",
     "equal_psnr": "JPEG's bytes at the same mean PSNR, their logarithm interpolated between two "
     f"qualities; '{NO_OVERLAP}' where JPEG has no such PSNR at the qualities asked for",
@@ -107,15 +109,15 @@ class Compress(Tool):
 
     def use(
         self, opened: OpenRun, others: Sequence[OpenRun], data: ImageDataModule, seed: int
-    ) -> Found:
+    ) -> Result:
         files, lossless = self._jpeg(data), self._png(data)
         codes, models, rows = {}, {}, []
         for each in (opened, *others):
             train = coded(each.model, data.split("train"), self.num_train).z
             coders = {bits: _fitted(each.model, train, bits) for bits in sorted(set(self.bits))}
             found = {
-                bits: figures | _at_equal_psnr(figures["psnr"], files)
-                for bits, figures in self._measured(coders, data).items()
+                bits: metrics | _at_equal_psnr(metrics["psnr"], files)
+                for bits, metrics in self._measured(coders, data).items()
             }
             chosen = _fewest_bits(found)
             codes[each.name] = found
@@ -126,10 +128,10 @@ class Compress(Tool):
             "num_images": min(self.num_images, len(data.split(self.split))),
             "models": models,
             "codes": [
-                {"run": name, "bits": bits} | figures
-                for name, found in codes.items() for bits, figures in found.items()
+                {"run": name, "bits": bits} | metrics
+                for name, found in codes.items() for bits, metrics in found.items()
             ],
-            "jpeg": [{"quality": quality} | figures for quality, figures in files.items()],
+            "jpeg": [{"quality": quality} | metrics for quality, metrics in files.items()],
             "png": {"lossless": lossless},
             "raw_bytes": float(data.channels * data.native_resolution**2),
             "notes": NOTES,
@@ -138,12 +140,12 @@ class Compress(Tool):
             "rate_distortion": _curves(codes, files, lossless),
             "images": self._picture(rows, files, data),
         }
-        return Found(record, drawn, remark=LEGEND)
+        return Result(record, drawn, remark=LEGEND)
 
     def _measured(
         self, coders: dict[int, Coder], data: ImageDataModule
     ) -> dict[int, dict[str, float]]:
-        """Return bytes and quality of held-out images: bits of a number -> figures."""
+        """Return bytes and quality of held-out images: bits of a number -> metrics."""
         model = next(iter(coders.values())).model
         bits_of_class = math.log2(data.num_classes) if model.condition == "label" else 0.0
         length = {bits: Moments() for bits in coders}
@@ -164,7 +166,7 @@ class Compress(Tool):
         }
 
     def _jpeg(self, data: ImageDataModule) -> dict[int, dict[str, float]]:
-        """Return bytes and quality of JPEG on held-out images: its quality -> figures."""
+        """Return bytes and quality of JPEG on held-out images: its quality -> metrics."""
         found = {}
         for quality in sorted(set(self.qualities)):
             whole, scan, likeness = Moments(), Moments(), Likeness()
@@ -197,18 +199,18 @@ class Compress(Tool):
     ) -> Tensor:
         shown = next(data.batches(self.split, self.num_shown))
         images, names = [shown.x], [f"original, {shown.x[0].numel():,} bytes"]
-        for name, bits, figures, coder in rows:
+        for name, bits, metrics, coder in rows:
             own = shown.x.to(coder.model.device), shown.label.to(coder.model.device)
             levels = coder.quantiser.levels(coder.model.encode(*own).cpu())
             images.append(_decoded(coder, levels, own[1]).cpu())
-            size, psnr = figures["bytes_entropy_coded"], figures["psnr"]
-            names.append(f"{name}, {bits} bits a number: {size:.0f} bytes, {psnr:.1f} dB")
+            size, psnr = metrics["bytes_entropy_coded"], metrics["psnr"]
+            names.append(f"{name}, {bits} bits per number: {size:.0f} bytes, {psnr:.1f} dB")
         target = rows[0][2]["psnr"]
         quality = min(files, key=lambda each: abs(files[each]["psnr"] - target))
         back = torch.stack([jpeg(image, quality)[2] for image in to_bytes(shown.x)])
         images.append(to_float(back))
-        figures = files[quality]
-        size, psnr = figures["bytes_of_jpeg_files"], figures["psnr"]
+        metrics = files[quality]
+        size, psnr = metrics["bytes_of_jpeg_files"], metrics["psnr"]
         names.append(f"JPEG, quality {quality}: {size:.0f} bytes, {psnr:.1f} dB")
         return image_table(torch.stack(images), names, places(shown))
 
@@ -243,8 +245,8 @@ def _decoded(coder: Coder, levels: Tensor, label: Tensor) -> Tensor:
 
 def _fewest_bits(found: dict[int, dict[str, float]]) -> int:
     """Return the fewest bits that cost little against the best."""
-    best = max(figures["psnr"] for figures in found.values())
-    return min(bits for bits, figures in found.items() if figures["psnr"] >= best - MAX_LOSS_DB)
+    best = max(metrics["psnr"] for metrics in found.values())
+    return min(bits for bits, metrics in found.items() if metrics["psnr"] >= best - MAX_LOSS_DB)
 
 
 def _at_equal_psnr(psnr: float, files: dict[int, dict[str, float]]) -> dict[str, float | str]:
@@ -256,23 +258,23 @@ def _at_equal_psnr(psnr: float, files: dict[int, dict[str, float]]) -> dict[str,
     return found
 
 
-def _facts(model: GenerativeModel, figures: dict[str, float | str], bits: int) -> dict[str, Any]:
+def _facts(model: GenerativeModel, metrics: dict[str, float | str], bits: int) -> dict[str, Any]:
     """Return what a decoder weighs with its tables, and after how many images codes and decoder
     are lighter than JPEG files, and than JPEG's data alone.
     """
     weights = model.decoding_network
     numbers = sum(parameter.numel() for parameter in weights.parameters())
     weight = 4.0 * (numbers + model.latent_dim * (2 + 2**bits))  # low, width, probabilities
-    own = figures["bytes_entropy_coded"]
+    own = metrics["bytes_entropy_coded"]
     return {
         "numbers_in_a_code": model.latent_dim,
         "bits_that_cost_little": bits,
         "decoder_bytes": weight,
         "images_that_pay_for_the_decoder": _paying(
-            weight, own, figures["bytes_of_jpeg_files_at_equal_psnr"]
+            weight, own, metrics["bytes_of_jpeg_files_at_equal_psnr"]
         ),
         "if_jpeg_had_no_headers": _paying(
-            weight, own, figures["bytes_of_jpeg_data_at_equal_psnr"]
+            weight, own, metrics["bytes_of_jpeg_data_at_equal_psnr"]
         ),
     }
 
@@ -304,10 +306,10 @@ def _curves(
     }  # fmt: skip
     panels = {
         label: {
-            name: ([size for size, _ in points], [each[figure] for _, each in points])
+            name: ([size for size, _ in points], [each[metric] for _, each in points])
             for name, points in series.items()
         }
-        for figure, label in (("psnr", "PSNR (dB)"), ("ssim", "SSIM"))
+        for metric, label in (("psnr", "PSNR (dB)"), ("ssim", "SSIM"))
     }
     places = {
         "PNG files, lossless": lossless["bytes_of_png_files"],
@@ -315,4 +317,4 @@ def _curves(
     }
     sizes = [size for points in series.values() for size, _ in points] + list(places.values())
     ticks = [tick for tick in TICKS if min(sizes) / 2 <= tick <= max(sizes) * 2]
-    return curves(panels, "bytes an image", places=places, ticks=ticks)
+    return curves(panels, "bytes per image", places=places, ticks=ticks)

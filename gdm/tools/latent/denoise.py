@@ -10,17 +10,13 @@ from torch import Tensor
 from gdm.data.datamodule import ImageDataModule
 from gdm.evaluation import model_metrics
 from gdm.evaluation.model_metrics import Likeness
-from gdm.pictures.figures import curves, image_table
+from gdm.pictures.figures import curves
+from gdm.pictures.tables import image_table
 from gdm.recipes.ranges import Count, Positive
-from gdm.tools.latent.held_out import (
-    Split,
-    places,
-    refuse_empty,
-    refuse_without_code_vectors,
-    told_the_class,
-)
-from gdm.tools.latent.noise import NOISES, SHARES
-from gdm.tools.latent.tool import Found, Tool, told
+from gdm.tools.latent.coding import told, told_the_class
+from gdm.tools.latent.noise import FRACTIONS, NOISES
+from gdm.tools.latent.refusals import refuse_empty, refuse_without_code_vectors
+from gdm.tools.latent.tool import Result, Split, Tool, places
 from gdm.tools.open_run import OpenRun
 
 NOISY = "noisy image"
@@ -36,7 +32,7 @@ class Denoise(Tool):
     """Encodes and decodes noisy held-out images, and measures how near the clean ones that comes.
 
     Models get the noisy values as they are, beyond the range too, as in training; pictures and
-    figures are of 8-bit images.
+    metrics are of 8-bit images.
 
     - `denoised`: clean images, the same with noise, and what each run makes of them;
     - `strengths`: PSNR and SSIM over the strength of the noise, before and after. No model comes
@@ -64,7 +60,7 @@ class Denoise(Tool):
         num_shown: Count,
     ) -> None:
         for each in (strength, *strengths):
-            if noise in SHARES and each > 1:
+            if noise in FRACTIONS and each > 1:
                 raise ValueError(
                     f"strength={each}: is a fraction of the pixels with noise={noise}, at most 1"
                 )
@@ -81,7 +77,7 @@ class Denoise(Tool):
 
     def use(
         self, opened: OpenRun, others: Sequence[OpenRun], data: ImageDataModule, seed: int
-    ) -> Found:
+    ) -> Result:
         opened_runs = (opened, *others)
         strengths = sorted({self.strength, *self.strengths})
         measured = {s: self._measured(opened_runs, data, s, seed) for s in strengths}
@@ -110,7 +106,7 @@ class Denoise(Tool):
             "denoised": self._picture(opened_runs, data, seed, at_strength),
             "strengths": self._curves(measured, clean),
         }
-        return Found(record, pictured, remark=told_the_class(opened_runs))
+        return Result(record, pictured, remark=told_the_class(opened_runs))
 
     def _measured(
         self, opened_runs: Sequence[OpenRun], data: ImageDataModule, strength: float, seed: int
@@ -129,14 +125,14 @@ class Denoise(Tool):
         opened_runs: Sequence[OpenRun],
         data: ImageDataModule,
         seed: int,
-        figures: dict[str, dict[str, float]],
+        metrics: dict[str, dict[str, float]],
     ) -> Tensor:
         shown = next(data.batches(self.split, self.num_shown))
         index = shown.index.tolist()
         noisy = NOISES[self.noise](shown.x, index, self.strength, seed)
         rows = [shown.x, noisy, *(_restored(each, noisy, shown.label) for each in opened_runs)]
-        names = ["clean", f"noisy: {figures[NOISY]['psnr']:.1f} dB"]
-        names += [f"{each.name}: {figures[each.name]['psnr']:.1f} dB" for each in opened_runs]
+        names = ["clean", f"noisy: {metrics[NOISY]['psnr']:.1f} dB"]
+        names += [f"{each.name}: {metrics[each.name]['psnr']:.1f} dB" for each in opened_runs]
         return image_table(torch.stack(rows), names, places(shown))
 
     def _curves(
@@ -145,15 +141,15 @@ class Denoise(Tool):
         clean: dict[str, dict[str, float]],
     ) -> Tensor:
         panels, levels = {}, {}
-        for figure, label in (("psnr", "PSNR (dB)"), ("ssim", "SSIM")):
+        for metric, label in (("psnr", "PSNR (dB)"), ("ssim", "SSIM")):
             panels[label] = {
                 name if name == NOISY else f"{name}, from the noisy image": (
-                    list(measured), [found[name][figure] for found in measured.values()]
+                    list(measured), [found[name][metric] for found in measured.values()]
                 )
                 for name in (NOISY, *clean)
             }  # fmt: skip
             levels[label] = {
-                f"{name}, from the clean image": found[figure] for name, found in clean.items()
+                f"{name}, from the clean image": found[metric] for name, found in clean.items()
             }
         return curves(panels, STRENGTHS[self.noise], levels)
 

@@ -10,7 +10,7 @@ from gdm.theory.walks import TINY
 
 NEIGHBOURS = 5  # whose classes name a point
 COMPONENTS = 20  # of the mixture that a divergence is measured by; fewer where codes are few
-CODES_A_NUMBER = 5  # at least so many codes for each number of a code and each component
+CODES_PER_NUMBER = 5  # at least so many codes for each number of a code and each component
 
 
 def covariance_factor(codes: Tensor) -> Tensor:
@@ -40,7 +40,7 @@ def mixture_of(train: Tensor) -> GaussianMixture:
     It is fitted to whitened codes and turned back, so that it is the same however codes are
     stretched.
     """
-    most = len(train) // (CODES_A_NUMBER * train.shape[1])
+    most = len(train) // (CODES_PER_NUMBER * train.shape[1])
     density = fitted(whitened(train), max(1, min(COMPONENTS, most)))
     factor = covariance_factor(train)
     density.mean = train.double().mean(0) + density.mean @ factor.T
@@ -91,17 +91,17 @@ def nearest_class(points: Tensor, codes: Tensor, label: Tensor, k: int = NEIGHBO
 
 
 def apart(p: Tensor, q: Tensor) -> float:
-    """Return the share that would have to change its class to make p of q, both (K,) shares (the
-    total variation distance).
+    """Return the fraction that would have to change its class to make p of q, both (K,) fractions
+    (the total variation distance).
     """
     return float((p - q).abs().sum() / 2)
 
 
 def apart_by_chance(p: Tensor, n: int, m: int) -> float:
-    """Return how far apart the shares of n and of m draws from p, (K,), are about to be.
+    """Return how far apart the fractions of n and of m draws from p, (K,), are about to be.
 
-    A difference of shares is nearly normal, with variance p (1 - p) (1 / n + 1 / m), and the mean
-    size of a normal number is sqrt(2 / pi) deviations.
+    A difference of fractions is nearly normal, with variance p (1 - p) (1 / n + 1 / m), and the
+    mean size of a normal number is sqrt(2 / pi) standard deviations.
     """
     std = (p * (1 - p) * (1 / n + 1 / m)).sqrt()
     return float(std.sum() / (2 * torch.pi) ** 0.5)

@@ -15,22 +15,15 @@ from gdm.errors import UserError
 from gdm.evaluation import model_metrics
 from gdm.evaluation.extractors import Extractor
 from gdm.evaluation.samples import class_called
-from gdm.pictures.figures import image_table
-from gdm.recipes.build import nearest
+from gdm.pictures.tables import image_table
 from gdm.recipes.ranges import Count
+from gdm.recipes.spelling import nearest
 from gdm.theory import walks
 from gdm.theory.images import to_bytes
-from gdm.tools.latent.tool import (
-    SPLIT,
-    Coded,
-    Found,
-    Tool,
-    classifier_of,
-    coded,
-    decoded,
-    probabilities,
-    refuse_without_codes,
-)
+from gdm.tools.latent.classes import classifier_of, probabilities
+from gdm.tools.latent.coding import Coded, coded, decoded
+from gdm.tools.latent.refusals import refuse_without_codes
+from gdm.tools.latent.tool import SPLIT, Result, Tool
 from gdm.tools.open_run import OpenRun
 
 ARROW = "->"
@@ -39,7 +32,7 @@ LEGEND = (
     "it. named other: taken for another class. psnr: to the image at alpha 0, in dB. "
     "individuality: correlation, before and after, of what tells one image from the others."
 )
-Scorer = Callable[[Tensor], dict[str, float]]  # images in [-1, 1] -> figures
+Scorer = Callable[[Tensor], dict[str, float]]  # images in [-1, 1] -> metrics
 
 
 @dataclass
@@ -114,7 +107,7 @@ class Edit(Tool):
 
     def use(
         self, opened: OpenRun, others: Sequence[OpenRun], data: ImageDataModule, seed: int
-    ) -> Found:
+    ) -> Result:
         model, attribute = opened.model, self._asked(data)
         scorer = _scorer(classifier_of(opened, data), attribute)
         train = coded(model, attribute.train)
@@ -145,7 +138,7 @@ class Edit(Tool):
             "by_alpha": [by_alpha[alpha] for alpha in sorted(by_alpha)],
             "with_the_attribute": scorer(back),
         }
-        return Found(record, {"edit": self._drawn(opened, lacking, direction)}, remark=LEGEND)
+        return Result(record, {"edit": self._drawn(opened, lacking, direction)}, remark=LEGEND)
 
     def _asked(self, data: ImageDataModule) -> Attribute:
         """Return the attribute that is asked for."""
@@ -291,7 +284,7 @@ def _first(images: Images, chosen: Tensor, limit: int) -> Images:
 
 
 def _scorer(extractor: Extractor | None, attribute: Attribute) -> Scorer:
-    """Return images -> figures of what they are taken for: of classes their probabilities, of
+    """Return images -> metrics of what they are taken for: of classes their probabilities, of
     another attribute that of a logistic regression in the classifier's features.
     """
     if extractor is None:
@@ -299,7 +292,7 @@ def _scorer(extractor: Extractor | None, attribute: Attribute) -> Scorer:
     if attribute.target is None:
         return _regression(extractor, attribute)
 
-    def figures(x: Tensor) -> dict[str, float]:
+    def metrics(x: Tensor) -> dict[str, float]:
         p = probabilities(extractor, x)
         named = p.argmax(1)
         other = (named != attribute.source) & (named != attribute.target)
@@ -309,7 +302,7 @@ def _scorer(extractor: Extractor | None, attribute: Attribute) -> Scorer:
             "named_other": float(other.float().mean()),
         }
 
-    return figures
+    return metrics
 
 
 def _regression(extractor: Extractor, attribute: Attribute) -> Scorer:
@@ -345,8 +338,8 @@ def _kept(plain: Tensor, edited: Tensor, alpha: float) -> dict[str, float]:
 def _told_apart(
     train: Coded, has: Tensor, lacking: Coded, with_it: Coded, direction: Tensor
 ) -> float:
-    """Return the share of held-out images, both kinds alike, that the direction alone puts on the
-    right side of the middle between the training images' means.
+    """Return the fraction of held-out images, both kinds alike, that the direction alone puts on
+    the right side of the middle between the training images' means.
     """
 
     def along(part: Coded) -> Tensor:

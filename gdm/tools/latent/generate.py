@@ -10,9 +10,11 @@ from gdm.data.datamodule import ImageDataModule
 from gdm.evaluation import distances, features, model_metrics, samples
 from gdm.evaluation.extractors import Extractor
 from gdm.evaluation.features import FeatureSet
-from gdm.pictures.figures import class_shares, titled_grids
+from gdm.pictures.figures import class_shares
+from gdm.pictures.tables import titled_grids
 from gdm.recipes.ranges import Count
-from gdm.tools.latent.tool import SPLIT, Found, Tool, classifier_of
+from gdm.tools.latent.classes import classifier_of
+from gdm.tools.latent.tool import SPLIT, Result, Tool
 from gdm.tools.open_run import OpenRun
 
 
@@ -20,8 +22,8 @@ class Generate(Tool):
     """Draws samples of each run beside the training images that are nearest to them.
 
     - `samples` of the run, and `samples_2`, ... of those that are compared;
-    - `classes`, where a classifier knows the images: the shares of the classes among samples and
-      among real images.
+    - `classes`, where a classifier knows the images: the fractions of the classes among samples
+      and among real images.
 
     Args:
         num_samples: samples whose classes are counted.
@@ -36,7 +38,7 @@ class Generate(Tool):
 
     def use(
         self, opened: OpenRun, others: Sequence[OpenRun], data: ImageDataModule, seed: int
-    ) -> Found:
+    ) -> Result:
         extractor = classifier_of(opened, data)
         real = self._real(extractor, data)
         runs: dict[str, dict[str, float]] = {}
@@ -47,10 +49,10 @@ class Generate(Tool):
             name = "samples" if number == 1 else f"samples_{number}"
             runs[each.name], drawn[name] = _beside_nearest(shown, each.name, data)
             if real is not None:
-                *shares, confident = seen.named.mean.tolist()
+                *fractions, confident = seen.named.mean.tolist()
                 runs[each.name] |= {"confident": confident}
                 panels[each.name] = {
-                    "samples": torch.tensor(shares),
+                    "samples": torch.tensor(fractions),
                     "real images": real.named.mean[:-1],
                 }
         record: dict[str, Any] = {
@@ -60,8 +62,8 @@ class Generate(Tool):
         }
         if real is not None:
             record |= _classes(panels, real, data)
-            drawn["classes"] = class_shares(panels, data.class_names, "share of images")
-        return Found(record, drawn)
+            drawn["classes"] = class_shares(panels, data.class_names, "fraction of images")
+        return Result(record, drawn)
 
     def _sampled(
         self, opened: OpenRun, extractor: Extractor | None, seed: int
@@ -100,7 +102,7 @@ def _beside_nearest(
 def _classes(
     panels: dict[str, dict[str, Tensor]], real: FeatureSet, data: ImageDataModule
 ) -> dict[str, Any]:
-    """Return the shares of the classes, one row per class, and how clear real images are."""
+    """Return the fractions of the classes, one row per class, and how clear real images are."""
     classes = [
         {"class": name, "real_images": float(real.named.mean[number])}
         | {run: float(panel["samples"][number]) for run, panel in panels.items()}

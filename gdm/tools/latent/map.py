@@ -11,32 +11,26 @@ from gdm.data.datamodule import ImageDataModule
 from gdm.errors import UserError
 from gdm.evaluation.extractors import Extractor
 from gdm.models.base import GenerativeModel
-from gdm.pictures import figures, latent
+from gdm.pictures import figures, latent, tables
 from gdm.recipes.ranges import Count, NonNegativeInt
 from gdm.theory import walks
-from gdm.tools.latent import distributions, drawbacks
-from gdm.tools.latent.drawbacks import Measured
+from gdm.tools.latent import diagnostics, distributions
+from gdm.tools.latent.classes import classifier_of
+from gdm.tools.latent.coding import Coded, classes_in_turn, coded, decoded
+from gdm.tools.latent.diagnostics import Diagnosis
 from gdm.tools.latent.projections import PROJECTIONS, refuse_without_umap
-from gdm.tools.latent.tool import (
-    SPLIT,
-    Coded,
-    Found,
-    Tool,
-    classes_in_turn,
-    classifier_of,
-    coded,
-    decoded,
-    refuse_codes_of_images_size,
-    refuse_without_codes,
-)
+from gdm.tools.latent.refusals import refuse_codes_of_images_size, refuse_without_codes
+from gdm.tools.latent.tool import SPLIT, Result, Tool
 from gdm.tools.open_run import OpenRun
 
 AXES = {"pca": "principal component", "tsne": "t-SNE", "umap": "UMAP"}
-CONTOUR_POINTS = 200  # points a side that contours are drawn through
+CONTOUR_POINTS = 200  # points per side that contours are drawn through
 MASSES = (0.5, 0.9, 0.99)  # of the distribution that is sampled, inside the contours
 MIN_IMAGES = 10  # images below which there is nothing to map
 QUANTILES_OF = 10_000  # sampled codes that give the lines of a manifold and the contours' levels
-NO_FIGURES = "Codes as large as images are mapped without the metrics of codes with few numbers."
+WITHOUT_METRICS = (
+    "Codes as large as images are mapped without the metrics of codes with few numbers."
+)
 LEGEND = (
     "nats: KL divergences of the codes, at least. off: the fraction of samples that would have to "
     "change class to match the decoded codes. change in largest 5 percent of steps: the fraction "
@@ -66,7 +60,7 @@ class Map(Tool):
         projection: of codes with more than two dimensions: `pca`, `tsne` or `umap`.
         num_images: validation images, the first of the split.
         num_sampled: points that are numbered.
-        manifold: images a side of the manifold; 0 for none.
+        manifold: images per side of the manifold; 0 for none.
         num_samples: samples whose classes are counted.
         num_paths, num_steps: along which change is measured: paths, and steps of each.
         num_train: training images whose codes divergences are measured with.
@@ -105,13 +99,13 @@ class Map(Tool):
             refuse_without_umap()
         if self.num_images < MIN_IMAGES:
             raise UserError(f"tool.num_images={self.num_images}: must be at least {MIN_IMAGES}")
-        least = distributions.CODES_A_NUMBER * max(
+        least = distributions.CODES_PER_NUMBER * max(
             each.model.latent_dim or 0 for each in (opened, *others)
         )
         if self.num_train < least:
             raise UserError(
                 f"tool.num_train={self.num_train}: must be at least {least}, "
-                f"{distributions.CODES_A_NUMBER} for each number of a code"
+                f"{distributions.CODES_PER_NUMBER} for each number of a code"
             )
         if (count := len(data.split(SPLIT))) < MIN_IMAGES:
             raise UserError(
@@ -120,40 +114,42 @@ class Map(Tool):
 
     def use(
         self, opened: OpenRun, others: Sequence[OpenRun], data: ImageDataModule, seed: int
-    ) -> Found:
+    ) -> Result:
         model = opened.model
         few = model.latent_dim is not None
         extractor = classifier_of(opened, data) if few else None
         part = coded(model, data.split(SPLIT), self.num_images)
         plane = model.latent_dim == 2
         many = model.sample_codes(range(QUANTILES_OF), seed=seed).cpu() if plane else None
-        found = self._maps(model, part, many, data, seed)
+        drawn = self._maps(model, part, many, data, seed)
         record: dict[str, Any] = {"split": SPLIT, "num_images": len(part.z)}
         if not few:
-            return Found(record, found, remark=NO_FIGURES)
+            return Result(record, drawn, remark=WITHOUT_METRICS)
         if plane and self.manifold:
-            found["manifold"] = self._manifold(model, part, many, data.class_names[0])
-        return self._with_drawbacks(Found(record, found), [opened, *others], extractor, data, seed)
+            drawn["manifold"] = self._manifold(model, part, many, data.class_names[0])
+        return self._with_drawbacks(
+            Result(record, drawn), [opened, *others], extractor, data, seed
+        )
 
     def _with_drawbacks(
         self,
-        found: Found,
+        maps: Result,
         opened_runs: Sequence[OpenRun],
         extractor: Extractor | None,
         data: ImageDataModule,
         seed: int,
-    ) -> Found:
+    ) -> Result:
         measured = {
-            each.name: drawbacks.measure(
+            each.name: diagnostics.measure(
                 each, data, extractor, self.num_images, self.num_samples, self.num_paths,
                 self.num_steps, self.num_train, seed,
             )
             for each in opened_runs
         }  # fmt: skip
-        record = found.record | {
+        record = maps.record | {
             "classes_by": "nearest codes" if extractor is None else extractor.name,
             "extractor_checksum": None if extractor is None else extractor.checksum,
-            "drawbacks": {name: each.figures for name, each in measured.items()},
+            "drawbacks": {name: each.metrics for name, each in measured.items()},
             "classes": [
                 row
                 for name, each in measured.items()
@@ -161,7 +157,7 @@ class Map(Tool):
             ],
         }
         drawn = _drawn_drawbacks(measured, data.class_names, opened_runs)
-        return Found(record, found.pictures | drawn, remark=LEGEND)
+        return Result(record, maps.pictures | drawn, remark=LEGEND)
 
     def _maps(
         self,
@@ -202,8 +198,8 @@ class Map(Tool):
 
 
 def _contours(model: GenerativeModel, codes: Tensor, many: Tensor) -> latent.Contours:
-    """Return the lines within which shares of what is sampled lie, around the codes: those of the
-    density's logarithm that so many samples, (N, 2), exceed.
+    """Return the lines within which fractions of what is sampled lie, around the codes: those of
+    the density's logarithm that so many samples, (N, 2), exceed.
     """
     exceeded = model.code_log_prob(many.to(model.device)).double().cpu()
     levels = torch.quantile(exceeded, 1 - torch.tensor(MASSES, dtype=torch.float64))
@@ -219,22 +215,22 @@ def _contours(model: GenerativeModel, codes: Tensor, many: Tensor) -> latent.Con
     return x, y, log_density, dict(zip(names, levels.tolist(), strict=True))
 
 
-def _of_classes(name: str, each: Measured, class_names: tuple[str, ...]) -> list[dict]:
-    """Return the shares of every class in one model."""
+def _of_classes(name: str, each: Diagnosis, class_names: tuple[str, ...]) -> list[dict]:
+    """Return the fractions of every class in one model."""
     return [
         {"model": name, "class": own}
-        | {kind: float(shares[number]) for kind, shares in each.shares.items()}
+        | {kind: float(fractions[number]) for kind, fractions in each.fractions.items()}
         for number, own in enumerate(class_names)
     ]
 
 
 def _drawn_drawbacks(
-    measured: dict[str, Measured], class_names: tuple[str, ...], opened_runs: Sequence[OpenRun]
+    measured: dict[str, Diagnosis], class_names: tuple[str, ...], opened_runs: Sequence[OpenRun]
 ) -> dict[str, Tensor]:
     panels, rows = {}, []
     for opened in opened_runs:
         each = measured[opened.name]
-        nats = each.figures["nats_from_normal"]
+        nats = each.metrics["nats_from_normal"]
         if opened_runs[0].model.latent_dim == opened.model.latent_dim == 2:
             panels[f"{opened.name}: {nats:.2f} nats from normal"] = distributions.whitened(
                 each.codes
@@ -243,12 +239,13 @@ def _drawn_drawbacks(
     label = next(iter(measured.values())).label
     found = {
         "classes": figures.class_shares(
-            {name: each.shares for name, each in measured.items()}, class_names, "fraction"
+            {name: each.fractions for name, each in measured.items()}, class_names, "fraction"
         ),
         "steps": figures.concentration(
-            {name: drawbacks.concentration(each.change) for name, each in measured.items()}, LABELS
+            {name: diagnostics.concentration(each.change) for name, each in measured.items()},
+            LABELS,
         ),
-        "largest_jumps": _strips(measured),
+        "largest_jumps": _largest_jumps(measured),
     }
     if panels:  # the circles hold half, 90 % and 99 % of N(0, I) in the plane
         circles = {
@@ -258,9 +255,9 @@ def _drawn_drawbacks(
     return found
 
 
-def _strips(measured: dict[str, Measured]) -> Tensor:
+def _largest_jumps(measured: dict[str, Diagnosis]) -> Tensor:
     """Draw the path with the largest change in one step of each model."""
     rows = torch.stack([each.largest_jump for each in measured.values()])  # (M, S + 1, C, H, W)
     shown = torch.linspace(0, rows.shape[1] - 1, min(rows.shape[1], 11)).round().int().tolist()
     names = [f"{each / (rows.shape[1] - 1):.2f}" for each in shown]
-    return figures.image_table(rows[:, shown], list(measured), names)
+    return tables.image_table(rows[:, shown], list(measured), names)

@@ -10,22 +10,13 @@ from gdm.data.datamodule import ImageDataModule
 from gdm.errors import UserError
 from gdm.evaluation.samples import class_called, class_number
 from gdm.models.base import GenerativeModel
-from gdm.pictures import figures
+from gdm.pictures.tables import image_table
 from gdm.recipes.ranges import Count
 from gdm.theory import walks
-from gdm.theory.images import to_bytes
-from gdm.tools.latent.tool import (
-    SPLIT,
-    Found,
-    Tool,
-    classes_in_turn,
-    coded,
-    decoded,
-    grey_levels_changed,
-    refuse_codes_of_images_size,
-    refuse_index,
-    refuse_single,
-)
+from gdm.theory.images import grey_levels_changed, to_bytes
+from gdm.tools.latent.coding import code_of_index, coded, decoded
+from gdm.tools.latent.refusals import refuse_codes_of_images_size, refuse_index, refuse_single
+from gdm.tools.latent.tool import SPLIT, Result, Tool
 from gdm.tools.open_run import OpenRun
 
 CLASS = "class:"  # before the name of a class
@@ -72,20 +63,14 @@ class Morph(Tool):
         if self.of_class == "mean" and opened.model.encodes:
             refuse_codes_of_images_size(opened)
         for key, end in (("tool.a", self.a), ("tool.b", self.b)):
-            if opened.model.encodes:
-                if isinstance(end, str):
-                    _refuse_class_without_images(end, data, key)
-                else:
-                    refuse_index(end, data, key)
-            elif isinstance(end, str) or end < 0:
-                raise UserError(
-                    f"{key}={end}: {opened.run} is a {type(opened.model).__name__}, which "
-                    "encodes no images; give the index of a latent, 0 or more"
-                )
+            if isinstance(end, str) and opened.model.encodes:
+                _refuse_class_without_images(end, data, key)
+            else:
+                refuse_index(end, opened, data, key)
 
     def use(
         self, opened: OpenRun, others: Sequence[OpenRun], data: ImageDataModule, seed: int
-    ) -> Found:
+    ) -> Result:
         model = opened.model
         (z_a, label_a), (z_b, label_b) = (
             _end(model, data, end, self.of_class, seed) for end in (self.a, self.b)
@@ -106,7 +91,7 @@ class Morph(Tool):
         moments = [f"{moment:.2f}" for moment in t[:: self.frames_between].tolist()]
         names = [_named(end) for end in (self.a, self.b)]
         moments[0], moments[-1] = names
-        return Found(
+        return Result(
             {
                 "split": SPLIT if model.encodes else None,
                 "from": names[0],
@@ -116,7 +101,7 @@ class Morph(Tool):
                     name: _facts(path, images[name], centre) for name, path in paths.items()
                 },
             },
-            {"morph": figures.image_table(strip, list(paths), moments)},
+            {"morph": image_table(strip, list(paths), moments)},
             {
                 name.replace(" ", "-"): _there_and_back(to_bytes(each))
                 for name, each in images.items()
@@ -132,16 +117,12 @@ def _end(
     model: GenerativeModel, data: ImageDataModule, end: int | str, of_class: str, seed: int
 ) -> tuple[Tensor, int]:
     """Return the code that an end of the walk stands for, and its class."""
-    if not model.encodes:
-        label = int(classes_in_turn(model, [end]))
-        return model.sample_codes([end], seed=seed).cpu()[0], label
-    split = data.split(SPLIT)
     if isinstance(end, int):
-        chosen = torch.tensor([end])
-    else:
-        chosen = _images_of_class(end, data, "tool")
-        chosen = chosen[:1] if of_class == "first" else chosen
-    part = coded(model, split.select(chosen))
+        z, label = code_of_index(model, data, end, seed)
+        return z, int(label)
+    chosen = _images_of_class(end, data, "tool")
+    chosen = chosen[:1] if of_class == "first" else chosen
+    part = coded(model, data.split(SPLIT).select(chosen))
     return part.z.mean(0), int(part.label[0])
 
 

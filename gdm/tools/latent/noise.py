@@ -17,19 +17,19 @@ def gaussian(x: Tensor, index: Sequence[int], strength: float, seed: int) -> Ten
 
 
 def salt_and_pepper(x: Tensor, index: Sequence[int], strength: float, seed: int) -> Tensor:
-    """Make this share of the pixels black or white, as many of either on average."""
+    """Make this fraction of the pixels black or white, as many of either on average."""
     chance = _of_pixels(x, index, seed, "salt and pepper")
     x = torch.where(chance < strength / 2, BLACK, x)
     return torch.where(chance > 1 - strength / 2, WHITE, x)
 
 
 def masking(x: Tensor, index: Sequence[int], strength: float, seed: int) -> Tensor:
-    """Make this share of the pixels black (Vincent et al. 2008)."""
+    """Make this fraction of the pixels black (Vincent et al. 2008)."""
     return torch.where(_of_pixels(x, index, seed, "masking") < strength, BLACK, x)
 
 
 def cutout(x: Tensor, index: Sequence[int], strength: float, seed: int) -> Tensor:
-    """Make a square with this share of the area black, somewhere in the image."""
+    """Make a square with this fraction of the area black, somewhere in the image."""
     height, width = x.shape[2:]
     sides = torch.tensor([round(strength**0.5 * side) for side in (height, width)])
     free = torch.tensor([height, width]) - sides + 1  # places of the upper left corner
@@ -53,4 +53,4 @@ NOISES: dict[str, Noise] = {
     "masking": masking,
     "cutout": cutout,
 }
-SHARES = ("salt_and_pepper", "masking", "cutout")  # whose strength is a share of the pixels
+FRACTIONS = ("salt_and_pepper", "masking", "cutout")  # whose strength is a fraction of the pixels

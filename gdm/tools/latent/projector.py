@@ -13,12 +13,14 @@ from gdm.data.datamodule import ImageDataModule
 from gdm.errors import UserError
 from gdm.pictures import grids
 from gdm.recipes.ranges import Count
-from gdm.tools.latent.tool import SPLIT, Found, Tool, coded, refuse_without_codes
+from gdm.tools.latent.coding import coded
+from gdm.tools.latent.refusals import refuse_without_codes
+from gdm.tools.latent.tool import SPLIT, Result, Tool
 from gdm.tools.open_run import OpenRun
 
 TAG = "codes"
 EMPTY = ".no-scalars"  # ends the name of a file of events that the writer makes and leaves empty
-LARGEST_SPRITE = 8192  # pixels a side of the picture of all thumbnails, as TensorBoard takes it
+LARGEST_SPRITE = 8192  # pixels per side of the picture of all thumbnails, as TensorBoard takes it
 
 
 class Projector(Tool):
@@ -43,7 +45,7 @@ class Projector(Tool):
 
     def use(
         self, opened: OpenRun, others: Sequence[OpenRun], data: ImageDataModule, seed: int
-    ) -> Found:
+    ) -> Result:
         part = coded(opened.model, data.split(SPLIT), self.num_images)
         names = [data.class_names[label] for label in part.label.tolist()]
         thumbnails = part.images.float() / 255
@@ -52,7 +54,7 @@ class Projector(Tool):
             "num_images": len(names),
             "latent_dim": part.z[0].numel(),
         }
-        return Found(
+        return Result(
             record,
             {"thumbnails": grids.grid(part.images[:100], 10)},
             scales={"thumbnails": 2},

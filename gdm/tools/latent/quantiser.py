@@ -15,9 +15,9 @@ class UniformQuantiser:
         level = floor((z - low) / width),    centre = low + (level + 1/2) width
 
     Between low and low + 2^b width the error is at most half a width; what lies outside goes to
-    the outermost cell. Of several ranges that leave out a share of the codes at either end, each
-    dimension gets the one with the least squared error: a wide range rounds all codes coarsely, a
-    narrow one cuts many off.
+    the outermost cell. Of several ranges that leave out a fraction of the codes at either end,
+    each dimension gets the one with the least squared error: a wide range rounds all codes
+    coarsely, a narrow one cuts many off.
 
     Args:
         codes: that the ranges are fitted to, (N, D).

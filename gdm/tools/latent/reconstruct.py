@@ -9,17 +9,14 @@ from torch import Tensor
 from gdm.data.datamodule import ImageDataModule
 from gdm.evaluation import model_metrics
 from gdm.models.base import GenerativeModel
-from gdm.pictures.figures import curves, image_table
+from gdm.pictures.figures import curves
+from gdm.pictures.tables import image_table
 from gdm.recipes.ranges import Count
 from gdm.theory.moments import Moments
-from gdm.tools.latent.held_out import (
-    PrincipalComponents,
-    Split,
-    places,
-    size_of_code,
-    told_the_class,
-)
-from gdm.tools.latent.tool import Found, Tool, refuse_without_codes, told
+from gdm.tools.latent.coding import size_of_code, told, told_the_class
+from gdm.tools.latent.principal_components import PrincipalComponents
+from gdm.tools.latent.refusals import refuse_without_codes
+from gdm.tools.latent.tool import Result, Split, Tool, places
 from gdm.tools.open_run import OpenRun
 
 SIZES = (1, 2, 4, 8, 16, 32, 64)  # of linear codes, beside which the models stand
@@ -58,7 +55,7 @@ class Reconstruct(Tool):
 
     def use(
         self, opened: OpenRun, others: Sequence[OpenRun], data: ImageDataModule, seed: int
-    ) -> Found:
+    ) -> Result:
         opened_runs = (opened, *others)
         runs = {each.name: self._measured(each.model, data) for each in opened_runs}
         linear = self._linear(data, {run["numbers_in_a_code"] for run in runs.values()})
@@ -75,7 +72,7 @@ class Reconstruct(Tool):
             "psnr": _psnr_over_size(runs, linear),
         }
         remark = f"{_explanation(runs)} {told_the_class(opened_runs)}".rstrip()
-        return Found(record, drawn, remark=remark)
+        return Result(record, drawn, remark=remark)
 
     def _measured(self, model: GenerativeModel, data: ImageDataModule) -> dict[str, Any]:
         """Return how images come back from the codes of a model, and how sharp they are."""
@@ -137,8 +134,8 @@ def _edges(x: Tensor) -> Tensor:
 
 
 def _explanation(runs: dict[str, dict[str, Any]]) -> str:
-    """Answer why images come back blurry, with the figures of the runs."""
-    figures = ", ".join(
+    """Answer why images come back blurry, with the numbers of the runs."""
+    sizes = ", ".join(
         f"{run['psnr']:.1f} dB and {run['sharpness']:.2f} of the sharpness with "
         f"{run['numbers_in_a_code']}"
         for run in sorted(runs.values(), key=lambda run: run["numbers_in_a_code"])
@@ -146,5 +143,5 @@ def _explanation(runs: dict[str, dict[str, Any]]) -> str:
     return (
         "Images that differ share a code where it has few numbers, and the answer with the least "
         "squared error is their mean, in which edges that do not lie in the same place are "
-        f"smeared. More numbers tell more images apart: {figures}."
+        f"smeared. More numbers tell more images apart: {sizes}."
     )

@@ -13,14 +13,13 @@ from gdm.errors import UserError
 from gdm.evaluation import distances
 from gdm.pictures import figures
 from gdm.recipes.ranges import Count
-from gdm.tools.latent.held_out import (
-    PrincipalComponents,
-    Split,
+from gdm.tools.latent.principal_components import PrincipalComponents
+from gdm.tools.latent.refusals import (
     refuse_empty,
     refuse_told_the_class,
     refuse_without_code_vectors,
 )
-from gdm.tools.latent.tool import Found, Tool
+from gdm.tools.latent.tool import Result, Split, Tool
 from gdm.tools.open_run import OpenRun
 
 Coding = Callable[[Batch], Tensor]  # images -> (N, D), on the CPU
@@ -33,7 +32,7 @@ class Reduce(Tool):
     has been seen by any of these; so how often the neighbours are right says how well the few
     numbers keep apart what looks different.
 
-    - `accuracy`: the share that is right, with standard errors.
+    - `accuracy`: the fraction that is right, with standard errors.
 
     Args:
         neighbours: how many vote; the nearest decides between equal numbers of votes.
@@ -66,7 +65,7 @@ class Reduce(Tool):
 
     def use(
         self, opened: OpenRun, others: Sequence[OpenRun], data: ImageDataModule, seed: int
-    ) -> Found:
+    ) -> Result:
         pixels = data.channels * data.native_resolution**2
         sizes = {each.model.latent_dim for each in (opened, *others)}
         most = min(max(sizes), pixels)
@@ -81,14 +80,18 @@ class Reduce(Tool):
         for name, (size, coding) in codings.items():
             right = self._right(coding, data)
             count = len(next(iter(right.values())))
-            shares = {k: float(each.double().mean()) for k, each in right.items()}
-            error = max((share * (1 - share) / count) ** 0.5 for share in shares.values())
+            accuracies = {k: float(each.double().mean()) for k, each in right.items()}
+            error = max(
+                (accuracy * (1 - accuracy) / count) ** 0.5 for accuracy in accuracies.values()
+            )
             label = f"{name}\n({size} numbers)"
-            bars[label] = {f"{k} neighbour{'s' * (k > 1)}": share for k, share in shares.items()}
+            bars[label] = {
+                f"{k} neighbour{'s' * (k > 1)}": accuracy for k, accuracy in accuracies.items()
+            }
             errors[label] = error
             rows.append(
                 {"codes": name, "numbers": size}
-                | {f"accuracy_k_{k}": share for k, share in shares.items()}
+                | {f"accuracy_k_{k}": accuracy for k, accuracy in accuracies.items()}
                 | {"standard_error": error}
             )
         record: dict[str, Any] = {
@@ -100,7 +103,7 @@ class Reduce(Tool):
         picture = figures.shares_right(
             bars, "held-out images classified right", 1 / data.num_classes, errors
         )
-        return Found(record, {"accuracy": picture})
+        return Result(record, {"accuracy": picture})
 
     def _right(self, coding: Coding, data: ImageDataModule) -> dict[int, Tensor]:
         """Return which held-out images their neighbours name right: k -> (N,)."""

@@ -1,44 +1,34 @@
 """What the tools of the latent space share: a run goes in, metrics and pictures come out."""
 
 import json
-import logging
 import shlex
-import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import torch
 from torch import Tensor
 
-from gdm.data.datamodule import EVALUATION_BATCH, ImageDataModule
-from gdm.data.images import Images
+from gdm.data.batches import Batch
+from gdm.data.datamodule import ImageDataModule
 from gdm.errors import UserError
-from gdm.evaluation.classifier import NoClassifier
 from gdm.evaluation.extractors import Extractor
 from gdm.files import durable_replacement, named_folder, write_text
-from gdm.models.base import GenerativeModel
 from gdm.pictures import grids
 from gdm.recipes.ranges import Seed
 from gdm.runs.run import Run
-from gdm.theory.images import grey_levels, to_bytes, to_float
 from gdm.tools import open_run
 from gdm.tools.open_run import OpenRun
 
-log = logging.getLogger(__name__)
-
 SPLIT = "validation"  # whose images are looked at: training has not seen them
-ANNOUNCED_SECONDS = 20  # seconds ahead that are announced
-WITH_CODES = "an autoencoder, a VAE or a diffusion model"
-WITH_FEW_NUMBERS = "an autoencoder or a VAE"
+Split = Literal["validation", "test"]  # where a tool lets its user choose
 ANIMATION_WIDTH = 224  # screen pixels, at least
 
 
 @dataclass
-class Found:
+class Result:
     """What a tool has found.
 
     Args:
@@ -47,7 +37,7 @@ class Found:
             per group.
         pictures: name -> 8-bit values, (C, H, W).
         animations: name -> frames of 8-bit values, (T, C, H, W).
-        scales: name of a picture -> screen pixels a side of its pixels, where it is not one.
+        scales: name of a picture -> screen pixels per side of its pixels, where it is not one.
         remark: a sentence to say below the metrics; none if empty.
         for_tensorboard: writes what TensorBoard alone shows into a folder; None for nothing.
     """
@@ -81,7 +71,7 @@ class Tool(ABC):
     @abstractmethod
     def use(
         self, opened: OpenRun, others: Sequence[OpenRun], data: ImageDataModule, seed: int
-    ) -> Found:
+    ) -> Result:
         """Return what the tool finds, the same for the same seed.
 
         Args:
@@ -128,13 +118,13 @@ def name_of(tool: Tool) -> str:
 
 def apply(
     tool: Tool, opened: OpenRun, others: Sequence[OpenRun], data: ImageDataModule, seed: int
-) -> Found:
+) -> Result:
     """Return what a tool finds, with what it depends on; what makes no sense has been refused."""
     open_run.prepare([opened, *others])
     with ExitStack() as stack:
         for each in (opened, *others):  # the weights are those that were asked for
             stack.enter_context(each.model.evaluating(averaged=False))
-        found = tool.use(opened, others, data, seed)
+        result = tool.use(opened, others, data, seed)
     facts = {
         "tool": name_of(tool),
         "options": vars(tool),
@@ -145,8 +135,8 @@ def apply(
         "data": data.fingerprint,
         "seed": seed,
     }
-    found.record = facts | found.record | ({"remark": found.remark} if found.remark else {})
-    return found
+    result.record = facts | result.record | ({"remark": result.remark} if result.remark else {})
+    return result
 
 
 def refuse_idle_comparison(tool: Tool, compare: Sequence[str]) -> None:
@@ -172,37 +162,37 @@ def folder_for_tensorboard(run: Run, to: str | None) -> Path:
     return Path(to) if to else run.tensorboard
 
 
-def write(found: Found, folder: Path, tensorboard: Path | None = None) -> list[Path]:
+def write(result: Result, folder: Path, tensorboard: Path | None = None) -> list[Path]:
     """Write what a tool has found, each file whole or not at all, in the place of what an earlier
     use wrote; return the files.
 
     Args:
-        found: what there is to write.
+        result: what there is to write.
         folder: for the record, the pictures and the animations.
         tensorboard: for what TensorBoard alone shows; None for the same folder.
     """
     tensorboard = tensorboard or folder
-    if found.for_tensorboard is not None:
-        found.record["written_to"] = str(tensorboard)
-        found.record["remark"] = (
+    if result.for_tensorboard is not None:
+        result.record["written_to"] = str(tensorboard)
+        result.record["remark"] = (
             f"To see it: tensorboard --logdir {shlex.quote(str(tensorboard))}, then Projector in "
             "its menu."
         )
     written = [folder / "record.json"]
-    found.record["files"] = [f"{name}.png" for name in found.pictures]
-    found.record["files"] += [f"{name}.gif" for name in found.animations]
+    result.record["files"] = [f"{name}.png" for name in result.pictures]
+    result.record["files"] += [f"{name}.gif" for name in result.animations]
     try:
-        if found.for_tensorboard is not None:
-            found.for_tensorboard(tensorboard)
-        for name in _files_of_an_earlier_use(written[0], found.record["tool"]):
-            if name not in found.record["files"]:
+        if result.for_tensorboard is not None:
+            result.for_tensorboard(tensorboard)
+        for name in _files_of_an_earlier_use(written[0], result.record["tool"]):
+            if name not in result.record["files"]:
                 (folder / name).unlink(missing_ok=True)
-        write_text(written[0], json.dumps(found.record, indent=2) + "\n")
-        for name, picture in found.pictures.items():
+        write_text(written[0], json.dumps(result.record, indent=2) + "\n")
+        for name, picture in result.pictures.items():
             written.append(folder / f"{name}.png")
             with durable_replacement(written[-1]) as temporary:
-                grids.save(picture, temporary, found.scales.get(name, 1))
-        for name, frames in found.animations.items():
+                grids.save(picture, temporary, result.scales.get(name, 1))
+        for name, frames in result.animations.items():
             written.append(folder / f"{name}.gif")
             with durable_replacement(written[-1]) as temporary:
                 grids.save_animation(frames, temporary, -(-ANIMATION_WIDTH // frames.shape[-1]))
@@ -221,145 +211,6 @@ def _files_of_an_earlier_use(record: Path, tool: str) -> list[str]:
     return [name for name in names if name == Path(name).name]  # in the same folder
 
 
-# What several tools need -------------------------------------------------------------------------
-
-
-@dataclass
-class Coded:
-    """Images with their codes, on the CPU.
-
-    Args:
-        images: (N, C, H, W) 8-bit values.
-        label: (N,) classes.
-        z: the codes, (N, ...).
-    """
-
-    images: Tensor
-    label: Tensor
-    z: Tensor
-
-
-def coded(
-    model: GenerativeModel, images: Images, limit: int | None = None, drawn_by: int | None = None
-) -> Coded:
-    """Encode images, or the first `limit` of them.
-
-    Args:
-        model: a model with codes.
-        images: the images.
-        limit: how many; None for all.
-        drawn_by: a seed; then codes are as training sees them, which a VAE draws. None for the
-            means of what it draws.
-    """
-    x, label = images.images[:limit], images.labels[:limit]
-
-    def encoded(index: Tensor) -> Tensor:
-        part, own = to_float(x[index].to(model.device)), told(model, label[index])
-        if drawn_by is None:
-            return model.encode(part, own)
-        return model.draw_codes(part, own, index.tolist(), drawn_by)
-
-    return Coded(x, label, _in_batches(encoded, len(x), "encoding"))
-
-
-def told(model: GenerativeModel, label: Tensor | None) -> Tensor | None:
-    """Return what a model is told of images of these classes, (N,); None for nothing."""
-    return label.to(model.device) if label is not None and model.condition == "label" else None
-
-
-def classes_in_turn(model: GenerativeModel, indices: Iterable[int]) -> Tensor:
-    """Return what samples of these indices are told where a model is told the class, (N,)."""
-    return torch.tensor([index % max(model.num_classes, 1) for index in indices])
-
-
-def decoded(model: GenerativeModel, z: Tensor, label: Tensor | None) -> Tensor:
-    """Decode codes in batches: (N, ...), (N,) -> (N, C, H, W) in [-1, 1], on the CPU."""
-
-    def images(index: Tensor) -> Tensor:
-        own = None if label is None else label[index]
-        return model.decode(z[index].to(model.device), told(model, own))
-
-    return _in_batches(images, len(z), "decoding")
-
-
-def _in_batches(act: Callable[[Tensor], Tensor], count: int, doing: str) -> Tensor:
-    """Return what indices 0, ..., count - 1 become, on the CPU; what takes long is announced."""
-    parts, started = [], time.monotonic()
-    for index in torch.arange(count).split(EVALUATION_BATCH):
-        parts.append(act(index).cpu())
-        ahead = (time.monotonic() - started) * (count / len(index) - 1)
-        if len(parts) == 1 and ahead > ANNOUNCED_SECONDS:
-            log.info("%s %s images: about %.0f s more", doing, f"{count:,}", ahead)
-    return torch.cat(parts)
-
-
-def classifier_of(opened: OpenRun, data: ImageDataModule) -> Extractor | None:
-    """Return what knows the classes of images; None, with a line that says why, if nothing does.
-
-    Raises:
-        UserError: if an extractor is named that knows no classes, or cannot be had.
-    """
-    if opened.extractor is None:
-        return None
-    try:
-        extractor = opened.extractor(data=data)
-    except NoClassifier as error:
-        log.warning("metrics that need a classifier are left out: %s", error)
-        return None
-    if extractor.class_names is None:
-        raise UserError(f"extractor={extractor.name}: does not know the classes of the images")
-    return extractor.to(opened.model.device)
-
-
-def probabilities(extractor: Extractor, x: Tensor) -> Tensor:
-    """Return the classes' probabilities of images in [-1, 1], rounded to 8 bits as those of the
-    protocol are: (N, C, H, W) -> (N, K)."""
-    parts = (extractor(part).probabilities.cpu() for part in to_bytes(x).split(EVALUATION_BATCH))
-    return torch.cat(list(parts))
-
-
-def grey_levels_changed(images: Tensor) -> Tensor:
-    """Return by how much each image differs from the one before it, in grey levels a pixel (root
-    mean square): (..., T, C, H, W) in [-1, 1] -> (..., T - 1).
-    """
-    return grey_levels(images.diff(dim=-4))
-
-
-def refuse_single(num_images: int) -> None:
-    """Refuse a strip that has not both its ends."""
-    if num_images < 2:
-        raise UserError(f"tool.num_images={num_images}: must be at least 2, both ends")
-
-
-def refuse_without_codes(opened: OpenRun, takes: str = WITH_CODES) -> None:
-    """Refuse a model that does not encode images.
-
-    Args:
-        opened: the model.
-        takes: which models the tool takes.
-    """
-    if not opened.model.encodes:
-        kind = type(opened.model).__name__
-        raise UserError(
-            f"{opened.run} is a {kind}, which has no codes of images; this tool takes {takes}"
-        )
-
-
-def refuse_codes_of_images_size(opened: OpenRun) -> None:
-    """Refuse a model whose codes are as large as its images, or are none."""
-    if opened.model.latent_dim is None:
-        kind = type(opened.model).__name__
-        raise UserError(
-            f"{opened.run} is a {kind}, whose codes are as large as its images; this tool takes "
-            "a model with few latent dimensions"
-        )
-
-
-def refuse_index(index: int, data: ImageDataModule, key: str) -> None:
-    """Refuse an index outside of the validation split."""
-    count = len(data.split(SPLIT))
-    if not 0 <= index < count:
-        raise UserError(
-            f"{key}={index}: must be between 0 and {count - 1}, one of the {count:,} validation "
-            "images"
-        )
+def places(batch: Batch) -> list[str]:
+    """Return what images are called in a picture: their places in the split."""
+    return [str(place) for place in batch.index.tolist()]

@@ -9,21 +9,13 @@ from torch import Tensor
 from gdm.data.datamodule import ImageDataModule
 from gdm.evaluation import model_metrics
 from gdm.models.base import GenerativeModel
-from gdm.pictures import figures
+from gdm.pictures.tables import image_table
 from gdm.recipes.ranges import Count, NonNegativeInt, Positive
 from gdm.theory import walks
 from gdm.theory.images import grey_levels
-from gdm.tools.latent.tool import (
-    SPLIT,
-    Found,
-    Tool,
-    classes_in_turn,
-    coded,
-    decoded,
-    refuse_codes_of_images_size,
-    refuse_index,
-    refuse_single,
-)
+from gdm.tools.latent.coding import code_of_index, coded, decoded
+from gdm.tools.latent.refusals import refuse_codes_of_images_size, refuse_index, refuse_single
+from gdm.tools.latent.tool import SPLIT, Result, Tool
 from gdm.tools.open_run import OpenRun
 
 NUM_LEAST_UNITS = 3  # units at the end of the order that are shown when not all are
@@ -33,11 +25,11 @@ class Traverse(Tool):
     """Moves an image along each unit of its code, z + a s_d e_d with a from -reach to reach.
 
     s_d is the unit's standard deviation over validation images, of codes as training sees them.
-    Units come by their KL, or, of a model that has none, by their variance; of a model that
+    Units are ordered by their KL; for a model that has none by their variance; for a model that
     encodes nothing by how much they change the image. A unit whose row does not change is dead.
 
     Args:
-        index: which validation image; of a model without an encoder, which latent.
+        index: which validation image; for a model without an encoder, which latent.
         num_units: rows; of more units the last ones of the order are shown too.
         num_images: columns, an odd number has the code itself in the middle.
         reach: how far, in standard deviations of the unit.
@@ -54,15 +46,14 @@ class Traverse(Tool):
     def refuse(self, opened: OpenRun, others: Sequence[OpenRun], data: ImageDataModule) -> None:
         refuse_single(self.num_images)
         refuse_codes_of_images_size(opened)
-        if opened.model.encodes:
-            refuse_index(self.index, data, "tool.index")
+        refuse_index(self.index, opened, data, "tool.index")
 
     def use(
         self, opened: OpenRun, others: Sequence[OpenRun], data: ImageDataModule, seed: int
-    ) -> Found:
-        model, amounts = opened.model, self._amounts()
+    ) -> Result:
+        model, multiples = opened.model, self._multiples()
         z, label, spread = self._start(model, data, seed)
-        walked = walks.traversal(z, spread, amounts)  # (D, K, D)
+        walked = walks.traversal(z, spread, multiples)  # (D, K, D)
         flat = walked.flatten(0, 1)
         images = decoded(model, flat, label.expand(len(flat))).unflatten(0, walked.shape[:2])
         change = _change(images)
@@ -71,18 +62,20 @@ class Traverse(Tool):
         order = measure.argsort(descending=True, stable=True)
         shown = order if len(order) <= self.num_units else self._ends(order)
         names = [f"unit {d + 1}: {measure[d]:.2f} {unit}" for d in shown.tolist()]
-        columns = [rf"{amount:+.1f} $s$" if amount else "code" for amount in amounts.tolist()]
+        columns = [
+            rf"{multiple:+.1f} $s$" if multiple else "code" for multiple in multiples.tolist()
+        ]
         record: dict[str, Any] = {
             "split": SPLIT,
             "ordered_by": unit,
             "units": [
-                {"unit": d + 1, **({"kl": kl[d]} if kl else {}), "deviation": float(spread[d]),
+                {"unit": d + 1, **({"kl": kl[d]} if kl else {}), "std": float(spread[d]),
                  "grey_levels_changed": float(change[d])}
                 for d in order.tolist()
             ],
         }  # fmt: skip
-        picture = figures.image_table(images[shown], names, columns)
-        return Found(record, {"traverse": picture}, remark=self._remark(model, len(shown)))
+        picture = image_table(images[shown], names, columns)
+        return Result(record, {"traverse": picture}, remark=self._remark(model, len(shown)))
 
     def _remark(self, model: GenerativeModel, num_shown: int) -> str:
         """Explain what is written in the picture."""
@@ -92,7 +85,7 @@ class Traverse(Tool):
             f"{model.latent_dim} are shown."
         )
 
-    def _amounts(self) -> Tensor:
+    def _multiples(self) -> Tensor:
         """Return how far to move, (K,) from -reach to reach, and 0 itself in the middle."""
         half = torch.linspace(1, -1, self.num_images)
         return self.reach * (half.flip(0) - half) / 2
@@ -101,14 +94,10 @@ class Traverse(Tool):
         self, model: GenerativeModel, data: ImageDataModule, seed: int
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return a code, (D,), its class, (1,), and the spread of each unit, (D,)."""
+        z, label = code_of_index(model, data, self.index, seed)
         if not model.encodes:
-            label = classes_in_turn(model, [self.index])
-            z = model.sample_codes([self.index], seed=seed).cpu()[0]
             return z, label, torch.ones(model.latent_dim)
-        split = data.split(SPLIT)
-        spread = coded(model, split, drawn_by=seed).z.std(0)
-        one = coded(model, split.select(torch.tensor([self.index])))
-        return one.z[0], one.label, spread
+        return z, label, coded(model, data.split(SPLIT), drawn_by=seed).z.std(0)
 
     def _ends(self, order: Tensor) -> Tensor:
         """Return the first units of an order and the last few, `num_units` of them."""
@@ -126,7 +115,7 @@ def _order(
 
 
 def _change(images: Tensor) -> Tensor:
-    """Return how far the images of each unit lie from their mean, in grey levels a pixel (root
-    mean square): (D, K, C, H, W) -> (D,)."""
+    """Return how far the images of each unit lie from their mean, in grey levels, as
+    the root mean square over pixels: (D, K, C, H, W) -> (D,)."""
     apart = images - images.mean(1, keepdim=True)
     return grey_levels(apart.flatten(1, 2))

@@ -10,39 +10,35 @@ from gdm.data.datamodule import ImageDataModule
 from gdm.evaluation.extractors import Extractor
 from gdm.evaluation.features import CONFIDENT
 from gdm.models.base import GenerativeModel
+from gdm.theory.images import grey_levels_changed
 from gdm.theory.randomness import normal, uniform
 from gdm.theory.walks import TINY
 from gdm.tools.latent import distributions
-from gdm.tools.latent.tool import (
-    SPLIT,
-    classes_in_turn,
-    coded,
-    decoded,
-    grey_levels_changed,
-    probabilities,
-)
+from gdm.tools.latent.classes import probabilities
+from gdm.tools.latent.coding import classes_in_turn, coded, decoded
+from gdm.tools.latent.tool import SPLIT
 from gdm.tools.open_run import OpenRun
 
-LARGEST_STEPS = 0.05  # share of the steps whose part in all change is told
+LARGEST_STEPS = 0.05  # fraction of the steps whose part in all change is reported
 
 
 @dataclass
-class Measured:
+class Diagnosis:
     """What is found of one model.
 
     Args:
-        figures: single numbers.
+        metrics: single numbers.
         codes: of validation images, as training sees them, (N, D).
         label: their classes, (N,).
-        shares: what is shared out among the classes, by its name -> (K,).
+        fractions: what falls to each class, by what is divided among them -> (K,).
         change: grey levels by which the image changes at each step of each path, (P, S).
         largest_jump: images along the path with the largest change in one step, (S + 1, C, H, W).
     """
 
-    figures: dict[str, float]
+    metrics: dict[str, float]
     codes: Tensor
     label: Tensor
-    shares: dict[str, Tensor]
+    fractions: dict[str, Tensor]
     change: Tensor
     largest_jump: Tensor
 
@@ -57,9 +53,9 @@ def measure(
     num_steps: int,
     num_train: int,
     seed: int,
-) -> Measured:
-    """Measure how far codes are from simple densities, the room of each class and its share among
-    samples, and how evenly images change along short steps.
+) -> Diagnosis:
+    """Measure how far codes are from simple densities, the room of each class and its fraction of
+    the samples, and how evenly images change along short steps.
 
     Args:
         opened: a model with vectors as codes.
@@ -75,21 +71,23 @@ def measure(
     model = opened.model
     part = coded(model, data.split(SPLIT), num_images, drawn_by=seed)
     codes, label = part.z, part.label
-    shares, clear = _of_classes(
+    fractions, clear = _of_classes(
         model, codes, label, data.num_classes, extractor, num_samples, seed
     )
     change, images = _steps(model, codes, label, num_paths, num_steps, seed)
-    figures = {
+    metrics = {
         **_distances(model, codes, coded(model, data.split("train"), num_train, drawn_by=seed).z),
-        **_shares_compared(shares, min(num_samples, len(codes)), num_samples),
+        **_fractions_compared(fractions, min(num_samples, len(codes)), num_samples),
         **_evenness(change),
     }
     if extractor is not None:
         clear["on_paths"] = _clear(probabilities(extractor, images.flatten(0, 1)))
         middles = _between(model, codes, label, num_samples)
         clear["between_codes"] = _clear(probabilities(extractor, middles))
-        figures |= {f"clear_images_{where}": share for where, share in clear.items()}
-    return Measured(figures, codes, label, shares, change, images[change.max(1).values.argmax()])
+        metrics |= {f"clear_images_{where}": fraction for where, fraction in clear.items()}
+    return Diagnosis(
+        metrics, codes, label, fractions, change, images[change.max(1).values.argmax()]
+    )
 
 
 def _distances(model: GenerativeModel, codes: Tensor, train: Tensor) -> dict[str, float]:
@@ -111,16 +109,16 @@ def _distances(model: GenerativeModel, codes: Tensor, train: Tensor) -> dict[str
     }
 
 
-def _shares_compared(shares: dict[str, Tensor], n: int, m: int) -> dict[str, float]:
-    """Return how unequal the classes' areas are, and how far the shares of m samples are from
+def _fractions_compared(fractions: dict[str, Tensor], n: int, m: int) -> dict[str, float]:
+    """Return how unequal the classes' areas are, and how far the fractions of m samples are from
     those of n decoded codes, with how far chance alone would take them.
     """
-    areas, of_codes = shares["area of codes"], shares["decoded codes"]
+    areas, of_codes = fractions["area of codes"], fractions["decoded codes"]
     found = {}
     if (areas > 0).any():
         found["largest_area_over_smallest"] = float(areas.max() / areas[areas > 0].min())
     for kind in ("samples", "uniform samples"):
-        found[f"{kind.replace(' ', '_')}_off"] = distributions.apart(shares[kind], of_codes)
+        found[f"{kind.replace(' ', '_')}_off"] = distributions.apart(fractions[kind], of_codes)
     return found | {"off_by_chance": distributions.apart_by_chance(of_codes, n, m)}
 
 
@@ -134,18 +132,18 @@ def _of_classes(
     seed: int,
 ) -> tuple[dict[str, Tensor], dict[str, float]]:
     """Return what each class has, (K,), of the room that codes take, of the images decoded from
-    them, of samples, and of images decoded from anywhere in the codes' range; and the shares of
+    them, of samples, and of images decoded from anywhere in the codes' range; and the fractions of
     these images that are clear, where a classifier tells.
     """
-    share = uniform(range(num_samples), codes.shape[1:], seed, "uniform")
-    anywhere = codes.amin(0) + share.to(codes) * (codes.amax(0) - codes.amin(0))
+    within = uniform(range(num_samples), codes.shape[1:], seed, "uniform")
+    anywhere = codes.amin(0) + within.to(codes) * (codes.amax(0) - codes.amin(0))
     in_turn = classes_in_turn(model, range(num_samples))
     decoded_from = {
         "decoded codes": (codes[:num_samples], label[:num_samples]),
         "samples": (model.sample_codes(range(num_samples), seed=seed).cpu(), in_turn),
         "uniform samples": (anywhere, in_turn),
     }
-    shares = {"area of codes": distributions.class_areas(codes, label, num_classes)}
+    fractions = {"area of codes": distributions.class_areas(codes, label, num_classes)}
     clear = {}
     for name, (z, own) in decoded_from.items():
         if extractor is None:  # the codes' own classes are known
@@ -154,8 +152,8 @@ def _of_classes(
         else:
             p = probabilities(extractor, decoded(model, z, own))
             named, clear[f"of_{name.replace(' ', '_')}"] = p.argmax(1), _clear(p)
-        shares[name] = torch.bincount(named, minlength=num_classes).double() / len(named)
-    return shares, clear
+        fractions[name] = torch.bincount(named, minlength=num_classes).double() / len(named)
+    return fractions, clear
 
 
 def _between(model: GenerativeModel, codes: Tensor, label: Tensor, count: int) -> Tensor:
@@ -190,20 +188,20 @@ def _evenness(change: Tensor) -> dict[str, float]:
     _, whole = concentration(change)
     in_largest = whole[max(1, round(LARGEST_STEPS * (len(whole) - 1)))]
     return {
-        "grey_levels_a_step": float(change.mean()),
+        "grey_levels_per_step": float(change.mean()),
         "largest_step_over_mean": float(change.max() / change.mean()),
         "change_in_largest_5_percent_of_steps": float(in_largest),
     }
 
 
 def concentration(change: Tensor) -> tuple[Tensor, Tensor]:
-    """Return which share of all change lies in which share of the steps, the largest first.
+    """Return which fraction of all change lies in which fraction of the steps, the largest first.
 
     Args:
         change: at each step, of any shape.
 
     Returns:
-        The shares of the steps and of the change, from 0 to 1.
+        The fractions of the steps and of the change, from 0 to 1.
     """
     steps = change.flatten().double().sort(descending=True).values
     whole = torch.cat([torch.zeros(1, dtype=torch.float64), steps.cumsum(0) / steps.sum()])
@@ -211,5 +209,5 @@ def concentration(change: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _clear(p: Tensor) -> float:
-    """Return the share of images that a classifier names with confidence: (N, K)."""
+    """Return the fraction of images that a classifier names with confidence: (N, K)."""
     return float((p.max(1).values >= CONFIDENT).float().mean())

@@ -1,0 +1,158 @@
+"""Data sets of the Hugging Face hub, through the library `datasets`."""
+
+import hashlib
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+
+from gdm.data.cache import decoded
+from gdm.data.decoding import colour_of, decoded_picture
+from gdm.data.folders import VERSION, part_by_content
+from gdm.data.images import Images
+from gdm.data.sources import SizedSource
+from gdm.errors import UserError
+from gdm.recipes.ranges import Count
+
+
+class HuggingFace(SizedSource):
+    """Pictures of a data set of the hub, downloaded or from the library's own cache.
+
+    Args:
+        name: of the data set, on the hub or of a folder.
+        subset: of a data set that has some; None for the only one.
+        train: the split that is trained on.
+        test: the split that is tested on; None, or one that is not there, for a tenth of the
+            other by content.
+        image: the column of the pictures.
+        label: the column of the classes; None, or one that is not there, for none.
+        caption: the column of the captions; None, or one that is not there, for none.
+        channels: 3, or 1 for grey.
+        background: the colour that transparent pictures lie on.
+    """
+
+    def __init__(
+        self,
+        name: str | None,
+        subset: str | None = None,
+        train: str = "train",
+        test: str | None = "test",
+        image: str = "image",
+        label: str | None = "label",
+        caption: str | None = "text",
+        channels: Count = 3,
+        background: str = "white",
+    ) -> None:
+        self.data_set = name
+        self.subset = subset
+        self.splits = {"train": train, "test": test}
+        self.columns = {"image": image, "label": label, "caption": caption}
+        self.channels = channels
+        self.background = background
+        colour_of(background)
+        if channels not in (1, 3):
+            raise UserError(f"dataset.facts.channels={channels}: must be 3, or 1 for grey")
+
+    name = "huggingface"
+
+    @property
+    def fingerprint(self) -> str:
+        prints = {name: split._fingerprint for name, split in sorted(self._loaded.items())}
+        facts = (self.data_set, self.subset, prints, self.splits, self.columns, self.channels,
+                 self.background)  # fmt: skip
+        return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names that the column of classes gives, or its values in the training split."""
+        split, column = self._split("train"), self.columns["label"]
+        if column not in split.column_names:
+            return ()
+        names = getattr(split.features[column], "names", None)
+        return tuple(names or map(str, sorted(set(split[column]))))
+
+    def load_at(self, split: str, resolution: int) -> Images:
+        if self.splits["test"] in self._loaded:
+            return self._read(split, resolution)
+        return part_by_content(self._read("train", resolution), split)
+
+    def _read(self, split: str, resolution: int) -> Images:
+        from datasets import Image
+
+        rows, column = self._split(split), self.columns["image"]
+        files = rows.select_columns([column]).cast_column(column, Image(decode=False))
+
+        def decode(number: int) -> tuple[np.ndarray, bytes]:
+            kept = files[number][column]
+            named = f"image {number} of {self.data_set}"
+            if kept is None:
+                raise ValueError(f"{named}: there is none")
+            contents = kept["bytes"]
+            return decoded_picture(
+                kept["path"] if contents is None else contents,
+                named, resolution, self.channels, self.background,
+            )  # fmt: skip
+
+        key = f"huggingface {VERSION} {self.fingerprint} {split}"
+        shape = (self.channels, resolution, resolution)
+        found = decoded(key, range(len(files)), decode, shape, f"the images of {self.data_set}")
+        kept = found.positions.tolist()
+        label, caption = self.columns["label"], self.columns["caption"]
+        captions = rows[caption] if caption in rows.column_names else None
+        return Images(
+            found.images,
+            torch.tensor(self._labels(rows, label))[kept],
+            self.class_names,
+            captions=captions and tuple(captions[number] or "" for number in kept),
+            digests=found.digests,
+        )
+
+    def _labels(self, rows: Any, column: str | None) -> list[int]:
+        if column not in rows.column_names:
+            return [0] * len(rows)
+        values = list(rows[column])
+        if getattr(rows.features[column], "names", None):
+            return values
+        names = self.class_names
+        unknown = sorted({str(value) for value in values} - set(names))
+        if unknown:
+            raise UserError(
+                f"dataset.source.label={column}: {', '.join(unknown)} of {self.data_set} is no "
+                f"class of its split {self.splits['train']}; leave it out with null"
+            )
+        return [names.index(str(value)) for value in values]
+
+    def _split(self, split: str) -> Any:
+        name = self.splits[split]
+        if name not in self._loaded:
+            raise UserError(
+                f"dataset.source.{split}={name}: {self.data_set} has the splits "
+                f"{', '.join(self._loaded)}"
+            )
+        rows, column = self._loaded[name], self.columns["image"]
+        if column not in rows.column_names:
+            raise UserError(
+                f"dataset.source.image={column}: {self.data_set} has the columns "
+                f"{', '.join(rows.column_names)}"
+            )
+        return rows
+
+    @cached_property
+    def _loaded(self) -> Any:
+        """Return its splits by name."""
+        if self.data_set is None:
+            raise UserError("dataset.source.name=null: name a data set: dataset.source.name=NAME")
+        try:
+            from datasets import load_dataset
+        except ImportError as error:
+            raise UserError(
+                "dataset=huggingface needs the library datasets: pip install 'gdm[huggingface]'"
+            ) from error
+        try:
+            return load_dataset(self.data_set, self.subset)
+        except Exception as error:  # of many kinds, also of the network's
+            reason = " ".join(str(error).split())
+            raise UserError(
+                f"dataset.source.name={self.data_set}: cannot be loaded ({reason})"
+            ) from error
