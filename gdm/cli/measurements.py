@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from PIL import Image
 from pytorch_lightning import Callback
+from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 from torchvision.datasets import FashionMNIST, ImageFolder
 
