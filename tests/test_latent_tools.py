@@ -457,6 +457,58 @@ def test_an_attribute_of_a_file_is_that_of_its_image_and_evaluated_by_validation
     assert "p_with" not in found.record["by_alpha"][0]
 
 
+@pytest.fixture(scope="module")
+def of_emoji(tmp_path_factory):
+    """A model of images with attributes, with the weights that it begins with."""
+    recipe = composed("dataset=emoji_mini", "model=vae", "model.width=8", *TWO)
+    data = build(recipe["dataset"], "dataset")
+    torch.manual_seed(0)
+    model = build(recipe["model"], "model").eval()
+    run = Run(tmp_path_factory.mktemp("of_emoji"))
+    return open_run.OpenRun(run, "emoji", model, {}, data, {"run": "emoji"}, None)
+
+
+ENOUGH = ("tool=edit", "tool.num_held_out=10", "tool.num_shown=2")
+
+
+def test_an_attribute_of_the_data_set_is_taken_by_name(of_emoji):
+    data = of_emoji.data
+    found = used(of_emoji, data, *ENOUGH, "tool.attribute=dark_skin", "tool.num_train=800")
+    train = data.split("train")
+    column = train.attributes.names.index("dark_skin")
+    assert (found.record["attribute"], found.record["num_train"]) == ("dark_skin", 800)
+    assert found.record["num_train_with"] == int(train.attributes.values[:800, column].sum())
+    assert found.record["num_held_out"] == found.record["num_held_out_with"] == 10
+
+
+@pytest.mark.parametrize("asked", ["[light_skin,dark_skin]", "'light_skin->dark_skin'"])
+def test_an_edit_leads_from_one_attribute_to_another(of_emoji, asked):
+    found = used(of_emoji, of_emoji.data, *ENOUGH, f"tool.attribute={asked}")
+    assert found.record["attribute"] == "light_skin -> dark_skin"
+    captions = of_emoji.data.split("train").captions
+    dark = ["dark skin" in name.replace("-dark", "") for name in captions]
+    light = ["light skin" in name.replace("-light", "") for name in captions]
+    one = [a != b for a, b in zip(dark, light, strict=True)]
+    assert found.record["num_train"] == sum(one)
+    with_it = sum(each and is_dark for each, is_dark in zip(one, dark, strict=True))
+    assert found.record["num_train_with"] == with_it
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ("red_hiar", "tool.attribute=red_hiar: the images have no such attribute; did you mean "
+                     "red_hair?; they have light_skin, medium_light_skin"),
+        ("[blond_hair,redhair]", "tool.attribute=redhair: the images have no such attribute"),
+        ("[man,woman,boy]", "name one attribute, or two"),
+        ("[red_hair,red_hair]", "tool.attribute=red_hair -> red_hair: 0 of 0 training images"),
+        ("[Flags,Flag]", "tool.attribute=Flag: must be one of 0 Smileys & Emotion"),
+    ],
+)  # fmt: skip
+def test_attributes_that_there_are_not_are_named_with_those_there_are(of_emoji, asked, message):
+    assert message in message_of(of_emoji, of_emoji.data, "tool=edit", f"tool.attribute={asked}")
+
+
 def test_rows_and_values_of_a_file_are_checked(vae, data, tmp_path):
     path = tmp_path / "of.csv"
     asked = ("tool=edit", f"tool.csv={path}")

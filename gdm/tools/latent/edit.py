@@ -62,8 +62,10 @@ class Edit(Tool):
     from the training split. It is evaluated by validation images that lack the attribute.
 
     Args:
-        attribute: the classes without and with it, [Pullover,Dress] or "Pullover->Dress"; None
-            where a CSV tells.
+        attribute: the classes without and with it, [Pullover,Dress] or "Pullover->Dress"; of a
+            data set with attributes also one of these, red_hair, or two, [blond_hair,red_hair],
+            from the images that have the first to those that have the second; None where a CSV
+            tells.
         csv: a file with a row of names, then a row for each of the data set's training images,
             those that are held out for validation too, in the data set's own order.
         column: of the CSV, whose values are 0 and 1.
@@ -148,17 +150,52 @@ class Edit(Tool):
                 f"name one attribute{both}: tool.attribute=[Pullover,Dress], from the class "
                 "without it to the class with it, or tool.csv=FILE tool.column=NAME"
             )
-        return self._of_classes(data) if self.csv is None else self._of_column(data)
-
-    def _of_classes(self, data: ImageDataModule) -> Attribute:
+        if self.csv is not None:
+            return self._of_column(data)
         asked = self.attribute.split(ARROW) if isinstance(self.attribute, str) else self.attribute
+        asked = [str(name).strip() for name in asked]
+        known = data.split("train").attributes
+        are_classes = set(asked) <= set(data.class_names)
+        if known and not are_classes and (len(asked) == 1 or set(asked) & set(known.names)):
+            return self._of_attributes(data, asked)
+        return self._of_classes(data, asked)
+
+    def _of_attributes(self, data: ImageDataModule, asked: list[str]) -> Attribute:
+        """Return one of the data set's own attributes, or the second of two against the first."""
+        parts = [data.split("train"), data.split(SPLIT)]
+        names = parts[0].attributes.names
+        for name in asked:
+            if name not in names:
+                raise UserError(
+                    f"tool.attribute={name}: the images have no such attribute"
+                    f"{nearest(name, names)}; they have {', '.join(names)}"
+                )
+        if len(asked) > 2:
+            raise UserError(
+                f"tool.attribute={self.attribute}: name one attribute, or two, from the first to "
+                "the second"
+            )
+        columns = [names.index(name) for name in asked]
+        if len(asked) == 2:  # images with one of the two, and not with both
+            either = [part.attributes.values[:, columns].sum(1) == 1 for part in parts]
+            parts = [
+                part.select(chosen.nonzero()[:, 0])
+                for part, chosen in zip(parts, either, strict=True)
+            ]
+        train, held_out = parts
+        train = train.select(torch.arange(min(len(train), self.num_train)))
+        has, held_out_has = (
+            part.attributes.values[:, columns[-1]].bool() for part in (train, held_out)
+        )
+        name = f" {ARROW} ".join(asked)
+        return _complete(Attribute(name, train, has, held_out, held_out_has))
+
+    def _of_classes(self, data: ImageDataModule, asked: list[str]) -> Attribute:
         if len(asked) != 2:
             raise UserError(
                 f"tool.attribute={self.attribute}: must be two classes, such as [Pullover,Dress]"
             )
-        source, target = (
-            class_called(str(name).strip(), data.class_names, "tool.attribute") for name in asked
-        )
+        source, target = (class_called(name, data.class_names, "tool.attribute") for name in asked)
         if source == target:
             raise UserError(f"tool.attribute={self.attribute}: the two classes must differ")
         train, held_out = (
@@ -177,7 +214,8 @@ class Edit(Tool):
         has_of_train = has[data.positions("train")[chosen]]
         has_of_held_out = has[data.positions(SPLIT)]
         return _complete(
-            Attribute(self.column, train.select(chosen), has_of_train, held_out, has_of_held_out)
+            Attribute(self.column, train.select(chosen), has_of_train, held_out, has_of_held_out),
+            "tool.column",
         )
 
     def _drawn(self, opened: OpenRun, lacking: Coded, direction: Tensor) -> Tensor:
@@ -194,9 +232,9 @@ class Edit(Tool):
         return image_table(rows, [""] * len(rows), columns)
 
 
-def _complete(attribute: Attribute) -> Attribute:
-    """Return an attribute that some images have and some have not, in both parts."""
-    key = "tool.column" if attribute.target is None else "tool.attribute"
+def _complete(attribute: Attribute, key: str = "tool.attribute") -> Attribute:
+    """Return an attribute that some images have and some have not, in both parts; `key` names
+    it."""
     for name, has in (("training", attribute.has), ("held-out", attribute.held_out_has)):
         if has.all() or not has.any():
             raise UserError(
