@@ -8,22 +8,31 @@ from collections import defaultdict
 
 import pytest
 import torch
-from conftest import ROOT, composed, short, trained
+from conftest import BRIEF, ROOT, composed, short, trained
 from safetensors import safe_open
 from safetensors.torch import save_file
 
 from gdm.data.batches import Batch
 from gdm.data.datamodule import validation_order
+from gdm.data.emoji import FONT, RESOLUTIONS, SYSTEM_FOLDERS, EmojiFont
 from gdm.data.mnist import FashionMNIST
 from gdm.errors import UserError
 from gdm.evaluation import extractors, model_metrics
-from gdm.evaluation.classifier import SHIPPED, ClassifierFeatures, read_classifier
+from gdm.evaluation.classifier import (
+    SHIPPED,
+    ClassifierFeatures,
+    NoClassifier,
+    read_classifier,
+)
+from gdm.evaluation.classifier import shipped as files_shipped
 from gdm.models.classifier import NUM_BINS
 from gdm.recipes.build import build
 from gdm.runs import catalogue
 from gdm.theory.moments import Moments
 from gdm.tools.export import export
 from gdm.tools.open_run import opened_run
+
+FASHION = SHIPPED / "fashion_mnist_classifier.safetensors"
 
 
 def classifier(*overrides: str):
@@ -184,19 +193,19 @@ def flipped(path, place: float, to):
 
 @pytest.mark.parametrize("place", [0.0, 0.001, 0.3, 0.6, 0.9999])
 def test_a_flipped_bit_of_a_classifiers_file_is_refused(place, tmp_path, data, monkeypatch):
-    path = flipped(SHIPPED, place, tmp_path / "mine.safetensors")
+    path = flipped(FASHION, place, tmp_path / "mine_classifier.safetensors")
     with pytest.raises(
         UserError, match=r"^extractor\.weights=.*: is no classifier that"
     ) as refused:
         ClassifierFeatures(str(path), data, tmp_path)
     assert "\n" not in str(refused.value)
-    monkeypatch.setattr("gdm.evaluation.classifier.SHIPPED", path)
+    monkeypatch.setattr("gdm.evaluation.classifier.SHIPPED", tmp_path)
     with pytest.raises(UserError, match=r"is missing or damaged .*Install gdm again$"):
         ClassifierFeatures(None, data, tmp_path)
 
 
 def test_other_weights_or_facts_below_the_same_checksum_are_refused(tmp_path):
-    weights, facts = extractors.read_checked(SHIPPED)
+    weights, facts = extractors.read_checked(FASHION)
     path = tmp_path / "mine.safetensors"
     extractors.write_checked(weights, facts, path)
     read_classifier(path)
@@ -219,12 +228,12 @@ def test_other_weights_or_facts_below_the_same_checksum_are_refused(tmp_path):
 
 @pytest.fixture(scope="module")
 def shipped():
-    return read_classifier(SHIPPED)
+    return read_classifier(FASHION)
 
 
 def test_the_shipped_file_is_small_and_says_how_it_was_made():
-    assert SHIPPED.stat().st_size <= 2_000_000
-    with safe_open(SHIPPED, "pt") as file:
+    assert FASHION.stat().st_size <= 2_000_000
+    with safe_open(FASHION, "pt") as file:
         facts = file.metadata()
     assert facts["command"].startswith("python scripts/train.py model=classifier dataset=fashion_")
     assert float(facts["test_accuracy"]) >= 0.93
@@ -274,3 +283,88 @@ def test_the_shipped_classifier_keeps_its_promises_on_all_of_fashion_mnist(shipp
     ordered = images.images[validation_order(images)].numpy()
     is_seen = [bytes(image) in seen for image in ordered]
     assert is_seen.index(True) == held_out[data.identity]
+
+
+# Emoji -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def of_emoji(tmp_path_factory):
+    """A run of a classifier of emoji, and its file, beside no other."""
+    recipe = composed("model=classifier", "dataset=emoji_mini", "model.width=8", *BRIEF)
+    folder = tmp_path_factory.mktemp("of_emoji")
+    run = trained(recipe, folder)
+    path = folder / "shipped" / "emoji_classifier.safetensors"
+    export(opened_run(run, run.recipe()), path)
+    return run, path
+
+
+def emoji_data(*overrides: str):
+    return build(composed(*overrides)["dataset"], "dataset")
+
+
+def test_a_run_says_where_its_images_come_from(of_emoji, run):
+    assert of_emoji[0].manifest()["provenance"][FONT]["version"] == "2.042"
+    assert "provenance" not in run.manifest()
+
+
+def test_a_classifier_of_the_bundled_emoji_is_of_each_resolution(of_emoji):
+    _, held_out = read_classifier(of_emoji[1])
+    assert len(held_out) == 1 + len(RESOLUTIONS)
+    assert set(held_out.values()) == {400}
+    assert emoji_data("dataset=emoji_mini").identity in held_out
+    assert emoji_data("dataset=emoji_mini", "dataset.labels=subgroup").identity not in held_out
+    source = EmojiFont(folder=None)
+    if not all((folder / name).is_file() for name, folder in SYSTEM_FOLDERS.items()):
+        pytest.skip("needs Debian's packages fonts-noto-color-emoji and unicode-data")
+    if any(file["version"].startswith("another") for file in source.provenance.values()):
+        pytest.skip("the installed font or names have another version")
+    data = emoji_data("dataset=emoji")
+    assert data.resolution == 64
+    assert data.identity in held_out
+    extractor = ClassifierFeatures(str(of_emoji[1]), data, of_emoji[1].parent)
+    mini = emoji_data("dataset=emoji_mini").split("validation").images[:100]
+    large = extractor(data.split("validation").images[:100]).probabilities
+    torch.testing.assert_close(large, extractor(mini).probabilities, atol=0.02, rtol=0)
+
+
+def test_larger_images_are_evaluated_as_the_means_of_their_areas(of_emoji):
+    data = emoji_data("dataset=emoji_mini")
+    extractor = ClassifierFeatures(str(of_emoji[1]), data, of_emoji[1].parent)
+    images = data.split("validation").images[:20]
+    larger = images.repeat_interleave(4, 2).repeat_interleave(4, 3)
+    torch.testing.assert_close(extractor(larger).features, extractor(images).features)
+
+
+def test_of_the_classifiers_that_come_with_gdm_the_right_one_is_found(of_emoji, data, monkeypatch):
+    assert FASHION in files_shipped()
+    monkeypatch.setattr("gdm.evaluation.classifier.SHIPPED", of_emoji[1].parent)
+    nowhere = of_emoji[1].parent / "nowhere"
+    emoji = emoji_data("dataset=emoji_mini")
+    found = ClassifierFeatures(None, emoji, nowhere)
+    assert found.checksum == ClassifierFeatures(str(of_emoji[1]), emoji, nowhere).checksum
+    with pytest.raises(NoClassifier, match="dataset=fashion_mnist_mini"):
+        ClassifierFeatures(None, data, nowhere)
+    others = emoji_data("dataset=emoji_mini", "dataset.labels=subgroup")
+    with pytest.raises(NoClassifier, match=r"dataset=emoji_mini dataset\.labels=subgroup"):
+        ClassifierFeatures(None, others, nowhere)
+
+
+@pytest.mark.parametrize(
+    ("name", "labels"),
+    [("emoji", []), ("emoji_subgroup", ["dataset.labels=subgroup"])],
+)
+def test_the_shipped_classifier_of_emoji_is_small_and_good(name, labels):
+    path = SHIPPED / f"{name}_classifier.safetensors"
+    if path not in files_shipped():
+        pytest.skip("this classifier does not ship yet")
+    assert path.stat().st_size <= 2**20
+    data = emoji_data("dataset=emoji_mini", *labels)
+    model, held_out = read_classifier(path)
+    assert held_out[data.identity] >= 400
+    right = [
+        (model.eval().probabilities(batch.x).argmax(1) == batch.label).float()
+        for batch in data.batches("test")
+    ]
+    stated = float(extractors.read_checked(path)[1]["test_accuracy"])
+    assert float(torch.cat(right).mean()) == pytest.approx(stated, abs=0.01)

@@ -39,6 +39,7 @@ from gdm.training.quality import Quality
 from gdm.training.saving import Checkpoints
 from gdm.training.training import Training
 
+FASHION = SHIPPED / "fashion_mnist_classifier.safetensors"
 QUICK = ("pairwise=false", "neighbours=20", "reconstructions=40", "num_samples=60")
 
 
@@ -238,7 +239,7 @@ def test_the_classifier_that_comes_with_gdm_has_seen_no_held_out_image(data):
     with pytest.raises(NoClassifier, match=r"with dataset\.validation_size=5000, to evaluate"):
         ClassifierFeatures(None, more, Path("nowhere"))
     with pytest.raises(UserError, match=r"was trained on some of the images that dataset\.valid"):
-        ClassifierFeatures(str(SHIPPED), more, Path("nowhere"))
+        ClassifierFeatures(str(FASHION), more, Path("nowhere"))
 
 
 def test_for_other_images_the_command_is_named_and_what_it_trains_is_found(tmp_path, caplog):
@@ -646,4 +647,4 @@ def test_distances_are_those_of_the_rooms_functions(evaluator, data):
     assert record["kernel_distance"] == pytest.approx(kernel)
     assert record["kernel_distance_error"] == pytest.approx(error)
     assert np.isfinite(error)
-    assert SHIPPED.stat().st_size <= 2 * 2**20
+    assert FASHION.stat().st_size <= 2 * 2**20

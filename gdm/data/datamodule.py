@@ -188,7 +188,7 @@ class ImageDataModule(LightningDataModule):
         """Letters that change when the images or their processing do, however they are split, and
         whatever they are to be made from: who knows the images knows them in pairs too."""
         chosen = {"resolution": self.resolution, "labels": self.labels, "groups": self.groups}
-        return identity(self.source, self.binarize, chosen)
+        return identity(self.source.fingerprint, self.binarize, chosen)
 
     def batches(
         self,
@@ -336,16 +336,16 @@ def _refuse_other_types(images: Images, named: str) -> None:
         )
 
 
-def identity(source: Source, binarize: bool, chosen: dict[str, Any] | None = None) -> str:
+def identity(fingerprint: str, binarize: bool, chosen: dict[str, Any] | None = None) -> str:
     """Return letters that change when the images of a source or their processing do.
 
     Args:
-        source: where they come from.
+        fingerprint: the source's.
         binarize: whether they are made black and white.
         chosen: what else was chosen of them, by name; None where nothing was.
     """
     named = {name: value for name, value in (chosen or {}).items() if value is not None}
-    facts = (source.fingerprint, binarize, *([named] if named else []))
+    facts = (fingerprint, binarize, *([named] if named else []))
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
 

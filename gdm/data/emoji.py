@@ -54,8 +54,7 @@ class EmojiFont(SizedSource):
 
     @property
     def fingerprint(self) -> str:
-        checksums = [self.provenance[name]["sha256"] for name in (FONT, NAMES)]
-        return hashlib.sha256(f"{VERSION} {checksums}".encode()).hexdigest()[:16]
+        return _fingerprint([self.provenance[name]["sha256"] for name in KNOWN])
 
     @cached_property
     def provenance(self) -> dict[str, Any]:
@@ -124,6 +123,13 @@ class EmojiMini(Source):
     def fingerprint(self) -> str:
         return self.sha256[:16]
 
+    @property
+    def provenance(self) -> dict[str, Any]:
+        return {
+            name: {"version": version, "sha256": sha256}
+            for name, (version, sha256) in KNOWN.items()
+        }
+
     def load(self, split: str) -> Images:
         packed = self.path.read_bytes() if self.path.exists() else b""
         actual = hashlib.sha256(packed).hexdigest()
@@ -139,6 +145,15 @@ class EmojiMini(Source):
         emoji = [Emoji(*lines[number].split("\t")) for number in order]
         pixels = torch.from_numpy(images[order]).permute(0, 3, 1, 2).contiguous()  # (N, 3, H, W)
         return one_split(split, emoji, pixels, digests[order])
+
+
+def known_fingerprint() -> str:
+    """Return the fingerprint of `EmojiFont` with the files that `EmojiMini` was made from."""
+    return _fingerprint([sha256 for _, sha256 in KNOWN.values()])
+
+
+def _fingerprint(checksums: list[str]) -> str:
+    return hashlib.sha256(f"{VERSION} {checksums}".encode()).hexdigest()[:16]
 
 
 class Pen:

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from gdm.data.datamodule import ImageDataModule
 from gdm.errors import UserError
@@ -26,7 +27,7 @@ UNREADABLE = (
     UserError, OSError, SafetensorError,
     KeyError, TypeError, ValueError, RuntimeError, AttributeError,  # facts of another kind
 )  # fmt: skip
-SHIPPED = Path(__file__).with_name("fashion_mnist_classifier.safetensors")
+SHIPPED = Path(__file__).parent  # the folder of the classifiers that come with gdm
 
 
 class NoClassifier(UserError):
@@ -41,8 +42,9 @@ class ClassifierFeatures(Extractor):
 
     Args:
         weights: the classifier: a run of `model=classifier` or a file that
-            scripts/export_classifier.py wrote. None for the one that comes with gdm, or else the
-            newest finished run trained on the same images.
+            scripts/export_classifier.py wrote. None for one that comes with gdm, or else the
+            newest finished run trained on the same images. Images larger than those that it was
+            trained on are made as small as these.
         data: the images that are evaluated.
         outputs: the folder of all runs.
         plugins: packages that a recipe may name besides gdm.
@@ -75,11 +77,18 @@ class ClassifierFeatures(Extractor):
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Features:
         x = to_float(images).to(self.model.device)
+        if x.shape[-1] > self.model.native_resolution:
+            x = interpolate(x, size=self.model.native_resolution, mode="area")
         return Features(*self.model.features_and_probabilities(x))
 
     def to(self, device: torch.device | str) -> "ClassifierFeatures":
         self.model.to(device)
         return self
+
+
+def shipped() -> list[Path]:
+    """Return the files of the classifiers that come with gdm."""
+    return sorted(SHIPPED.glob("*_classifier.safetensors"))
 
 
 def read_classifier(path: Path) -> tuple[Classifier, dict[str, int]]:
@@ -104,7 +113,7 @@ def read_classifier(path: Path) -> tuple[Classifier, dict[str, int]]:
         model.network.load_state_dict(weights)
         return model, held_out
     except UNREADABLE as error:
-        if path == SHIPPED:
+        if path in shipped():
             raise UserError(
                 f"{path} is missing or damaged ({error}). Install gdm again"
             ) from error
@@ -171,9 +180,10 @@ def _found(
     """Return the first classifier that knows these images and none that are held out: the one
     that comes with gdm, or that of the newest finished run.
     """
-    model, held_out = read_classifier(SHIPPED)
-    if held_out.get(data.identity, -1) >= data.validation_size:
-        return model
+    for path in shipped():
+        model, held_out = read_classifier(path)
+        if held_out.get(data.identity, -1) >= data.validation_size:
+            return model
     for run in reversed(catalogue.listed(outputs)):
         try:
             if _is_finished_classifier(run):
@@ -206,6 +216,10 @@ def _held_out_by(run: catalogue.Run, plugins: Iterable[str]) -> dict[str, int]:
 def _command(data: ImageDataModule, outputs: Path, plugins: Sequence[str]) -> str:
     """Return what to type to train a classifier of a data set."""
     words = ["model=classifier", override("dataset", data.source.name)]
+    chosen = {"resolution": data.resolution, "labels": data.labels, "groups": data.groups}
+    words += [
+        override(f"dataset.{key}", value) for key, value in chosen.items() if value is not None
+    ]
     words += ["dataset.binarize=true"] if data.binarize else []
     words += [f"dataset.validation_size={data.validation_size}"]
     words += [] if data.source.flip_keeps_class else ["model.flip=false"]

@@ -9,6 +9,7 @@ import torch
 import yaml
 
 from gdm.data.datamodule import ImageDataModule, identity, validation_order
+from gdm.data.emoji import RESOLUTIONS, EmojiMini, known_fingerprint
 from gdm.data.mnist import FashionMNIST, FashionMNISTMini
 from gdm.evaluation.classifier import as_classifier
 from gdm.evaluation.extractors import write_checked
@@ -59,7 +60,7 @@ def export(opened: OpenRun, path: Path) -> dict[str, str]:
 
 
 def _held_out(data: ImageDataModule) -> dict[str, int]:
-    """Return how many images of a data set were held out, and of the bundled part of it."""
+    """Return how many images of a data set were held out, and of others with the same images."""
     held_out = {data.identity: data.validation_size}
     if isinstance(data.source, FashionMNIST) and not data.binarize:
         seen = set(map(bytes, data.split("train").images.numpy()))
@@ -67,5 +68,10 @@ def _held_out(data: ImageDataModule) -> dict[str, int]:
         images = part.load("train")
         ordered = images.select(validation_order(images)).images.numpy()
         unseen = next(place for place, image in enumerate(ordered) if bytes(image) in seen)
-        held_out[identity(part, data.binarize)] = unseen
+        held_out[identity(part.fingerprint, data.binarize)] = unseen
+    if isinstance(data.source, EmojiMini) and not data.binarize:
+        for resolution in RESOLUTIONS:  # at each the same images are held out
+            chosen = {"resolution": resolution, "labels": data.labels, "groups": data.groups}
+            font = identity(known_fingerprint(), data.binarize, chosen)
+            held_out[font] = data.validation_size
     return held_out
