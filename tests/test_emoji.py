@@ -23,6 +23,10 @@ from gdm.data.emoji_names import (
 )
 from gdm.errors import UserError
 from gdm.recipes.build import build
+from gdm.recipes.options import options_from
+from gdm.runs.run import Run
+from gdm.tools.open_run import OpenRun
+from gdm.tools.sample import SampleOptions, sample
 
 needs_font = pytest.mark.skipif(
     not all((folder / name).is_file() for name, folder in SYSTEM_FOLDERS.items()),
@@ -190,6 +194,19 @@ def test_subgroups_of_some_groups_are_numbered_alike_in_each_split():
     test = data.split("test")
     for caption, label in zip(test.captions, test.labels.tolist(), strict=True):
         assert (data.class_names[label] == "country-flag") == caption.startswith("flag: ")
+
+
+def test_a_sample_is_asked_for_by_the_name_of_a_class_that_was_chosen(tmp_path):
+    recipe = composed(
+        "model=conditional_vae", "model.width=8", "dataset=emoji_mini", "dataset.labels=red_hair"
+    )
+    model, data = build(recipe["model"], "model").eval(), build(recipe["dataset"], "dataset")
+    run = Run(tmp_path)
+    run.write_recipe(recipe, [])
+    opened = OpenRun(run, "emoji", model, {}, data, {"checkpoint": "last"}, None)
+    options = compose_config(ROOT / "configs", "sample", ["label=red_hair", "num_samples=4"])
+    path = sample(opened, options_from(SampleOptions, options))
+    assert path.is_file()
 
 
 # Drawn from the font -----------------------------------------------------------------------------
