@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from gdm.data.datamodule import EVALUATION_BATCH, ImageDataModule
+from gdm.data.datamodule import ImageDataModule
 from gdm.evaluation import distances
 from gdm.models.base import GenerativeModel, Model
 from gdm.theory.images import HALF_GREY_LEVEL, to_bytes, to_float
@@ -21,6 +21,7 @@ from gdm.theory.moments import Moments
 
 log = logging.getLogger(__name__)
 
+VALUES_AT_A_TIME = 3_920_000  # of training images that samples are compared with
 DENSITY_IMAGES = 20_000  # codes of that many training images settle a density of few dimensions
 
 
@@ -141,6 +142,7 @@ def nearest_training_images(
         (N, k) root mean squared differences, ascending, and (N, k) positions in the split.
     """
     train = data.split("train").images
-    parts = (part.flatten(1).float() for part in train.split(10 * EVALUATION_BATCH))
+    few = max(1, VALUES_AT_A_TIME // train[0].numel())
+    parts = (part.flatten(1).float() for part in train.split(few))
     found, index = distances.nearest(samples.flatten(1).float(), parts, k)
     return found / samples[0].numel() ** 0.5, index

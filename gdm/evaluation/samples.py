@@ -25,6 +25,7 @@ from gdm.theory.images import to_bytes
 
 COLUMNS = 10
 MOST_NAMED = 100  # rows or columns that are drawn with names; of more there is a plain grid
+FEW_A_CLASS = 3  # samples, which many classes have no rows for: each has its name above it
 SCALE = 2  # screen pixels a side of each pixel of a grid
 PIXELS_AT_A_TIME = 200_000  # a few hundred small images, or one of 448 x 448
 UNREADABLE = (
@@ -91,7 +92,11 @@ def picture(
     beside their rows: (N, C, H, W) -> (C, H', W') 8-bit values."""
     if _has_row_a_class(x, model, label):
         by_class = _by_class(x, model)
-        if max(by_class.shape[:2]) <= MOST_NAMED:
+        rows, columns = by_class.shape[:2]
+        if rows > figures.MANY_CLASSES and columns <= FEW_A_CLASS:
+            names = [name for name in class_names for _ in range(columns)]
+            return figures.named_images(by_class.flatten(0, 1), names, COLUMNS)
+        if max(rows, columns) <= MOST_NAMED:
             return figures.image_table(by_class, class_names, ())
     return grids.enlarged(grid(x, model, label), SCALE)
 
@@ -130,6 +135,8 @@ def class_called(called: str | int, class_names: tuple[str, ...], key: str) -> i
     Raises:
         UserError: if there is no such class.
     """
+    if not class_names:
+        raise UserError(f"{key}={called}: the images have no classes")
     for number, name in enumerate(class_names):
         if str(called).casefold() in (str(number), name.casefold()):
             return number

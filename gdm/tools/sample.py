@@ -54,7 +54,9 @@ def sample(opened: OpenRun, options: SampleOptions) -> Path:
     """
     model = opened.model
     samples.refuse_without_images(model, opened.run)
-    names = opened.data.source.class_names
+    data = opened.data
+    is_renamed = data.labels is not None or data.groups is not None  # only the images tell how
+    names = data.class_names if is_renamed else data.source.class_names
     label = samples.class_number(options.label, names, model)
     path = samples_path(options, opened)
     open_run.prepare([opened])

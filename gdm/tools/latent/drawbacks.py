@@ -34,7 +34,8 @@ class Measured:
         figures: single numbers.
         codes: of validation images, as training sees them, (N, D).
         label: their classes, (N,).
-        shares: what is shared out among the classes, by its name -> (K,).
+        shares: what is shared out among the classes, by its name -> (K,); nothing of images
+            without classes.
         change: grey levels by which the image changes at each step of each path, (P, S).
         largest_jump: images along the path with the largest change in one step, (S + 1, C, H, W).
     """
@@ -75,9 +76,11 @@ def measure(
     model = opened.model
     part = coded(model, data.split(SPLIT), num_images, drawn_by=seed)
     codes, label = part.z, part.label
-    shares, clear = _of_classes(
-        model, codes, label, data.num_classes, extractor, num_samples, seed
-    )
+    shares, clear = {}, {}
+    if data.num_classes:
+        shares, clear = _of_classes(
+            model, codes, label, data.num_classes, extractor, num_samples, seed
+        )
     change, images = _steps(model, codes, label, num_paths, num_steps, seed)
     figures = {
         **_distances(model, codes, coded(model, data.split("train"), num_train, drawn_by=seed).z),
@@ -115,6 +118,8 @@ def _shares_compared(shares: dict[str, Tensor], n: int, m: int) -> dict[str, flo
     """Return how unequal the classes' areas are, and how far the shares of m samples are from
     those of n decoded codes, with how far chance alone would take them.
     """
+    if not shares:
+        return {}
     areas, of_codes = shares["area of codes"], shares["decoded codes"]
     found = {}
     if (areas > 0).any():
