@@ -265,7 +265,7 @@ class SampleFile:
         except Exception as error:  # whatever numpy makes of a malformed header
             raise UserError(f"samples={self.path}: arr_0 is no array ({error})") from error
         data = self.data
-        sides = sorted({data.native_resolution, data.resolution})
+        sides = sorted({data.native_resolution, data.facts.resolution})
         allowed = [(side, side, data.channels) for side in sides]
         if dtype != np.uint8:
             raise UserError(f"samples={self.path}: holds {dtype}; write 8-bit values, 0 to 255")

@@ -29,7 +29,7 @@ RENAMED = {  # what a model of one's own may still call them
 }
 ONLY_LABELS = "since no network here reads captions yet (those of text-to-image models will)"
 # what a model may be told: a field of the batches that it is fed
-Condition = Annotated[Literal["label"], Because(ONLY_LABELS)]
+Condition = Literal["label"]
 
 
 class Shared(TypedDict, total=False):
@@ -45,7 +45,7 @@ class Shared(TypedDict, total=False):
 class SharedByConditional(Shared, total=False):
     """The same, of a model that can be told something of the image."""
 
-    condition: Condition | None
+    condition: Annotated[Condition | None, Because(ONLY_LABELS)]
 
 
 class Model(LightningModule):
@@ -234,7 +234,7 @@ class GenerativeModel(Model):
 
     def __init__(self, condition: Condition | None = None, **shared: Any) -> None:
         super().__init__(**shared)
-        known = get_args(get_args(Condition)[0])
+        known = get_args(Condition)
         if condition is not None and condition not in known:
             raise ValueError(f"condition={condition}: must be {known[0]}, {ONLY_LABELS}, or None")
         self.condition = condition
