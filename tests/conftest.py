@@ -8,6 +8,7 @@ import runpy
 import sys
 import tempfile
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from subprocess import CompletedProcess
 
@@ -103,10 +104,10 @@ def short(model: str) -> dict:
     return composed(f"model={model}", *small(model), *BRIEF, *SHORTER.get(model, ()))
 
 
-def trained(recipe: dict, folder: Path) -> catalogue.Run:
+def trained(recipe: dict, folder: Path, plugins: Sequence[str] = ()) -> catalogue.Run:
     """Train a recipe in a new run directory below a folder."""
     recipe = recipe | {"outputs": str(folder)}
-    training = Training(recipe)
+    training = Training(recipe, plugins)
     training.settle_budget()
     run = catalogue.create(recipe)
     run.write_recipe(recipe, [])
@@ -114,9 +115,11 @@ def trained(recipe: dict, folder: Path) -> catalogue.Run:
     return run
 
 
-def resumed(run: catalogue.Run, recipe: dict | None = None) -> catalogue.Run:
+def resumed(
+    run: catalogue.Run, recipe: dict | None = None, plugins: Sequence[str] = ()
+) -> catalogue.Run:
     """Go on with a run, with its own recipe or with one that changes its length."""
-    Training(recipe or run.recipe()).run(run, resume=True)
+    Training(recipe or run.recipe(), plugins).run(run, resume=True)
     return run
 
 
@@ -194,6 +197,16 @@ def latent_options(*overrides: str) -> dict:
     return compose_config(ROOT / "configs", "latent", list(overrides))
 
 
+def opened_as_it_begins(model_recipe: dict, data, folder: Path, name: str) -> open_run.OpenRun:
+    """Return an open run whose model has the weights that it begins with."""
+    torch.manual_seed(0)
+    model = build(model_recipe, "model").eval()
+    with model.evaluating():
+        model_metrics.prepare_sampling(model, data)
+    extractor = open_run.extractor_of(options_from(LatentOptions, latent_options()))
+    return open_run.OpenRun(catalogue.Run(folder), name, model, {}, data, {"run": name}, extractor)
+
+
 @pytest.fixture(scope="module")
 def data():
     """The bundled images, of which 200 are held out."""
@@ -205,13 +218,8 @@ def opened_of(data, tmp_path_factory):
     """Overrides of a recipe -> an open run whose model has the weights that it begins with."""
 
     def made(*overrides: str, name: str = "ours") -> open_run.OpenRun:
-        torch.manual_seed(0)
-        model = build(composed(*overrides)["model"], "model").eval()
-        with model.evaluating():
-            model_metrics.prepare_sampling(model, data)
-        extractor = open_run.extractor_of(options_from(LatentOptions, latent_options()))
-        run = catalogue.Run(tmp_path_factory.mktemp(name))
-        return open_run.OpenRun(run, name, model, {}, data, {"run": name}, extractor)
+        recipe = composed(*overrides)["model"]
+        return opened_as_it_begins(recipe, data, tmp_path_factory.mktemp(name), name)
 
     return made
 

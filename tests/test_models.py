@@ -126,7 +126,7 @@ def test_metrics_do_not_depend_on_the_batch_that_they_are_computed_in():
     model, batch = model_for("vae", "grey and padded")
     with model.evaluating():
         whole = model.metrics(batch)
-        single = [model.metrics(Batch(*(part[i : i + 1] for part in batch))) for i in range(9)]
+        single = [model.metrics(Batch(*(part[i : i + 1] for part in batch[:3]))) for i in range(9)]
     for name in ("elbo", "kl", "reconstruction"):
         parts = torch.cat([metrics[name] for metrics in single])
         torch.testing.assert_close(whole[name][:9], parts, rtol=1e-4, atol=1e-3)

@@ -88,10 +88,10 @@ class KillAfterSave(Checkpoints):
             raise KilledError
 
 
-def killed(recipe: dict, folder, put_killer) -> catalogue.Run:
+def killed(recipe: dict, folder, put_killer, plugins=()) -> catalogue.Run:
     """Train until the killer strikes."""
     recipe = recipe | {"outputs": str(folder)}
-    training = Training(recipe)
+    training = Training(recipe, plugins)
     put_killer(training.callbacks)
     run = catalogue.create(recipe)
     run.write_recipe(recipe, [])

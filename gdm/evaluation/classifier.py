@@ -50,7 +50,8 @@ class ClassifierFeatures(Extractor):
         plugins: packages that a recipe may name besides gdm.
 
     Raises:
-        NoClassifier: if there is none for these images, with the command that trains one.
+        NoClassifier: if there is none for these images, with the command that trains one, or the
+            reason why there can be none.
         UserError: if `weights` is none, or was trained on other images, or on some of those
             that are held out.
     """
@@ -64,6 +65,11 @@ class ClassifierFeatures(Extractor):
         outputs: Path,
         plugins: Sequence[str] = (),
     ) -> None:
+        if not data.num_classes:
+            raise NoClassifier(
+                f"the images of dataset={data.source.name} have no classes, so that no classifier "
+                "can evaluate them; extractor=inception needs none"
+            )
         command = _command(data, outputs, plugins)
         if weights:
             model = _opened(weights, data, outputs, plugins, command)

@@ -20,11 +20,13 @@ from gdm.errors import UserError
 from gdm.files import durable_replacement
 from gdm.models.base import GenerativeModel, Model
 from gdm.pictures import grids, tables
+from gdm.pictures.figures import MANY_CLASSES
 from gdm.runs.run import Run
 from gdm.theory.images import to_bytes
 
 COLUMNS = 10
 MOST_NAMED = 100  # rows or columns that are drawn with names; of more there is a plain grid
+FEW_PER_CLASS = 3  # samples, which many classes have no rows for: each has its name above it
 SCALE = 2  # screen pixels per side of each pixel of a grid
 PIXELS_AT_A_TIME = 200_000  # a few hundred small images, or one of 448 x 448
 UNREADABLE = (
@@ -91,7 +93,11 @@ def picture(
     beside their rows: (N, C, H, W) -> (C, H', W') 8-bit values."""
     if _has_row_per_class(x, model, label):
         by_class = _by_class(x, model)
-        if max(by_class.shape[:2]) <= MOST_NAMED:
+        rows, columns = by_class.shape[:2]
+        if rows > MANY_CLASSES and columns <= FEW_PER_CLASS:
+            names = [name for name in class_names for _ in range(columns)]
+            return tables.named_images(by_class.flatten(0, 1), names, COLUMNS)
+        if max(rows, columns) <= MOST_NAMED:
             return tables.image_table(by_class, class_names, ())
     return grids.enlarged(grid(x, model, label), SCALE)
 
@@ -130,6 +136,8 @@ def class_called(called: str | int, class_names: tuple[str, ...], key: str) -> i
     Raises:
         UserError: if there is no such class.
     """
+    if not class_names:
+        raise UserError(f"{key}={called}: the images have no classes")
     for number, name in enumerate(class_names):
         if str(called).casefold() in (str(number), name.casefold()):
             return number

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar, Literal, Required, TypedDict
+from typing import Annotated, Any, ClassVar, Literal, Required, TypedDict, get_args
 
 import torch
 from pytorch_lightning import LightningModule
@@ -12,7 +12,7 @@ from torch.optim import Adam
 
 from gdm.errors import UserError
 from gdm.networks.ema import EMA
-from gdm.recipes.ranges import Positive
+from gdm.recipes.ranges import Because, Positive
 from gdm.theory.images import ImageFacts
 from gdm.theory.learning_rates import Constant, LearningRate
 from gdm.theory.moments import Moments
@@ -27,7 +27,9 @@ RENAMED = {  # what a model of one's own may still call them
     "report": "summarise",
     "strips": "process_images",
 }
-Condition = Literal["label"]  # what a model may be told: a field of the batches that it is fed
+ONLY_LABELS = "since no network here reads captions yet (those of text-to-image models will)"
+# what a model may be told: a field of the batches that it is fed
+Condition = Literal["label"]
 
 
 class Shared(TypedDict, total=False):
@@ -43,7 +45,7 @@ class Shared(TypedDict, total=False):
 class SharedByConditional(Shared, total=False):
     """The same, of a model that can be told something of the image."""
 
-    condition: Condition | None
+    condition: Annotated[Condition | None, Because(ONLY_LABELS)]
 
 
 class Model(LightningModule):
@@ -232,6 +234,9 @@ class GenerativeModel(Model):
 
     def __init__(self, condition: Condition | None = None, **shared: Any) -> None:
         super().__init__(**shared)
+        known = get_args(Condition)
+        if condition is not None and condition not in known:
+            raise ValueError(f"condition={condition}: must be {known[0]}, {ONLY_LABELS}, or None")
         self.condition = condition
         self.num_labels = self.num_classes if condition == "label" else 0
         if condition == "label" and self.num_classes < 1:

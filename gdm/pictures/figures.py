@@ -17,6 +17,7 @@ DPI = 200  # dots per inch of what matplotlib draws, enough for print
 PALETTE = "tab10"
 MARKERS = "os^vD<>pP*"  # classes stay apart in grey print
 DASHES = ("-", "--", "-.", ":", (0, (7, 2)), (0, (3, 1, 1, 1, 1, 1)), (0, (1, 3)))  # and lines
+MANY_CLASSES = 20  # above which classes are written small, and without their numbers
 Curve = tuple[Sequence[float], Sequence[float]]  # x and y
 
 
@@ -68,7 +69,8 @@ def class_shares(
     from matplotlib.figure import Figure
 
     count = len(class_names)
-    figure = Figure(figsize=(1.6 + 4.2 * len(panels), 1.6 + 0.5 * count), dpi=DPI,
+    each, size = (0.5, None) if count <= MANY_CLASSES else (0.16, 6)  # inches, and points
+    figure = Figure(figsize=(1.6 + 4.2 * len(panels), 1.6 + each * count), dpi=DPI,
                     layout="constrained")  # fmt: skip
     row = figure.subplots(1, len(panels), squeeze=False, sharex=True, sharey=True)[0]
     fills = (("black", ""), ("white", ""), ("white", "////"), ("lightgray", ""))
@@ -81,7 +83,8 @@ def class_shares(
                       color=colour, hatch=hatch, edgecolor="black", linewidth=0.7,
                       label=name)  # fmt: skip
         axes.set(title=title, xlabel=label)
-    row[0].set_yticks(places, class_names)
+    row[0].set_yticks(places, class_names, fontsize=size)
+    row[0].margins(y=0.05 if count <= MANY_CLASSES else 0.005)
     row[0].invert_yaxis()
     figure.legend(*row[0].get_legend_handles_labels(), loc="outside lower center", frameon=False,
                   ncols=len(fills) if len(panels) > 1 else 1)  # fmt: skip
@@ -114,7 +117,7 @@ def concentration(curves: dict[str, Curve], labels: dict[str, str]) -> Tensor:
 
 
 def confusion_matrix(shares: Tensor, class_names: tuple[str, ...]) -> Tensor:
-    """Draw which classes a classifier takes for which.
+    """Draw which classes a classifier takes for which, of few classes with numbers.
 
     Args:
         shares: (K, K), the share of each true class, a row, that is given each name, a column.
@@ -126,15 +129,19 @@ def confusion_matrix(shares: Tensor, class_names: tuple[str, ...]) -> Tensor:
     from matplotlib.figure import Figure
 
     count = len(class_names)
-    figure = Figure(figsize=(2 + 0.7 * count, 1.5 + 0.6 * count), dpi=DPI, layout="constrained")
+    is_few = count <= MANY_CLASSES
+    width, height, size = (0.7, 0.6, None) if is_few else (0.13, 0.13, 6)  # inches, and points
+    figure = Figure(figsize=(2 + width * count, 1.5 + height * count), dpi=DPI,
+                    layout="constrained")  # fmt: skip
     axes = figure.add_subplot()
     axes.imshow(shares.numpy(), cmap="Greys", vmin=0, vmax=1, aspect="auto")
-    for row, column in np.ndindex(count, count):
+    for row, column in np.ndindex(count, count) if is_few else ():
         share = float(shares[row, column])
         colour = "white" if share > 0.5 else "black"
         axes.text(column, row, f"{share:.2f}", ha="center", va="center", color=colour)
-    axes.set_xticks(range(count), class_names, rotation=45, ha="right")
-    axes.set_yticks(range(count), class_names)
+    turned = {"rotation": 45, "ha": "right"} if is_few else {"rotation": 90}
+    axes.set_xticks(range(count), class_names, fontsize=size, **turned)
+    axes.set_yticks(range(count), class_names, fontsize=size)
     axes.set(xlabel="taken for", ylabel="is")
     return rendered(figure)
 

@@ -1,20 +1,17 @@
 """Maps of codes and of the plane that they lie in."""
 
 import math
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from gdm.pictures import grids
-from gdm.pictures.figures import DPI, MARKERS, PALETTE, rendered
+from gdm.pictures.figures import DPI, MANY_CLASSES, MARKERS, PALETTE, rendered
 from gdm.pictures.tables import show_pixels
 from gdm.theory.images import to_bytes
 
-if TYPE_CHECKING:
-    pass
-
-
+NAMES_A_COLUMN = 36  # of a legend of many classes
 LEAST_ASPECT = 0.5  # of the shorter side of a map to the longer
 
 
@@ -35,7 +32,7 @@ def latent_map(
     Args:
         codes: (N, 2).
         label: (N,) classes.
-        class_names: the classes' names.
+        class_names: the classes' names; none of images without classes, which are all grey.
         sampled: (M, 2) points to draw in black and number from 0; None for none.
         contours: of the density that they are sampled from, or of its logarithm; None for none.
         axis_names: of the plane.
@@ -47,8 +44,10 @@ def latent_map(
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8 if images is None else 13, 6.5), dpi=DPI, layout="constrained")
-    widths = [1] if images is None else [1.35, 1]
+    wider = 1.3 * (_legend(class_names)["ncols"] - 1)  # inches
+    figure = Figure(figsize=((8 if images is None else 13) + wider, 6.5), dpi=DPI,
+                    layout="constrained")  # fmt: skip
+    widths = [1] if images is None else [1.35 + wider / 6, 1]
     axes, *beside = figure.subplots(1, len(widths), width_ratios=widths, squeeze=False)[0]
     _scatter(axes, codes, label, class_names)
     _widen(axes)
@@ -62,7 +61,8 @@ def latent_map(
                           fontsize=7)  # fmt: skip
     axes.set(xlabel=axis_names[0], ylabel=axis_names[1])
     axes.set_aspect("equal")
-    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, markerscale=2)
+    if class_names or sampled is not None:
+        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), **_legend(class_names))
     if sampled is None:
         _name_classes(figure, axes, codes, label, class_names)
     if beside:
@@ -83,18 +83,29 @@ def _scatter(axes, codes: Tensor, label: Tensor, class_names: tuple[str, ...]) -
     from matplotlib import colormaps
 
     colours = colormaps[PALETTE]
+    if not class_names:
+        axes.scatter(*codes.T.numpy(), 14, "gray", alpha=0.55, linewidths=0)
     for number, name in enumerate(class_names):
         x, y = codes[label == number].T.numpy()
-        marker = MARKERS[number % len(MARKERS)]
+        marker = MARKERS[(number + number // len(MARKERS)) % len(MARKERS)]  # none twice of 100
         axes.scatter(
             x, y, 14, [colours(number % 10)], marker, alpha=0.55, linewidths=0, label=name
         )
 
 
+def _legend(class_names: tuple[str, ...]) -> dict[str, Any]:
+    """Return how a legend is laid out that has so many names and perhaps one more."""
+    if len(class_names) <= MANY_CLASSES:
+        return {"frameon": False, "markerscale": 2, "ncols": 1}
+    columns = math.ceil((len(class_names) + 1) / NAMES_A_COLUMN)
+    return {"frameon": False, "markerscale": 1.2, "ncols": columns, "fontsize": 6}
+
+
 def _name_classes(
     figure, axes, codes: Tensor, label: Tensor, class_names: tuple[str, ...], line: float = 13
 ) -> None:
-    """Write each class's name over the middle of its codes, above another where they would meet.
+    """Write each class's name over the middle of its codes, above another where they would meet;
+    of many classes small, and not where others are written, since the legend has them all.
 
     Args:
         figure, axes: where the codes have been drawn.
@@ -105,17 +116,21 @@ def _name_classes(
 
     present = [number for number in range(len(class_names)) if (label == number).any()]
     middles = {class_names[number]: codes[label == number].median(0).values for number in present}
+    many = len(class_names) > MANY_CLASSES
+    size, letter = (6, 2.0) if many else (9, 3.2)  # points; half of a letter's width
     figure.draw_without_rendering()  # settles where the axes lie
     written: list[tuple[float, float, float]] = []  # left, right and height of each, in points
     for name, middle in sorted(middles.items(), key=lambda item: float(item[1][1])):
         x, y = axes.transData.transform(middle.tolist()) * 72 / figure.dpi
-        reach, place = 3.2 * len(name) + 4, y
+        reach, place = letter * len(name) + 4, y
         for left, right, height in sorted(written, key=lambda each: each[2]):
             if left < x + reach and x - reach < right and abs(place - height) < line:
                 place = height + line
+        if many and place > y:
+            continue
         written.append((x - reach, x + reach, place))
         axes.annotate(name, middle.tolist(), (0, place - y), textcoords="offset points",
-                      ha="center", va="center", fontsize=9, weight="bold",
+                      ha="center", va="center", fontsize=size, weight="bold",
                       path_effects=[withStroke(linewidth=3, foreground="white")])  # fmt: skip
 
 
@@ -139,10 +154,12 @@ def _numbered_images(axes, images: Tensor) -> None:
     images = images if images.dtype == torch.uint8 else to_bytes(images)
     columns = max(1, round(math.sqrt(len(images) * 0.7)))
     height, width = images.shape[-2:]
-    show_pixels(axes, grids.grid(images, columns, gap=8), top=8)
+    gap = max(8, height // 4)  # of what is larger, pixels are drawn smaller
+    show_pixels(axes, grids.grid(images, columns, gap=gap), top=gap)
     for number in range(len(images)):
         row, column = divmod(number, columns)
-        axes.text(column * (width + 8), row * (height + 8) - 1.5, str(number), fontsize=7)
+        axes.text(column * (width + gap), row * (height + gap) - gap * 0.19, str(number),
+                  fontsize=7)  # fmt: skip
 
 
 def latent_maps(
@@ -165,7 +182,9 @@ def latent_maps(
     from matplotlib.figure import Figure
     from matplotlib.patches import Circle
 
-    figure = Figure(figsize=(1.8 + 4.6 * len(panels), 5), dpi=DPI, layout="constrained")
+    look = _legend(class_names)
+    wide = 1.8 + 1.3 * (look["ncols"] - 1) + 4.6 * len(panels)
+    figure = Figure(figsize=(wide, 5), dpi=DPI, layout="constrained")
     row = figure.subplots(1, len(panels), squeeze=False, sharex=True, sharey=True)[0]
     for axes, (title, codes) in zip(row, panels.items(), strict=True):
         _scatter(axes, codes, label, class_names)
@@ -173,8 +192,8 @@ def latent_maps(
             axes.add_patch(Circle((0, 0), radius, fill=False, linewidth=0.9))
             axes.text(0, radius, name, ha="center", va="bottom", fontsize=7)
         axes.set(title=title, xlabel="whitened codes", aspect="equal", xlim=(-4, 4), ylim=(-4, 4))
-    figure.legend(*row[0].get_legend_handles_labels(), loc="outside right center", frameon=False,
-                  markerscale=2)  # fmt: skip
+    if class_names:
+        figure.legend(*row[0].get_legend_handles_labels(), loc="outside right center", **look)
     return rendered(figure)
 
 

@@ -9,6 +9,8 @@ from torch import Tensor
 from gdm.pictures import grids
 from gdm.pictures.figures import DPI, rendered
 
+LETTERS_ABOVE = 14  # of a name above an image
+
 
 def show_pixels(axes, picture: Tensor, top: int = 0) -> None:
     """Show 8-bit values, (C, H, W), without a frame, on `top` pixels of white."""
@@ -83,4 +85,34 @@ def titled_grids(panels: dict[str, Tensor], num_columns: int) -> Tensor:
         show_pixels(axes, picture)
         axes.set_aspect("auto")
         axes.set_title(title, fontsize=11)
+    return rendered(figure)
+
+
+def named_images(images: Tensor, names: Sequence[str], num_columns: int) -> Tensor:
+    """Draw images in rows, each with its own name above it.
+
+    Args:
+        images: (N, C, H, W), floats in [-1, 1] or 8-bit values.
+        names: (N,); long ones are cut short.
+        num_columns: images a row.
+
+    Returns:
+        8-bit values, (3, H', W').
+    """
+    from matplotlib.figure import Figure
+
+    height, width = images.shape[-2:]
+    across = round(width / LETTERS_ABOVE)  # of a letter, in pixels of the images
+    above = 3 * across
+    laid = grids.grid(images, num_columns, gap=above)
+    dots = math.ceil(0.07 * DPI / across)  # a pixel, so that a letter of 6 points has room
+    sides = laid.shape[2] * dots / DPI, (laid.shape[1] + above) * dots / DPI  # inches
+    figure = Figure(figsize=sides, dpi=DPI)
+    axes = figure.add_axes((0, 0, 1, 1))
+    show_pixels(axes, laid, top=above)
+    axes.set_aspect("auto")
+    for number, name in enumerate(names):
+        row, column = divmod(number, num_columns)
+        short = name if len(name) <= LETTERS_ABOVE else f"{name[: LETTERS_ABOVE - 1]}."
+        axes.text(column * (width + above), row * (height + above) - across, short, fontsize=6)
     return rendered(figure)

@@ -55,8 +55,8 @@ def sample(opened: OpenRun, options: SampleOptions) -> Path:
     model = opened.model
     samples.refuse_without_images(model, opened.run)
     data = opened.data
-    is_chosen = data.labels is not None or data.groups is not None
-    names = data.class_names if is_chosen else data.source.class_names  # without reading images
+    is_renamed = data.labels is not None or data.groups is not None  # only the images tell how
+    names = data.class_names if is_renamed else data.source.class_names
     label = samples.class_number(options.label, names, model)
     path = samples_path(options, opened)
     open_run.prepare([opened])

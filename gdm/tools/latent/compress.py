@@ -35,7 +35,7 @@ LEGEND = (
     "by an ideal coder. images that pay for the decoder: against whole JPEG files at equal PSNR, "
     "then if JPEG had no headers. All notes are in record.json."
 )
-TICKS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)  # bytes
+TICKS = tuple(digit * 10**power for power in range(6) for digit in (1, 2, 5))  # bytes
 NOTES = {
     "bytes_of_codes": "numbers in a code times bits, over 8; codes of many images are packed",
     "bytes_entropy_coded": "by an ideal entropy coder, each number apart, with the frequencies of "

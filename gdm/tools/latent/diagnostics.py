@@ -30,7 +30,8 @@ class Diagnosis:
         metrics: single numbers.
         codes: of validation images, as training sees them, (N, D).
         label: their classes, (N,).
-        fractions: what falls to each class, by what is divided among them -> (K,).
+        fractions: what falls to each class, by what is divided among them -> (K,); nothing where
+            images have no classes.
         change: grey levels by which the image changes at each step of each path, (P, S).
         largest_jump: images along the path with the largest change in one step, (S + 1, C, H, W).
     """
@@ -71,9 +72,11 @@ def measure(
     model = opened.model
     part = coded(model, data.split(SPLIT), num_images, drawn_by=seed)
     codes, label = part.z, part.label
-    fractions, clear = _of_classes(
-        model, codes, label, data.num_classes, extractor, num_samples, seed
-    )
+    fractions, clear = {}, {}
+    if data.num_classes:
+        fractions, clear = _of_classes(
+            model, codes, label, data.num_classes, extractor, num_samples, seed
+        )
     change, images = _steps(model, codes, label, num_paths, num_steps, seed)
     metrics = {
         **_distances(model, codes, coded(model, data.split("train"), num_train, drawn_by=seed).z),
@@ -113,6 +116,8 @@ def _fractions_compared(fractions: dict[str, Tensor], n: int, m: int) -> dict[st
     """Return how unequal the classes' areas are, and how far the fractions of m samples are from
     those of n decoded codes, with how far chance alone would take them.
     """
+    if not fractions:
+        return {}
     areas, of_codes = fractions["area of codes"], fractions["decoded codes"]
     found = {}
     if (areas > 0).any():

@@ -126,7 +126,7 @@ class Map(Tool):
         if not few:
             return Result(record, drawn, remark=WITHOUT_METRICS)
         if plane and self.manifold:
-            drawn["manifold"] = self._manifold(model, part, many, data.class_names[0])
+            drawn["manifold"] = self._manifold(model, part, many, data.class_names)
         return self._with_drawbacks(
             Result(record, drawn), [opened, *others], extractor, data, seed
         )
@@ -186,13 +186,13 @@ class Map(Tool):
         }
 
     def _manifold(
-        self, model: GenerativeModel, part: Coded, many: Tensor, first_class: str
+        self, model: GenerativeModel, part: Coded, many: Tensor, class_names: tuple[str, ...]
     ) -> Tensor:
         follows = model.has_prior
         z, x, y = walks.quantile_grid(many if follows else part.z, self.manifold)
         label = torch.zeros(len(z), dtype=torch.int64)
         whose = "the prior" if follows else "the codes"
-        whose += f", as {first_class}" if model.condition == "label" else ""
+        whose += f", as {class_names[0]}" if model.condition == "label" else ""
         labels = tuple(f"$z_{d}$, at quantiles of {whose}" for d in (1, 2))
         return latent.manifold(decoded(model, z, label), x, y, labels)
 
@@ -238,15 +238,15 @@ def _drawn_drawbacks(
         rows.append(each.largest_jump)
     label = next(iter(measured.values())).label
     found = {
-        "classes": figures.class_shares(
-            {name: each.fractions for name, each in measured.items()}, class_names, "fraction"
-        ),
         "steps": figures.concentration(
             {name: diagnostics.concentration(each.change) for name, each in measured.items()},
             LABELS,
         ),
         "largest_jumps": _largest_jumps(measured),
     }
+    if class_names:
+        fractions = {name: each.fractions for name, each in measured.items()}
+        found["classes"] = figures.class_shares(fractions, class_names, "fraction")
     if panels:  # the circles hold half, 90 % and 99 % of N(0, I) in the plane
         circles = {
             f"{100 * mass:g} % of N(0, I)": math.sqrt(-2 * math.log(1 - mass)) for mass in MASSES

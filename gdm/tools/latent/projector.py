@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from gdm.data.datamodule import ImageDataModule
+from gdm.data.images import Images
 from gdm.errors import UserError
 from gdm.pictures import grids
 from gdm.recipes.ranges import Count
@@ -47,11 +48,11 @@ class Projector(Tool):
         self, opened: OpenRun, others: Sequence[OpenRun], data: ImageDataModule, seed: int
     ) -> Result:
         part = coded(opened.model, data.split(SPLIT), self.num_images)
-        names = [data.class_names[label] for label in part.label.tolist()]
+        names = _called(data.split(SPLIT), data.class_names, part.label)
         thumbnails = part.images.float() / 255
         record = {
             "split": SPLIT,
-            "num_images": len(names),
+            "num_images": len(part.z),
             "latent_dim": part.z[0].numel(),
         }
         return Result(
@@ -62,7 +63,15 @@ class Projector(Tool):
         )
 
 
-def _write(z: Tensor, names: list[str], thumbnails: Tensor, folder: Path) -> None:
+def _called(images: Images, class_names: tuple[str, ...], label: Tensor) -> list[str] | None:
+    """Return what the first images are called in the projector: their classes, of images without
+    any their captions, if they have those."""
+    if class_names:
+        return [class_names[number] for number in label.tolist()]
+    return images.captions and list(images.captions[: len(label)])
+
+
+def _write(z: Tensor, names: list[str] | None, thumbnails: Tensor, folder: Path) -> None:
     """Write codes, (N, D), their classes and thumbnails, in the place of those of an earlier use.
 
     Raises:

@@ -53,6 +53,10 @@ class Reduce(Tool):
         self.num_train = num_train
 
     def refuse(self, opened: OpenRun, others: Sequence[OpenRun], data: ImageDataModule) -> None:
+        if not data.num_classes:
+            raise UserError(
+                f"{opened.run}: its images have no classes, which neighbours could name"
+            )
         refuse_empty("tool.neighbours", self.neighbours, "[1,5]")
         most = min(self.num_train, data.num_train)
         if max(self.neighbours) > most:
