@@ -248,7 +248,7 @@ def most_held(parts) -> float:
 @linux
 def test_the_memory_of_mapped_images_is_given_back_while_they_are_read(large, monkeypatch):
     images = Images(large, torch.zeros(len(large), dtype=torch.int64), ())
-    ways = [lambda: parts_of(large, 500), lambda: TrainBatches(images, 500, 0, 0, 60)]
+    ways = [lambda: parts_of(large, 500), lambda: TrainBatches(images, 10, 0, 0, 3000)]
     for way in ways:
         monkeypatch.setattr(cache, "HELD_BYTES", 2**40)
         cache.release_memory()
@@ -256,7 +256,7 @@ def test_the_memory_of_mapped_images_is_given_back_while_they_are_read(large, mo
         monkeypatch.setattr(cache, "HELD_BYTES", 2**25)
         cache.release_memory()
         most = most_held(part.sum() if torch.is_tensor(part) else part for part in way())
-        assert most < 50
+        assert most < 65  # what is given back at 32, and what a batch maps
 
 
 @linux

@@ -40,10 +40,10 @@ CHUNK = 256  # images that are decoded at a time
 MOST_UNREADABLE = 0.01  # of the images; more is no accident
 MOST_WARNINGS = 20  # of single images
 HELD_BYTES = 2**28  # of mapped files in memory at a time; images that are more go to a file
-AROUND_BYTES = 2**16  # that Linux maps around each place that is read
 
 _maps: WeakSet[mmap.mmap] = WeakSet()  # the files that are mapped now
 _read_bytes = 0  # of them, since their memory was given back
+_other_bytes = 0  # of files that this process held then, mostly libraries
 
 
 @dataclass(frozen=True)
@@ -136,19 +136,29 @@ def note_read(images: Tensor) -> None:
     global _read_bytes
     if not _maps:
         return
-    _read_bytes += images.numel() + AROUND_BYTES * len(images)  # at most: each lies by itself
-    if _read_bytes > HELD_BYTES:
+    _read_bytes += images.numel()
+    held = _file_bytes()  # Linux maps up to 2 MiB around each place that is read
+    if (_read_bytes if held is None else held - _other_bytes) > HELD_BYTES:
         release_memory()
 
 
 def release_memory() -> None:
     """Give back the memory that mapped files take; what is read again comes from the system's
     cache, or from the disk where the files are larger than the memory."""
-    global _read_bytes
-    _read_bytes = 0
-    if hasattr(mmap, "MADV_DONTNEED"):
+    global _read_bytes, _other_bytes
+    if _maps and hasattr(mmap, "MADV_DONTNEED"):
         for values in list(_maps):
             values.madvise(mmap.MADV_DONTNEED)
+        _read_bytes, _other_bytes = 0, _file_bytes() or 0
+
+
+def _file_bytes() -> int | None:
+    """Return the memory of files that this process holds; None where the system does not say."""
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            return int(file.read().split()[2]) * mmap.PAGESIZE
+    except OSError:
+        return None
 
 
 def digest(image: np.ndarray) -> bytes:
@@ -158,7 +168,10 @@ def digest(image: np.ndarray) -> bytes:
 
 def _mapped(file: IO[bytes], shape: tuple[int, ...]) -> Tensor:
     values = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    if hasattr(mmap, "MADV_RANDOM"):  # else each image is read with its neighbours, in vain
+        values.madvise(mmap.MADV_RANDOM)
     _maps.add(values)
+    release_memory()  # and note what else is held
     with warnings.catch_warnings():  # of writing to it, which nobody does
         warnings.simplefilter("ignore")
         return torch.from_numpy(np.frombuffer(values, np.uint8).reshape(shape))
