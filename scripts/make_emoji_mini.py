@@ -5,15 +5,12 @@ file, replace the file that comes with gdm, and its checksum is printed.
 """
 
 import argparse
-import hashlib
-import io
-import zipfile
 
 import numpy as np
 
+from gdm.data.bundled import write_arrays
 from gdm.data.cache import digest
 from gdm.data.emoji import EmojiFont, EmojiMini, resized
-from gdm.files import durable_replacement
 
 RESOLUTION = 32
 
@@ -28,17 +25,7 @@ def main() -> None:
         "images": np.stack(images),  # (N, H, W, 3), which packs smaller than planes do
         "digests": np.array([list(digest(original)) for original in originals], np.uint8),
     }
-    with (
-        durable_replacement(EmojiMini.path) as temporary,
-        zipfile.ZipFile(temporary, "w", zipfile.ZIP_LZMA) as archive,
-    ):
-        for name, array in arrays.items():
-            buffer = io.BytesIO()
-            np.save(buffer, array)
-            entry = zipfile.ZipInfo(f"{name}.npy")  # without the time, for equal bytes each time
-            archive.writestr(entry, buffer.getvalue(), zipfile.ZIP_LZMA)
-    packed = EmojiMini.path.read_bytes()
-    print(f"{len(packed):,} bytes, SHA-256 {hashlib.sha256(packed).hexdigest()}")
+    print(write_arrays(arrays, EmojiMini.path))
 
 
 if __name__ == "__main__":

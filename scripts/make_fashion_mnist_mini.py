@@ -5,16 +5,12 @@ the test images, replace the file that comes with gdm, and its checksum is print
 """
 
 import argparse
-import hashlib
-import io
-import zipfile
 
-import numpy as np
 import torch
 
+from gdm.data.bundled import write_arrays
 from gdm.data.images import Images
 from gdm.data.mnist import FashionMNIST, FashionMNISTMini
-from gdm.files import durable_replacement
 
 IMAGES_A_CLASS = {"train": 1000, "test": 200}
 
@@ -33,17 +29,7 @@ def main() -> None:
         part = first_of_each_class(FashionMNIST(folder=None).load(split), count)
         arrays[f"{split}_images"] = part.images.squeeze(1).numpy()
         arrays[f"{split}_labels"] = part.labels.to(torch.uint8).numpy()
-    with (
-        durable_replacement(FashionMNISTMini.path) as temporary,
-        zipfile.ZipFile(temporary, "w", zipfile.ZIP_LZMA) as archive,
-    ):
-        for name, array in arrays.items():
-            buffer = io.BytesIO()
-            np.save(buffer, array)
-            entry = zipfile.ZipInfo(f"{name}.npy")  # without the time, for equal bytes each time
-            archive.writestr(entry, buffer.getvalue(), zipfile.ZIP_LZMA)
-    packed = FashionMNISTMini.path.read_bytes()
-    print(f"{len(packed):,} bytes, SHA-256 {hashlib.sha256(packed).hexdigest()}")
+    print(write_arrays(arrays, FashionMNISTMini.path))
 
 
 if __name__ == "__main__":

@@ -13,9 +13,10 @@ import numpy as np
 import torch
 
 from gdm.data import cache
+from gdm.data.bundled import BundledSource
 from gdm.data.emoji_names import GROUPS, Emoji, one_split, read_emoji
 from gdm.data.images import Images
-from gdm.data.sources import SizedSource, Source
+from gdm.data.sources import SizedSource
 from gdm.errors import UserError
 from gdm.files import cache_folder
 
@@ -108,7 +109,7 @@ class EmojiFont(SizedSource):
         )
 
 
-class EmojiMini(Source):
+class EmojiMini(BundledSource):
     """The emoji at 32 pixels that come with gdm: those of `EmojiFont`, with Debian 12's font.
 
     Their licences are beside them. They need no package and no network.
@@ -120,10 +121,6 @@ class EmojiMini(Source):
     sha256 = "f4d7343796efb445b290ac7998b0c2387f41ac4200eb342663e043ffb977688e"
 
     @property
-    def fingerprint(self) -> str:
-        return self.sha256[:16]
-
-    @property
     def provenance(self) -> dict[str, Any]:
         return {
             name: {"version": version, "sha256": sha256}
@@ -131,16 +128,9 @@ class EmojiMini(Source):
         }
 
     def load(self, split: str) -> Images:
-        packed = self.path.read_bytes() if self.path.exists() else b""
-        actual = hashlib.sha256(packed).hexdigest()
-        if actual != self.sha256:
-            raise UserError(
-                f"{self.path} is missing or damaged: it has {len(packed):,} bytes with SHA-256 "
-                f"{actual}, expected {self.sha256}. Install gdm again"
-            )
-        with np.load(io.BytesIO(packed), allow_pickle=False) as arrays:
-            lines = arrays["emoji"].tobytes().decode().split("\n")
-            images, digests = arrays["images"], arrays["digests"].view("S8")[:, 0]
+        arrays = self.arrays()
+        lines = arrays["emoji"].tobytes().decode().split("\n")
+        images, digests = arrays["images"], arrays["digests"].view("S8")[:, 0]
         order = np.argsort(digests, kind="stable")  # as the cache has them
         emoji = [Emoji(*lines[number].split("\t")) for number in order]
         pixels = torch.from_numpy(images[order]).permute(0, 3, 1, 2).contiguous()  # (N, 3, H, W)

@@ -2,7 +2,6 @@
 
 import gzip
 import hashlib
-import io
 import math
 import zlib
 from dataclasses import dataclass
@@ -15,9 +14,9 @@ import numpy as np
 import torch
 
 from gdm.data.archives import KnownFile
+from gdm.data.bundled import BundledSource
 from gdm.data.images import Images
-from gdm.data.sources import FileSource, Source
-from gdm.errors import UserError
+from gdm.data.sources import FileSource
 
 MERGED = digits + ascii_uppercase + "abdefghnqrt"  # the others are written alike in both cases
 EMNIST_CLASSES = {
@@ -256,7 +255,7 @@ class EMNIST(FileSource):
         )
 
 
-class FashionMNISTMini(Source):
+class FashionMNISTMini(BundledSource):
     """The first 1,000 training and 200 test images of each class of Fashion-MNIST.
 
     They come with the package (MIT licence, Zalando SE) and need no network.
@@ -267,20 +266,9 @@ class FashionMNISTMini(Source):
     path = Path(__file__).with_name("fashion_mnist_mini.npz")
     sha256 = "01d68a4610f8d001e969bbfbf22d8b8fbce010ca11ffdaded522055c5d45b534"
 
-    @property
-    def fingerprint(self) -> str:
-        return self.sha256[:16]
-
     def load(self, split: str) -> Images:
-        packed = self.path.read_bytes() if self.path.exists() else b""
-        actual = hashlib.sha256(packed).hexdigest()
-        if actual != self.sha256:
-            raise UserError(
-                f"{self.path} is missing or damaged: it has {len(packed):,} bytes with SHA-256 "
-                f"{actual}, expected {self.sha256}. Install gdm again"
-            )
-        with np.load(io.BytesIO(packed), allow_pickle=False) as arrays:
-            images, labels = arrays[f"{split}_images"], arrays[f"{split}_labels"]
+        arrays = self.arrays()
+        images, labels = arrays[f"{split}_images"], arrays[f"{split}_labels"]
         return Images(
             torch.from_numpy(images).unsqueeze(1),  # (N, 1, H, W)
             torch.from_numpy(labels.astype(np.int64)),
