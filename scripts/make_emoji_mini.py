@@ -10,9 +10,11 @@ import io
 import zipfile
 
 import numpy as np
+from PIL import Image
 
 from gdm.data.cache import digest
-from gdm.data.emoji import EmojiFont, EmojiMini, resized
+from gdm.data.decoding import squared
+from gdm.data.emoji import EmojiFont, EmojiMini
 from gdm.files import durable_replacement
 
 RESOLUTION = 32
@@ -22,10 +24,10 @@ def main() -> None:
     """Write the file, and print the checksum that `EmojiMini` expects."""
     emoji, pen = EmojiFont(folder=None).emoji_and_pen()
     originals = [pen.draw(one.text) for one in emoji]
-    images = [resized(original, RESOLUTION).transpose(1, 2, 0) for original in originals]
+    images = [squared(Image.fromarray(original), RESOLUTION) for original in originals]
     arrays = {
         "emoji": np.frombuffer("\n".join(map("\t".join, emoji)).encode(), np.uint8),
-        "images": np.stack(images),  # (N, H, W, 3), which packs smaller than planes do
+        "images": np.stack(images).transpose(0, 2, 3, 1),  # (N, H, W, 3), which packs smaller
         "digests": np.array([list(digest(original)) for original in originals], np.uint8),
     }
     with (

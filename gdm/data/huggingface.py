@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from gdm.data.cache import decoded
-from gdm.data.decoding import colour_of, decoded_picture
-from gdm.data.folders import VERSION, part_by_content
+from gdm.data.decoding import VERSION, colour_of, decoded_picture
+from gdm.data.folders import part_by_content
 from gdm.data.images import Images
 from gdm.data.sources import SizedSource
 from gdm.errors import UserError
