@@ -354,7 +354,7 @@ def test_a_pair_that_is_none_is_refused_with_its_files(tmp_path):
 
 @pytest.mark.parametrize("dataset", ["paired_folder", "two_folders"])
 def test_a_folder_that_is_missing_or_empty_is_refused(dataset, tmp_path):
-    with pytest.raises(UserError, match=r"dataset\.source\.folder=null: say which folder"):
+    with pytest.raises(UserError, match=r"dataset\.source\.folder=null: name the folder"):
         data_of(f"dataset={dataset}").prepare()
     missing = data_of(f"dataset={dataset}", f"dataset.source.folder={tmp_path}/none")
     with pytest.raises(UserError, match=r"none: there is no such folder"):

@@ -17,7 +17,7 @@ import torch
 from gdm.data.cache import decoded
 from gdm.data.decoding import VERSION, colour_of, decoded_picture
 from gdm.data.images import Images
-from gdm.data.listing import SUFFIXES, contents_of, files_in, is_picture
+from gdm.data.listing import SUFFIXES, contents_of, existing_folder, files_in, is_picture
 from gdm.data.sources import SizedSource
 from gdm.errors import UserError
 from gdm.recipes.ranges import Count
@@ -95,7 +95,8 @@ class Folder(SizedSource):
         found = decoded(key, files, decode, shape, f"the images of {root}")
         kept = [files[position] for position in found.positions.tolist()]
         names = self.class_names
-        labels = [names.index(self._class_of(root, path)) if names else 0 for path in kept]
+        numbers = {name: number for number, name in enumerate(names)}
+        labels = [numbers[self._class_of(root, path)] if names else 0 for path in kept]
         return Images(
             found.images,
             torch.tensor(labels, dtype=torch.int64),
@@ -108,13 +109,7 @@ class Folder(SizedSource):
 
     @cached_property
     def _files(self) -> Files:
-        if self.folder is None:
-            raise UserError("dataset.source.folder=null: name the folder of your images: "
-                            "dataset.source.folder=FOLDER")  # fmt: skip
-        if not self.folder.is_dir():
-            what = "is no folder" if self.folder.exists() else "there is no such folder"
-            raise UserError(f"dataset.source.folder={self.folder}: {what}")
-        paths = files_in(self.folder)
+        paths = files_in(existing_folder(self.folder))
         images = tuple(path for path in paths if is_picture(path))
         if not images:
             raise UserError(

@@ -32,6 +32,8 @@ class HuggingFace(SizedSource):
         background: the colour that transparent pictures lie on.
     """
 
+    name = "huggingface"
+
     def __init__(
         self,
         name: str | None,
@@ -53,8 +55,6 @@ class HuggingFace(SizedSource):
         colour_of(background)
         if channels not in (1, 3):
             raise UserError(f"dataset.facts.channels={channels}: must be 3, or 1 for grey")
-
-    name = "huggingface"
 
     @property
     def fingerprint(self) -> str:
@@ -99,10 +99,10 @@ class HuggingFace(SizedSource):
         found = decoded(key, range(len(files)), decode, shape, f"the images of {self.data_set}")
         kept = found.positions.tolist()
         label, caption = self.columns["label"], self.columns["caption"]
-        captions = rows[caption] if caption in rows.column_names else None
+        captions = list(rows[caption]) if caption in rows.column_names else None
         return Images(
             found.images,
-            torch.tensor(self._labels(rows, label))[kept],
+            torch.tensor(self._labels(rows, label))[found.positions],
             self.class_names,
             captions=captions and tuple(captions[number] or "" for number in kept),
             digests=found.digests,
@@ -114,14 +114,14 @@ class HuggingFace(SizedSource):
         values = list(rows[column])
         if getattr(rows.features[column], "names", None):
             return values
-        names = self.class_names
-        unknown = sorted({str(value) for value in values} - set(names))
+        names = {name: number for number, name in enumerate(self.class_names)}
+        unknown = sorted({str(value) for value in values} - names.keys())
         if unknown:
             raise UserError(
                 f"dataset.source.label={column}: {', '.join(unknown)} of {self.data_set} is no "
                 f"class of its split {self.splits['train']}; leave it out with null"
             )
-        return [names.index(str(value)) for value in values]
+        return [names[str(value)] for value in values]
 
     def _split(self, split: str) -> Any:
         name = self.splits[split]

@@ -15,6 +15,23 @@ log = logging.getLogger(__name__)
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".gif", ".bmp")
 
 
+def existing_folder(folder: Path | None) -> Path:
+    """Return the folder that a user has named.
+
+    Raises:
+        UserError: if none was named, or it is not there.
+    """
+    if folder is None:
+        raise UserError(
+            "dataset.source.folder=null: name the folder of your images: "
+            "dataset.source.folder=FOLDER"
+        )
+    if not folder.is_dir():
+        what = "is no folder" if folder.exists() else "there is no such folder"
+        raise UserError(f"dataset.source.folder={folder}: {what}")
+    return folder
+
+
 def files_in(folder: Path) -> list[Path]:
     """Return all files at any depth that are not hidden, in order.
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from gdm.data.cache import decoded, digest
 from gdm.data.decoding import VERSION, as_square, colour_of, decoded_picture, read_picture
 from gdm.data.images import Images
-from gdm.data.listing import contents_of, pictures_in
+from gdm.data.listing import contents_of, existing_folder, pictures_in
 from gdm.data.sources import SizedSource
 from gdm.errors import UserError
 
@@ -41,15 +41,7 @@ class SidesSource(SizedSource):
     @cached_property
     def root(self) -> Path:
         """The folder, which is there."""
-        if self.folder is None:
-            raise UserError(
-                "dataset.source.folder=null: say which folder holds the pictures: "
-                "dataset.source.folder=FOLDER"
-            )
-        root = Path(self.folder).expanduser()
-        if not root.is_dir():
-            raise UserError(f"dataset.source.folder={self.folder}: there is no such folder")
-        return root
+        return existing_folder(self.folder and Path(self.folder).expanduser())
 
     @property
     def fingerprint(self) -> str:
