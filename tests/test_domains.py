@@ -6,6 +6,7 @@ import torch
 from conftest import SHORT, composed, trained
 from PIL import Image
 
+from gdm.data import cache
 from gdm.data.batches import TrainBatches
 from gdm.data.datamodule import ImageDataModule
 from gdm.data.domains import TwoSets
@@ -208,6 +209,17 @@ def test_two_data_sets_are_two_domains():
     assert rows(data.first_domain("test").images) == rows(Negatives().load("test").images)
 
 
+def test_two_large_data_sets_are_joined_in_a_file(monkeypatch, tmp_path):
+    source = TwoSets(Negatives(), FashionMNISTMini())
+    in_memory = source.load("test").images
+    monkeypatch.setenv("GDM_DATA", str(tmp_path))
+    monkeypatch.setattr(cache, "HELD_BYTES", 0)
+    before = len(cache._maps)
+    in_file = source.load("test").images
+    assert len(cache._maps) == before + 1
+    assert torch.equal(in_file, in_memory)
+
+
 def test_two_data_sets_that_are_not_alike_are_refused():
     with pytest.raises(ValueError, match="both are fashion_mnist_mini"):
         TwoSets(FashionMNISTMini(), FashionMNISTMini())
@@ -377,6 +389,12 @@ def test_a_changed_picture_is_other_data(tmp_path):
     assert paired(tmp_path).fingerprint == before
     write(side_by_side(99), tmp_path / "train/3.png")
     assert paired(tmp_path).fingerprint != before
+
+
+def test_pictures_on_another_background_are_other_data(tmp_path):
+    LAYOUTS["files"](tmp_path)
+    black = paired(tmp_path, "dataset.source.background=black")
+    assert black.fingerprint != paired(tmp_path).fingerprint
 
 
 def test_a_folder_that_was_moved_is_the_same_data(tmp_path):

@@ -188,8 +188,8 @@ class ImageDataModule(LightningDataModule):
     def identity(self) -> str:
         """Letters that change when the images or their processing do, however they are split, and
         whatever they are to be made from: who knows the images knows them in pairs too."""
-        chosen = {"resolution": self.resolution, "labels": self.labels, "groups": self.groups}
-        return identity(self.source.fingerprint, self.binarize, chosen)
+        options = {"resolution": self.resolution, "labels": self.labels, "groups": self.groups}
+        return identity(self.source.fingerprint, self.binarize, options)
 
     def batches(
         self,

@@ -61,7 +61,7 @@ class Folder(SizedSource):
 
     @property
     def fingerprint(self) -> str:
-        facts = (self._contents, self.channels, self.background)
+        facts = (VERSION, self._contents, self.channels, self.background)
         return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
     @property

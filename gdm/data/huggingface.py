@@ -59,8 +59,8 @@ class HuggingFace(SizedSource):
     @property
     def fingerprint(self) -> str:
         prints = {name: split._fingerprint for name, split in sorted(self._loaded.items())}
-        facts = (self.data_set, self.subset, prints, self.splits, self.columns, self.channels,
-                 self.background)  # fmt: skip
+        facts = (VERSION, self.data_set, self.subset, prints, self.splits, self.columns,
+                 self.channels, self.background)  # fmt: skip
         return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
     @property
@@ -94,7 +94,7 @@ class HuggingFace(SizedSource):
                 named, resolution, self.channels, self.background,
             )  # fmt: skip
 
-        key = f"huggingface {VERSION} {self.fingerprint} {split}"
+        key = f"huggingface {self.fingerprint} {split}"
         shape = (self.channels, resolution, resolution)
         found = decoded(key, range(len(files)), decode, shape, f"the images of {self.data_set}")
         kept = found.positions.tolist()

@@ -1,5 +1,6 @@
 """Folders of two kinds of pictures, A and B: in pairs, or as two unpaired domains."""
 
+import hashlib
 from abc import abstractmethod
 from functools import cached_property
 from pathlib import Path
@@ -34,18 +35,19 @@ class SidesSource(SizedSource):
     """
 
     def __init__(self, folder: str | None, background: str) -> None:
-        self.folder = folder
+        self.folder = None if folder is None else Path(folder).expanduser().absolute()
         self.background = background
         colour_of(background)
 
     @cached_property
     def root(self) -> Path:
         """The folder, which is there."""
-        return existing_folder(self.folder and Path(self.folder).expanduser())
+        return existing_folder(self.folder)
 
     @property
     def fingerprint(self) -> str:
-        return self._contents[:16]
+        facts = (VERSION, self._contents, self.background)
+        return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
     @cached_property
     def _contents(self) -> str:
