@@ -7,10 +7,12 @@ file, replace the file that comes with gdm, and its checksum is printed.
 import argparse
 
 import numpy as np
+from PIL import Image
 
 from gdm.data.bundled import write_arrays
 from gdm.data.cache import digest
-from gdm.data.emoji import EmojiFont, EmojiMini, resized
+from gdm.data.decoding import squared
+from gdm.data.emoji import EmojiFont, EmojiMini
 
 RESOLUTION = 32
 
@@ -19,10 +21,10 @@ def main() -> None:
     """Write the file, and print the checksum that `EmojiMini` expects."""
     emoji, pen = EmojiFont(folder=None).emoji_and_pen()
     originals = [pen.draw(one.text) for one in emoji]
-    images = [resized(original, RESOLUTION).transpose(1, 2, 0) for original in originals]
+    images = [squared(Image.fromarray(original), RESOLUTION) for original in originals]
     arrays = {
         "emoji": np.frombuffer("\n".join(map("\t".join, emoji)).encode(), np.uint8),
-        "images": np.stack(images),  # (N, H, W, 3), which packs smaller than planes do
+        "images": np.stack(images).transpose(0, 2, 3, 1),  # (N, H, W, 3), which packs smaller
         "digests": np.array([list(digest(original)) for original in originals], np.uint8),
     }
     print(write_arrays(arrays, EmojiMini.path))

@@ -303,6 +303,15 @@ def test_an_archive_is_opened_when_it_is_first_read_and_its_failure_stays(tmp_pa
     assert asked == [1]
 
 
+def test_a_file_that_may_not_be_read_is_one_clear_line(celeba, monkeypatch):
+    def refused(*_arguments, **_options):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(KnownFile, "verify", refused)
+    with pytest.raises(UserError, match=r"list_attr_celeba\.txt cannot be read \(.*Permission de"):
+        CelebA(str(celeba), crop=148).load_at("test", 20)
+
+
 @pytest.mark.parametrize("unpack", [in_zip, in_tar])
 def test_a_name_that_is_not_in_an_archive_is_told(tmp_path, unpack):
     path = tmp_path / "archive"

@@ -6,12 +6,12 @@ import torch
 from conftest import SHORT, composed, trained
 from PIL import Image
 
+from gdm.data import cache
 from gdm.data.batches import TrainBatches
 from gdm.data.datamodule import ImageDataModule
 from gdm.data.domains import TwoSets
 from gdm.data.images import Attributes, Images, Labelling
 from gdm.data.mnist import FashionMNISTMini
-from gdm.data.pictures_files import read_picture
 from gdm.data.sources import Source
 from gdm.errors import UserError
 from gdm.recipes.build import build
@@ -209,6 +209,17 @@ def test_two_data_sets_are_two_domains():
     assert rows(data.first_domain("test").images) == rows(Negatives().load("test").images)
 
 
+def test_two_large_data_sets_are_joined_in_a_file(monkeypatch, tmp_path):
+    source = TwoSets(Negatives(), FashionMNISTMini())
+    in_memory = source.load("test").images
+    monkeypatch.setenv("GDM_DATA", str(tmp_path))
+    monkeypatch.setattr(cache, "HELD_BYTES", 0)
+    before = len(cache._maps)
+    in_file = source.load("test").images
+    assert len(cache._maps) == before + 1
+    assert torch.equal(in_file, in_memory)
+
+
 def test_two_data_sets_that_are_not_alike_are_refused():
     with pytest.raises(ValueError, match="both are fashion_mnist_mini"):
         TwoSets(FashionMNISTMini(), FashionMNISTMini())
@@ -355,7 +366,7 @@ def test_a_pair_that_is_none_is_refused_with_its_files(tmp_path):
 
 @pytest.mark.parametrize("dataset", ["paired_folder", "two_folders"])
 def test_a_folder_that_is_missing_or_empty_is_refused(dataset, tmp_path):
-    with pytest.raises(UserError, match=r"dataset\.source\.folder=null: say which folder"):
+    with pytest.raises(UserError, match=r"dataset\.source\.folder=null: name the folder"):
         data_of(f"dataset={dataset}").prepare()
     missing = data_of(f"dataset={dataset}", f"dataset.source.folder={tmp_path}/none")
     with pytest.raises(UserError, match=r"none: there is no such folder"):
@@ -378,6 +389,12 @@ def test_a_changed_picture_is_other_data(tmp_path):
     assert paired(tmp_path).fingerprint == before
     write(side_by_side(99), tmp_path / "train/3.png")
     assert paired(tmp_path).fingerprint != before
+
+
+def test_pictures_on_another_background_are_other_data(tmp_path):
+    LAYOUTS["files"](tmp_path)
+    black = paired(tmp_path, "dataset.source.background=black")
+    assert black.fingerprint != paired(tmp_path).fingerprint
 
 
 def test_a_folder_that_was_moved_is_the_same_data(tmp_path):
@@ -433,36 +450,39 @@ def test_a_tenth_of_each_of_two_folders_is_for_tests_where_nothing_is_said(tmp_p
     assert sorted(every) == [*range(20), *range(25, 65)]
 
 
-# Files of pictures -------------------------------------------------------------------------------
+def test_transparent_pictures_of_a_pair_lie_on_the_background(tmp_path):
+    for number in range(20):
+        whole = side_by_side(number).convert("RGBA")
+        whole.putpixel((40, 8), (1, 2, 3, 0))
+        write(whole, tmp_path / f"{number}.png")
+    data = paired(tmp_path, "dataset.source.background=blue", "dataset.resolution=24")
+    for split in ("train", "test"):
+        assert (data.split(split).images[..., 8, 16] == torch.tensor([0, 0, 255])).all()
+        assert (data.split(split).source[..., 8, 16] != torch.tensor([0, 0, 255])).any()
+    with pytest.raises(UserError, match=r"background=beige2: is no colour"):
+        paired(tmp_path, "dataset.source.background=beige2")
 
 
-def test_pictures_of_every_kind_are_read_as_colour(tmp_path):
-    levels = np.arange(256, dtype=np.uint16).reshape(16, 16)
-    Image.fromarray((levels * 257).astype(np.uint16)).save(tmp_path / "16.png")
-    Image.fromarray(levels.astype(np.uint8)).save(tmp_path / "8.png")
-    for name in ("16.png", "8.png"):
-        read = np.asarray(read_picture(tmp_path / name, "white"))
-        np.testing.assert_array_equal(read, levels[..., None].repeat(3, 2))
-    clear = Image.new("RGBA", (4, 4), (255, 0, 0, 0))
-    clear.putpixel((1, 0), (255, 0, 0, 255))
-    for ending in ("png", "webp", "gif"):
-        clear.save(
-            tmp_path / f"clear.{ending}", **({"lossless": True} if ending == "webp" else {})
+def test_the_same_pairs_are_held_out_in_each_size_and_layout(tmp_path):
+    as_files(tmp_path / "files", "", range(26))
+    as_folders(tmp_path / "folders", "A", "B", range(26))
+    found = [
+        [sorted(numbers_of(data.split(split).source)) for split in ("validation", "test")]
+        for data in (
+            paired(tmp_path / "files"),
+            paired(tmp_path / "files", "dataset.resolution=12"),
+            paired(tmp_path / "folders"),
         )
-        read = read_picture(tmp_path / f"clear.{ending}", "blue")
-        assert read.mode == "RGB"
-        assert (read.getpixel((0, 0)), read.getpixel((1, 0))) == ((0, 0, 255), (255, 0, 0))
-    turned = Image.new("RGB", (6, 4))
-    exif = turned.getexif()
-    exif[0x0112] = 6  # the camera was held upright
-    turned.save(tmp_path / "turned.jpg", exif=exif)
-    assert read_picture(tmp_path / "turned.jpg", "white").size == (4, 6)
+    ]
+    assert found[0] == found[1] == found[2]
 
 
-def test_a_file_that_is_no_picture_is_named(tmp_path):
+def test_a_file_that_is_no_picture_is_named_and_not_dropped_in_silence(tmp_path, caplog):
+    as_files(tmp_path, "", range(120))
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(20))
-    with pytest.raises(ValueError, match=r"broken\.png cannot be read as a picture"):
-        read_picture(tmp_path / "broken.png", "white")
+    data = paired(tmp_path)
+    assert sum(len(data.split(name)) for name in ("train", "validation", "test")) == 120
+    assert f"{tmp_path}/broken.png: cannot identify image file" in caplog.text
 
 
 def test_too_few_images_of_the_second_domain_to_evaluate_by_are_refused():

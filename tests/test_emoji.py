@@ -174,6 +174,12 @@ def test_groups_can_be_left_out():
     assert set(data.split("test").labels.tolist()) == {0, 1}
 
 
+@pytest.mark.parametrize("groups", ["[]", "[Flags,Objects,Flags]"])
+def test_no_groups_or_one_twice_are_refused(groups):
+    with pytest.raises(UserError, match=r"^dataset\.groups=\[.*\]: must name one or more classes"):
+        of_recipe("dataset=emoji_mini", f"dataset.groups={groups}").prepare()
+
+
 def test_labels_can_be_subgroups_or_attributes():
     data = of_recipe("dataset=emoji_mini", "dataset.labels=subgroup")
     assert data.num_classes == 99

@@ -14,9 +14,9 @@ import torch
 from PIL import Image
 
 from gdm.cli.compose import compose_config
-from gdm.data import decoding, folders
+from gdm.data import decoding, folders, listing
 from gdm.data.datamodule import settle_facts
-from gdm.data.decoding import decoded_picture
+from gdm.data.decoding import decoded_picture, read_picture
 from gdm.data.folders import Folder
 from gdm.errors import UserError
 from gdm.recipes.build import build
@@ -129,6 +129,8 @@ def test_transparent_pictures_lie_on_the_background(own, background, colour):
     palette.putpalette([0, 0, 0, 200, 100, 50])
     palette.save(own / "it.gif", transparency=1)
     assert (decode(own / "it.gif", background=background) == np.array(colour)[:, None, None]).all()
+    clear.save(own / "it.webp", lossless=True)
+    np.testing.assert_array_equal(decode(own / "it.webp", background=background), found)
 
 
 def test_a_camera_held_upright_is_seen_upright(own):
@@ -137,6 +139,11 @@ def test_a_camera_held_upright_is_seen_upright(own):
     picture().save(own / "it.png", exif=exif)
     turned = np.rot90(np.asarray(picture()), -1)
     np.testing.assert_array_equal(decode(own / "it.png"), turned.transpose(2, 0, 1))
+    picture(size=(8, 4)).save(own / "it.jpg", exif=exif)
+    assert read_picture(own / "it.jpg", "it").size == (4, 8)
+    long = np.arange(64, dtype=np.uint16).reshape(8, 8) * 257  # values of 16 bits are turned too
+    Image.fromarray(long).save(own / "long.png", exif=exif)
+    np.testing.assert_array_equal(decode(own / "long.png")[0], np.rot90(long // 257, -1))
 
 
 def test_the_centre_is_averaged_over_areas(own):
@@ -272,6 +279,29 @@ def test_unreadable_pictures_are_named_and_many_refused(own, caplog):
         Folder(str(own)).load_at("train", 8)
 
 
+def test_a_link_to_nowhere_is_an_unreadable_picture(own, caplog):
+    many(own, 120)
+    os.symlink(own / "nowhere", own / "gone.png")
+    train, test = both(Folder(str(own)))
+    assert len(train) + len(test) == 120
+    assert f"{own / 'gone.png'}: [Errno 2] No such file" in caplog.text
+
+
+def test_a_folder_that_cannot_be_looked_into_is_named(own, monkeypatch):
+    many(own)
+    put(own, "closed/1.png")
+    look = os.scandir
+
+    def scandir(path):
+        if Path(path).name == "closed":
+            raise PermissionError(13, "Permission denied", str(path))
+        return look(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(UserError, match=r"own/closed: cannot be looked into \(Permission denied"):
+        Folder(str(own)).load_at("train", 8)
+
+
 def test_what_is_no_folder_of_images_is_one_clear_line(own):
     def refusal(folder, **options) -> str:
         with pytest.raises(UserError) as refused:
@@ -392,7 +422,7 @@ def test_files_are_read_once_to_know_them_and_a_changed_one_is_decoded_again(own
     many(own)
     before = both(Folder(str(own)))
     with monkeypatch.context() as patch:
-        patch.setattr(folders, "_checksum", None)
+        patch.setattr(listing, "_checksum", None)
         patch.setattr(folders, "decoded_picture", None)
         for found, expected in zip(both(Folder(str(own))), before, strict=True):
             assert torch.equal(found.images, expected.images)

@@ -14,6 +14,8 @@ from zipfile import BadZipFile, ZipFile
 import numpy as np
 from PIL import Image
 
+from gdm.data.decoding import squared
+
 _verified: set[tuple] = set()  # files whose checksum this process has computed and found right
 
 
@@ -151,13 +153,6 @@ def square_of(contents: bytes, name: str, side: int | None, resolution: int) -> 
     except (OSError, SyntaxError) as error:  # the latter of some damaged PNG files
         raise ValueError(f"{name} cannot be decoded: {error}") from error
     width, height = picture.size
-    side = side or min(width, height)
-    if side > min(width, height):
+    if side is not None and side > min(width, height):
         raise ValueError(f"{name} has {width} x {height} pixels, expected {side} or more a side")
-    left, top = (width - side) // 2, (height - side) // 2
-    small = picture.resize(
-        (resolution, resolution),
-        Image.Resampling.BOX,
-        box=(left, top, left + side, top + side),
-    )
-    return np.asarray(small).transpose(2, 0, 1)  # (C, H, W)
+    return squared(picture, resolution, side)

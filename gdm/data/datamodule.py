@@ -12,7 +12,8 @@ from torch import Tensor
 
 from gdm.data.batches import Batch, TrainBatches, batch_of, beside, parts_of
 from gdm.data.cache import digest, gathered, release_memory
-from gdm.data.domains import refuse_other_domains, rows_of_domains
+from gdm.data.choices import chosen, refuse_other_classes, refuse_other_shapes, refuse_other_types
+from gdm.data.domains import rows_of_domains, two_domains
 from gdm.data.images import Images
 from gdm.data.pairs import Kind, Pairing
 from gdm.data.sources import Source
@@ -83,7 +84,7 @@ class ImageDataModule(LightningDataModule):
         self.groups = groups
         self.pairs = pairs
         self.pairing = pairing or Pairing()
-        self.domains = refuse_other_domains(domains, pairs)
+        self.domains = two_domains(domains, pairs)
         self._make_source, self._source_channels = self.pairing.maker(pairs, facts)
         self._class_names: tuple[str, ...] | None = None  # known once the training images are
         self._splits: dict[str, Images] = {}
@@ -187,8 +188,8 @@ class ImageDataModule(LightningDataModule):
     def identity(self) -> str:
         """Letters that change when the images or their processing do, however they are split, and
         whatever they are to be made from: who knows the images knows them in pairs too."""
-        chosen = {"resolution": self.resolution, "labels": self.labels, "groups": self.groups}
-        return identity(self.source.fingerprint, self.binarize, chosen)
+        options = {"resolution": self.resolution, "labels": self.labels, "groups": self.groups}
+        return identity(self.source.fingerprint, self.binarize, options)
 
     def batches(
         self,
@@ -239,27 +240,10 @@ class ImageDataModule(LightningDataModule):
             images = self.source.load(name)
         else:
             images = self.source.load_at(name, self.resolution)
-        _refuse_other_types(images, f"{type(self.source).__name__}.load({name!r})")
-        shape = tuple(images.images.shape[1:])
-        expected = (self.channels, self.native_resolution, self.native_resolution)
-        if shape != expected:
-            raise UserError(
-                "dataset.facts.channels and dataset.facts.native_resolution say that an image "
-                f"is {expected}, but it is {shape}"
-            )
-        images = self._chosen(images)
-        known = self.facts.num_classes
-        if known is not None and len(images.class_names) != known:
-            raise UserError(
-                f"dataset.facts.num_classes={known}: the images have "
-                f"{len(images.class_names)} classes"
-            )
-        last = max(len(images.class_names) - 1, 0)  # of images without classes all labels are 0
-        if len(images) and not 0 <= int(images.labels.min()) <= int(images.labels.max()) <= last:
-            raise UserError(
-                f"the labels of the {name} images must be between 0 and {last}, the number of "
-                "the last class"
-            )
+        refuse_other_types(images, f"{type(self.source).__name__}.load({name!r})")
+        refuse_other_shapes(images, self.facts)
+        images = chosen(images, self.groups, self.labels, self._class_names)
+        refuse_other_classes(images, self.facts, name)
         if images.source is not None and self.pairs is not None:
             raise UserError(
                 f"dataset.pairs={self.pairs}: the images of {self.source.name} are pairs already; "
@@ -267,19 +251,6 @@ class ImageDataModule(LightningDataModule):
             )
         if not images.images[:1].is_contiguous():  # an image's values do not lie in a row
             images = replace(images, images=images.images.contiguous())
-        return images
-
-    def _chosen(self, images: Images) -> Images:
-        """Return the images of the groups that are kept, with the classes that are asked for."""
-        if self.groups is not None:
-            kept = images.select(images.numbers_of(self.groups, "dataset.groups"))
-            images = kept if self.labels else kept.only_named(self.groups)
-        if self.labels is not None:
-            images = images.labelled(self.labels)
-        if self.groups is not None and self.labels is not None:
-            found = {images.class_names[number] for number in images.labels.unique().tolist()}
-            names = self._class_names or [name for name in images.class_names if name in found]
-            images = images.only_named(names)
         return images
 
     def _processed(self, images: Images) -> Images:
@@ -309,31 +280,6 @@ def _moved(batch: Batch, device: torch.device | str) -> Batch:
 def _black_and_white(images: Tensor) -> Tensor:
     parts = (part.gt(127).to(torch.uint8).mul_(255) for part in parts_of(images, EVALUATION_BATCH))
     return gathered(parts, images.shape)
-
-
-def _refuse_other_types(images: Images, named: str) -> None:
-    """Refuse what a source of a user's own may return by mistake; `named` says which call did."""
-    x, label = images.images, images.labels
-    if x.dtype != torch.uint8 or x.ndim != 4:
-        raise UserError(
-            f"{named}: images are {x.dtype}, {tuple(x.shape)}; must be torch.uint8, (N, C, H, W), "
-            "with 255 for white"
-        )
-    if label.dtype != torch.int64 or label.shape != x.shape[:1]:
-        raise UserError(
-            f"{named}: labels are {label.dtype}, {tuple(label.shape)}; must be torch.int64, "
-            f"({len(x)},), one for each image"
-        )
-    source = images.source
-    if source is not None and (
-        source.dtype != torch.uint8
-        or source.ndim != 4
-        or (len(source), *source.shape[2:]) != (len(x), *x.shape[2:])
-    ):
-        raise UserError(
-            f"{named}: sources are {source.dtype}, {tuple(source.shape)}; must be torch.uint8, "
-            f"({len(x)}, C, {', '.join(map(str, x.shape[2:]))}), one for each image"
-        )
 
 
 def identity(fingerprint: str, binarize: bool, chosen: dict[str, Any] | None = None) -> str:

@@ -7,14 +7,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gdm.data.images import Images
+from gdm.data.cache import gathered
+from gdm.data.images import CHUNK, Images
 from gdm.data.sources import Source
 from gdm.errors import UserError
 
 Names = Sequence[str]
 
 
-def refuse_other_domains(
+def two_domains(
     domains: Sequence[Sequence[str | int]] | None, pairs: str | None
 ) -> tuple[Names, Names] | None:
     """Return two domains as texts; None for none.
@@ -122,7 +123,10 @@ class TwoSets(Source):
         labels = torch.arange(2).repeat_interleave(torch.tensor([len(part) for part in parts]))
         digests = [part.digests for part in parts]
         return Images(
-            torch.cat([part.images for part in parts]),
+            gathered(
+                (chunk for part in parts for chunk in part.images.split(CHUNK)),
+                (len(labels), *shapes[0]),
+            ),
             labels,
             self.class_names,
             digests=None if any(each is None for each in digests) else np.concatenate(digests),

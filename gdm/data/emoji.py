@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 
 from gdm.data import cache
 from gdm.data.bundled import BundledSource
+from gdm.data.decoding import squared
 from gdm.data.emoji_names import GROUPS, Emoji, one_split, read_emoji
 from gdm.data.images import Images
 from gdm.data.sources import SizedSource
@@ -83,7 +85,7 @@ class EmojiFont(SizedSource):
 
         def decode(one: Emoji) -> tuple[np.ndarray, bytes]:
             original = pen.draw(one.text)
-            return resized(original, resolution), cache.digest(original)
+            return squared(Image.fromarray(original), resolution), cache.digest(original)
 
         found = cache.decoded(
             f"{self.name} {self.fingerprint}", emoji, decode, (3, resolution, resolution),
@@ -182,7 +184,7 @@ class Pen:
 
     def draw(self, text: str) -> np.ndarray:
         """Return an emoji on a white square, (136, 136, 3) uint8."""
-        from PIL import Image, ImageDraw
+        from PIL import ImageDraw
 
         image = Image.new("RGB", (WIDTH, WIDTH), "white")
         left, top, *_ = self._font().getbbox(text)
@@ -199,14 +201,6 @@ class Pen:
             file = io.BytesIO(self._bytes)
             self._threads.font = ImageFont.truetype(file, SIZE, layout_engine=raqm)
         return self._threads.font
-
-
-def resized(image: np.ndarray, resolution: int) -> np.ndarray:
-    """Return an image with fewer pixels, each the mean of its area: (H, H, 3) -> (3, R, R)."""
-    from PIL import Image
-
-    smaller = Image.fromarray(image).resize((resolution, resolution), Image.Resampling.BOX)
-    return np.ascontiguousarray(np.array(smaller).transpose(2, 0, 1))
 
 
 def _in_font(emoji: Sequence[Emoji], pen: Pen) -> list[Emoji]:

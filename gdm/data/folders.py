@@ -7,7 +7,6 @@ import json
 import logging
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,17 +15,15 @@ import numpy as np
 import torch
 
 from gdm.data.cache import decoded
-from gdm.data.decoding import colour_of, decoded_picture
+from gdm.data.decoding import VERSION, colour_of, decoded_picture
 from gdm.data.images import Images
+from gdm.data.listing import SUFFIXES, contents_of, existing_folder, files_in, is_picture
 from gdm.data.sources import SizedSource
 from gdm.errors import UserError
-from gdm.files import cache_folder, write_text
 from gdm.recipes.ranges import Count
 
 log = logging.getLogger(__name__)
 
-VERSION = 1  # of what is made of a picture
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".gif", ".bmp")
 TABLES = ("metadata.jsonl", "metadata.csv", "captions.csv")
 FILE_COLUMNS = ("file_name", "file", "filename", "image")
 CAPTION_COLUMNS = ("text", "caption")
@@ -64,7 +61,7 @@ class Folder(SizedSource):
 
     @property
     def fingerprint(self) -> str:
-        facts = (self._contents, self.channels, self.background)
+        facts = (VERSION, self._contents, self.channels, self.background)
         return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
     @property
@@ -98,7 +95,8 @@ class Folder(SizedSource):
         found = decoded(key, files, decode, shape, f"the images of {root}")
         kept = [files[position] for position in found.positions.tolist()]
         names = self.class_names
-        labels = [names.index(self._class_of(root, path)) if names else 0 for path in kept]
+        numbers = {name: number for number, name in enumerate(names)}
+        labels = [numbers[self._class_of(root, path)] if names else 0 for path in kept]
         return Images(
             found.images,
             torch.tensor(labels, dtype=torch.int64),
@@ -111,14 +109,8 @@ class Folder(SizedSource):
 
     @cached_property
     def _files(self) -> Files:
-        if self.folder is None:
-            raise UserError("dataset.source.folder=null: name the folder of your images: "
-                            "dataset.source.folder=FOLDER")  # fmt: skip
-        if not self.folder.is_dir():
-            what = "is no folder" if self.folder.exists() else "there is no such folder"
-            raise UserError(f"dataset.source.folder={self.folder}: {what}")
-        paths = sorted(_walk(self.folder))
-        images = tuple(path for path in paths if path.suffix.lower() in SUFFIXES)
+        paths = files_in(existing_folder(self.folder))
+        images = tuple(path for path in paths if is_picture(path))
         if not images:
             raise UserError(
                 f"dataset.source.folder={self.folder}: has no images among its {len(paths):,} "
@@ -154,35 +146,11 @@ class Folder(SizedSource):
 
     @cached_property
     def _contents(self) -> str:
-        """Return letters that change when a byte of what is read does, or a name.
-
-        All files are read for it once; later only their sizes and times are compared.
-        """
+        """Return letters that change when a byte of what is read does, or a name."""
         texts = [path for path in map(_text_beside, self._files.images)
                  if path in self._files.others]  # fmt: skip
         paths = [*self._files.images, *self._files.tables, *texts]
-        states = [path.stat() for path in paths]
-        stamp = [(str(path), state.st_size, state.st_mtime_ns)
-                 for path, state in zip(paths, states, strict=True)]  # fmt: skip
-        name = hashlib.sha256(repr(stamp).encode()).hexdigest()[:24]
-        kept = cache_folder() / "folders" / f"{name}.txt"
-        try:
-            return kept.read_text(encoding="ascii")
-        except (OSError, ValueError):
-            pass
-        log.info(
-            "reading %s files of %s, once, to know them again", f"{len(paths):,}", self.folder
-        )
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            checksums = list(pool.map(_checksum, paths))
-        names = [path.relative_to(self.folder).as_posix() for path in paths]
-        listed = repr(sorted(zip(names, checksums, strict=True)))
-        contents = hashlib.sha256(listed.encode()).hexdigest()
-        try:
-            write_text(kept, contents)
-        except OSError as error:
-            log.warning("could not note in %s what has been read (%s)", kept, error)
-        return contents
+        return contents_of(self.folder, paths)
 
     # Captions ------------------------------------------------------------------------------------
 
@@ -224,27 +192,6 @@ def part_by_content(images: Images, split: str) -> Images:
     first = round((1 - TEST_FRACTION) * 2**64).to_bytes(8, "big")
     cut = int(np.searchsorted(images.digests, np.array(first, "S8")))
     return images.select(torch.arange(cut) if split == "train" else torch.arange(cut, len(images)))
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    """Yield all files that are not hidden; folders that links lead to are looked into once."""
-    seen = set()
-    for name, folders, files in os.walk(folder, followlinks=True):
-        state = os.stat(name)
-        if (state.st_dev, state.st_ino) in seen:
-            folders.clear()
-            continue
-        seen.add((state.st_dev, state.st_ino))
-        folders[:] = sorted(each for each in folders if not each.startswith((".", "__MACOSX")))
-        yield from (Path(name, file) for file in files if not file.startswith("."))
-
-
-def _checksum(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:  # it is named when it is decoded
-        return str(error)
 
 
 def _text_beside(path: Path) -> Path:

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from gdm.data.cache import decoded
-from gdm.data.decoding import colour_of, decoded_picture
-from gdm.data.folders import VERSION, part_by_content
+from gdm.data.decoding import VERSION, colour_of, decoded_picture
+from gdm.data.folders import part_by_content
 from gdm.data.images import Images
 from gdm.data.sources import SizedSource
 from gdm.errors import UserError
@@ -31,6 +31,8 @@ class HuggingFace(SizedSource):
         channels: 3, or 1 for grey.
         background: the colour that transparent pictures lie on.
     """
+
+    name = "huggingface"
 
     def __init__(
         self,
@@ -54,13 +56,11 @@ class HuggingFace(SizedSource):
         if channels not in (1, 3):
             raise UserError(f"dataset.facts.channels={channels}: must be 3, or 1 for grey")
 
-    name = "huggingface"
-
     @property
     def fingerprint(self) -> str:
         prints = {name: split._fingerprint for name, split in sorted(self._loaded.items())}
-        facts = (self.data_set, self.subset, prints, self.splits, self.columns, self.channels,
-                 self.background)  # fmt: skip
+        facts = (VERSION, self.data_set, self.subset, prints, self.splits, self.columns,
+                 self.channels, self.background)  # fmt: skip
         return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
     @property
@@ -94,15 +94,15 @@ class HuggingFace(SizedSource):
                 named, resolution, self.channels, self.background,
             )  # fmt: skip
 
-        key = f"huggingface {VERSION} {self.fingerprint} {split}"
+        key = f"huggingface {self.fingerprint} {split}"
         shape = (self.channels, resolution, resolution)
         found = decoded(key, range(len(files)), decode, shape, f"the images of {self.data_set}")
         kept = found.positions.tolist()
         label, caption = self.columns["label"], self.columns["caption"]
-        captions = rows[caption] if caption in rows.column_names else None
+        captions = list(rows[caption]) if caption in rows.column_names else None
         return Images(
             found.images,
-            torch.tensor(self._labels(rows, label))[kept],
+            torch.tensor(self._labels(rows, label))[found.positions],
             self.class_names,
             captions=captions and tuple(captions[number] or "" for number in kept),
             digests=found.digests,
@@ -114,14 +114,14 @@ class HuggingFace(SizedSource):
         values = list(rows[column])
         if getattr(rows.features[column], "names", None):
             return values
-        names = self.class_names
-        unknown = sorted({str(value) for value in values} - set(names))
+        names = {name: number for number, name in enumerate(self.class_names)}
+        unknown = sorted({str(value) for value in values} - names.keys())
         if unknown:
             raise UserError(
                 f"dataset.source.label={column}: {', '.join(unknown)} of {self.data_set} is no "
                 f"class of its split {self.splits['train']}; leave it out with null"
             )
-        return [names.index(str(value)) for value in values]
+        return [names[str(value)] for value in values]
 
     def _split(self, split: str) -> Any:
         name = self.splits[split]

@@ -99,8 +99,12 @@ class Images:
         """Return the indices of the images of some classes, (M,).
 
         Raises:
-            UserError: if `key` names a class that there is not.
+            UserError: if `key` names no class, one twice, or one that there is not.
         """
+        if not classes or len(set(classes)) < len(classes):
+            raise UserError(
+                f"{key}=[{','.join(classes)}]: must name one or more classes, each once"
+            )
         for name in classes:
             if name not in self.class_names:
                 known = ", ".join(self.class_names) or "no classes"

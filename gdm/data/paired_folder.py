@@ -1,5 +1,6 @@
 """Folders of two kinds of pictures, A and B: in pairs, or as two unpaired domains."""
 
+import hashlib
 from abc import abstractmethod
 from functools import cached_property
 from pathlib import Path
@@ -7,11 +8,13 @@ from typing import Literal
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
-from gdm.data.cache import decoded
+from gdm.data.cache import decoded, digest
+from gdm.data.decoding import VERSION, as_square, colour_of, decoded_picture, read_picture
 from gdm.data.images import Images
-from gdm.data.pictures_files import fingerprint_of, pictures_in, read_picture, squared
+from gdm.data.listing import contents_of, existing_folder, pictures_in
 from gdm.data.sources import SizedSource
 from gdm.errors import UserError
 
@@ -32,25 +35,23 @@ class SidesSource(SizedSource):
     """
 
     def __init__(self, folder: str | None, background: str) -> None:
-        self.folder = folder
+        self.folder = None if folder is None else Path(folder).expanduser().absolute()
         self.background = background
+        colour_of(background)
 
     @cached_property
     def root(self) -> Path:
         """The folder, which is there."""
-        if self.folder is None:
-            raise UserError(
-                "dataset.source.folder=null: say which folder holds the pictures: "
-                "dataset.source.folder=FOLDER"
-            )
-        root = Path(self.folder).expanduser()
-        if not root.is_dir():
-            raise UserError(f"dataset.source.folder={self.folder}: there is no such folder")
-        return root
+        return existing_folder(self.folder)
+
+    @property
+    def fingerprint(self) -> str:
+        facts = (VERSION, self._contents, self.background)
+        return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
     @cached_property
-    def fingerprint(self) -> str:
-        return fingerprint_of(self.root, pictures_in(self.root))
+    def _contents(self) -> str:
+        return contents_of(self.root, [self.root / path for path in pictures_in(self.root)])
 
     @property
     def is_divided(self) -> bool:
@@ -85,7 +86,7 @@ class SidesSource(SizedSource):
                 f"{self.root} has no pictures{of_split} where dataset={self.name} looks for them; "
                 "docs/data.md shows the folders"
             )
-        key = f"{self.fingerprint} {self.name} {split} {self.background}"
+        key = f"{self.name} {VERSION} {self._contents} {split} {self.background}"
         return decoded(key, items, decode, (channels, resolution, resolution), str(self.root))
 
 
@@ -118,8 +119,12 @@ class PairedFolder(SidesSource):
         return [self.root / name, *(self.root / side / name for side in SIDES)]
 
     def _load(self, split: str | None, resolution: int) -> Images:
-        def decode(item: tuple[Path, ...]) -> np.ndarray:
-            return np.concatenate([squared(side, resolution) for side in self._sides_of(item)])
+        def decode(item: tuple[Path, ...]) -> tuple[np.ndarray, bytes]:
+            squares, originals = zip(
+                *(as_square(side, resolution, 3, self.background) for side in _sides_of(item)),
+                strict=True,
+            )
+            return np.concatenate(squares), digest(np.frombuffer(b"".join(originals), np.uint8))
 
         items = self._items("" if split is None else self._within(split))
         found = self._decoded(split, items, decode, 6, resolution)
@@ -139,25 +144,6 @@ class PairedFolder(SidesSource):
         folder = self.root / name
         return [(folder / path,) for path in pictures_in(folder)]
 
-    def _sides_of(self, item: tuple[Path, ...]) -> tuple:
-        """Return A and B, of one size."""
-        pictures = [read_picture(path, self.background) for path in item]
-        if len(pictures) == 1:
-            width, height = pictures[0].size
-            if width % 2 or width <= height:
-                raise UserError(
-                    f"{item[0]} has {width} x {height} pixels; A and B side by side are wider "
-                    "than high, and of an even width"
-                )
-            boxes = ((0, 0, width // 2, height), (width // 2, 0, width, height))
-            return tuple(pictures[0].crop(box) for box in boxes)
-        a, b = pictures
-        if a.size != b.size:
-            sizes = (f"{path} has {picture.width} x {picture.height} pixels" for path, picture in
-                     zip(item, pictures, strict=True))  # fmt: skip
-            raise UserError(f"{', '.join(sizes)}; the two of a pair must be of one size")
-        return a, b
-
 
 class TwoFolders(SidesSource):
     """Two folders of pictures that are not in pairs, as CycleGAN's data come (Zhu et al. 2017):
@@ -174,8 +160,8 @@ class TwoFolders(SidesSource):
         return [self.root / f"{name}{side}", self.root / name / side, self.root / side / name]
 
     def _load(self, split: str | None, resolution: int) -> Images:
-        def decode(item: Path) -> np.ndarray:
-            return squared(read_picture(item, self.background), resolution)
+        def decode(path: Path) -> tuple[np.ndarray, bytes]:
+            return decoded_picture(path, str(path), resolution, 3, self.background)
 
         name = "" if split is None else self._within(split)
         parts = [self._pictures(name, side) for side in SIDES]
@@ -189,6 +175,26 @@ class TwoFolders(SidesSource):
             if place.is_dir():
                 return [place / path for path in pictures_in(place)]
         raise UserError(f"{self.root} has no folder {' or '.join(map(str, places))}")
+
+
+def _sides_of(item: tuple[Path, ...]) -> tuple[Image.Image, Image.Image]:
+    """Return A and B, of one size."""
+    pictures = [read_picture(path, str(path)) for path in item]
+    if len(pictures) == 1:
+        width, height = pictures[0].size
+        if width % 2 or width <= height:
+            raise UserError(
+                f"{item[0]} has {width} x {height} pixels; A and B side by side are wider "
+                "than high, and of an even width"
+            )
+        boxes = ((0, 0, width // 2, height), (width // 2, 0, width, height))
+        return tuple(pictures[0].crop(box) for box in boxes)
+    a, b = pictures
+    if a.size != b.size:
+        sizes = (f"{path} has {picture.width} x {picture.height} pixels" for path, picture in
+                 zip(item, pictures, strict=True))  # fmt: skip
+        raise UserError(f"{', '.join(sizes)}; the two of a pair must be of one size")
+    return a, b
 
 
 def _partners(a: Path, b: Path) -> list[tuple[Path, ...]]:

@@ -33,10 +33,11 @@ class Pairing:
 
     Args:
         edge_sigma: pixels over which the image is blurred before its edges are looked for.
-        edge_threshold: how steep the blurred image is at an edge at least: the share of the range
-            from black to white that one pixel makes. A sharp step makes two fifths of its height.
+        edge_threshold: how steep the blurred image is at an edge at least: the fraction of the
+            range from black to white that one pixel makes. A sharp step makes two fifths of its
+            height.
         factor: how many times as small an image `small` is made from.
-        masked_fraction: the side of the square that `masked` hides, as a share of the image's.
+        masked_fraction: the side of the square that `masked` hides, as a fraction of the image's.
         noise_std: standard deviation of the noise of `noisy`, of images in [-1, 1].
     """
 

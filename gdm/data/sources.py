@@ -119,6 +119,8 @@ class FileSource(Source):
             if path.exists():
                 try:
                     return file.read(path)
+                except OSError as error:
+                    raise UserError(f"{path} cannot be read ({error})") from error
                 except ValueError as error:
                     raise UserError(
                         f"{path} is damaged: {error}. Replace it, or remove it to have it "
