@@ -3,6 +3,7 @@
 import json
 import re
 import runpy
+import shutil
 import sys
 from collections import defaultdict
 
@@ -30,7 +31,7 @@ from gdm.recipes.build import build
 from gdm.runs import catalogue
 from gdm.theory.moments import Moments
 from gdm.tools.export import export
-from gdm.tools.open_run import opened_run
+from gdm.tools.open_run import OpenRun, opened_run
 
 FASHION = SHIPPED / "fashion_mnist_classifier.safetensors"
 
@@ -169,6 +170,41 @@ def test_a_run_becomes_a_file_and_the_file_the_same_classifier(run, data, tmp_pa
     assert torch.equal(model.eval().features(x), catalogue.load(run).features(x))
     with pytest.raises(UserError, match=r"is no run of model=classifier"):
         export(opened_run(short_vae, short_vae.recipe()), path)
+
+
+def test_a_classifier_of_one_of_two_domains_is_none_of_all_images(run, data, tmp_path):
+    copied = catalogue.Run(shutil.copytree(run.path, tmp_path / "domains"))
+    domains = {"domains": [["Sneaker"], ["Ankle boot"]]}
+    copied.write_recipe(run.recipe() | {"dataset": run.recipe()["dataset"] | domains}, [])
+    ClassifierFeatures(str(run.path), data, tmp_path)
+    with pytest.raises(UserError, match="was trained on other images than"):
+        ClassifierFeatures(str(copied.path), data, tmp_path)
+    export(opened_run(copied, copied.recipe()), tmp_path / "mine.safetensors")
+    assert read_classifier(tmp_path / "mine.safetensors")[1] == {}
+
+
+@pytest.mark.parametrize(
+    ("groups", "knows_the_bundled"), [(None, True), (["Sneaker", "Bag"], False)]
+)
+def test_a_classifier_of_some_classes_is_none_of_the_bundled_images(
+    groups, knows_the_bundled, data, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(FashionMNIST, "load", lambda self, split: data.source.load(split))
+    recipe = composed("model=classifier", "model.width=8", "dataset=fashion_mnist")
+    chosen = {"groups": groups, "validation_size": 100}
+    count = len(groups or data.class_names)
+    for part in (recipe["dataset"], recipe["model"]):
+        part["facts"]["num_classes"] = count
+    recipe["dataset"] |= chosen
+    whole = build(recipe["dataset"], "dataset")
+    run = catalogue.Run(tmp_path)
+    run.write_recipe(recipe, [])
+    model = build(recipe["model"], "model")
+    opened = OpenRun(run, "ours", model, recipe, whole, {}, None)
+    export(opened, tmp_path / "mine.safetensors")
+    held_out = read_classifier(tmp_path / "mine.safetensors")[1]
+    assert held_out[whole.identity] == 100
+    assert (data.identity in held_out) == knows_the_bundled
 
 
 def test_the_script_says_how_good_the_classifier_is_that_it_writes(
@@ -356,8 +392,7 @@ def test_of_the_classifiers_that_come_with_gdm_the_right_one_is_found(of_emoji, 
 )
 def test_the_shipped_classifier_of_emoji_is_small_and_good(name, labels):
     path = SHIPPED / f"{name}_classifier.safetensors"
-    if path not in files_shipped():
-        pytest.skip("this classifier does not ship yet")
+    assert path in files_shipped()
     assert path.stat().st_size <= 2**20
     data = emoji_data("dataset=emoji_mini", *labels)
     model, held_out = read_classifier(path)

@@ -242,6 +242,11 @@ def test_the_classifier_that_comes_with_gdm_has_seen_no_held_out_image(data):
         ClassifierFeatures(str(FASHION), more, Path("nowhere"))
 
 
+def test_where_a_tenth_is_held_out_the_classifier_is_found_too(data):
+    tenth = data_of("dataset.validation_size=null")  # of 10,000
+    assert ClassifierFeatures(None, tenth, Path("nowhere")).class_names == data.class_names
+
+
 def test_for_other_images_the_command_is_named_and_what_it_trains_is_found(tmp_path, caplog):
     other = data_of("dataset.binarize=true")
     with pytest.raises(

@@ -19,6 +19,7 @@ from gdm.data.datamodule import settle_facts
 from gdm.data.decoding import decoded_picture, read_picture
 from gdm.data.folders import Folder
 from gdm.errors import UserError
+from gdm.evaluation.classifier import ClassifierFeatures, NoClassifier
 from gdm.recipes.build import build
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -458,6 +459,16 @@ def test_classes_and_the_images_held_out_are_settled_with_the_images(own):
     held_out = data.split("validation").images  # a piece of the file, like the others
     train = data.split("train").images
     assert held_out.untyped_storage().data_ptr() == train.untyped_storage().data_ptr()
+
+
+def test_the_command_that_trains_a_classifier_names_the_folder(own, tmp_path):
+    many(own, 30, 0, "dog/")
+    many(own, 30, 200, "cat/")
+    small = ("dataset.resolution=16", "dataset.facts.channels=1", "dataset.batch_size=10")
+    recipe = recipe_of(own, *small)
+    asked = rf"dataset=folder dataset\.resolution=16 dataset\.source\.folder={own} "
+    with pytest.raises(NoClassifier, match=asked + r"dataset\.facts\.channels=1 dataset\.valid"):
+        ClassifierFeatures(None, build(recipe["dataset"], "dataset"), tmp_path)
 
 
 # The hub -----------------------------------------------------------------------------------------

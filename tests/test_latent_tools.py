@@ -509,6 +509,14 @@ def test_attributes_that_there_are_not_are_named_with_those_there_are(of_emoji, 
     assert message in message_of(of_emoji, of_emoji.data, "tool=edit", f"tool.attribute={asked}")
 
 
+def test_of_images_without_classes_what_is_misspelt_was_an_attribute(of_emoji, monkeypatch):
+    monkeypatch.setattr(type(of_emoji.data), "class_names", ())
+    asked = ("tool=edit", "tool.attribute=[blondhair,redhair]")
+    assert "blondhair: the images have no such attribute; did you mean blond_hair?" in message_of(
+        of_emoji, of_emoji.data, *asked
+    )
+
+
 def test_rows_and_values_of_a_file_are_checked(vae, data, tmp_path):
     path = tmp_path / "of.csv"
     asked = ("tool=edit", f"tool.csv={path}")

@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Iterable, Sequence
+from inspect import signature
 from pathlib import Path
 
 import torch
@@ -13,6 +14,7 @@ from torch.nn.functional import interpolate
 from gdm.data.datamodule import ImageDataModule
 from gdm.errors import UserError
 from gdm.evaluation.extractors import Extractor, Features, read_checked
+from gdm.files import cache_folder
 from gdm.models.base import Model
 from gdm.models.classifier import Classifier
 from gdm.recipes.build import build
@@ -70,6 +72,8 @@ class ClassifierFeatures(Extractor):
                 f"the images of dataset={data.source.name} have no classes, so that no classifier "
                 "can evaluate them; extractor=inception needs none"
             )
+        if data.validation_size is None:
+            data.prepare()  # which settles how many a tenth is
         command = _command(data, outputs, plugins)
         if weights:
             model = _opened(weights, data, outputs, plugins, command)
@@ -215,8 +219,13 @@ def _is_finished_classifier(run: catalogue.Run) -> bool:
 
 def _held_out_by(run: catalogue.Run, plugins: Iterable[str]) -> dict[str, int]:
     """Return how many images of which data set a run has held out."""
-    data = build(run.recipe()["dataset"], "dataset", plugins)
-    return {data.identity: data.validation_size}
+    return held_out_of(build(run.recipe()["dataset"], "dataset", plugins))
+
+
+def held_out_of(data: ImageDataModule) -> dict[str, int]:
+    """Return how many images of which data set a classifier of it has not seen; nothing where it
+    has seen one of two domains alone, and knows no other class."""
+    return {} if data.domains is not None else {data.identity: data.validation_size}
 
 
 def _command(data: ImageDataModule, outputs: Path, plugins: Sequence[str]) -> str:
@@ -226,9 +235,23 @@ def _command(data: ImageDataModule, outputs: Path, plugins: Sequence[str]) -> st
     words += [
         override(f"dataset.{key}", value) for key, value in chosen.items() if value is not None
     ]
+    words += _chosen_of_source(data)
     words += ["dataset.binarize=true"] if data.binarize else []
     words += [f"dataset.validation_size={data.validation_size}"]
     words += [] if data.source.flip_keeps_class else ["model.flip=false"]
     words += [override("outputs", outputs)] if outputs != Path("outputs") else []
     words += [override("plugins", plugins)] if plugins else []
     return command("train", *words)
+
+
+def _chosen_of_source(data: ImageDataModule) -> list[str]:
+    """Return overrides that name the same source: its folder, and what else it was given."""
+    source, usual = data.source, cache_folder() / data.source.name
+    words = []
+    for name, parameter in signature(type(source)).parameters.items():
+        value = vars(source).get(name)
+        value = str(value) if isinstance(value, Path) and value != usual else value
+        if isinstance(value, bool | int | float | str) and value != parameter.default:
+            room = "facts" if hasattr(data.facts, name) else "source"
+            words.append(override(f"dataset.{room}.{name}", value))
+    return words

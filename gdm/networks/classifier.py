@@ -23,7 +23,7 @@ class ConvolutionalClassifier(nn.Module):
         num_classes: K.
         width: channels at R / 2; they double at each halving, up to four times the width.
         num_features: F, size of the last hidden layer.
-        dropout: share of the features that are left out in training.
+        dropout: fraction of the features that are left out in training.
     """
 
     def __init__(

@@ -29,7 +29,7 @@ class SmallUNet(nn.Module):
         widths: channels of each level, from the highest resolution to the lowest.
         patch_size: side, in pixels, of the blocks that become channels.
         attention: whether the lowest level has self-attention.
-        dropout: share of a block's features that are left out in training.
+        dropout: fraction of a block's features that are left out in training.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class UNet(nn.Module):
         multipliers: channels of each level, as multiples of the width.
         num_blocks: residual blocks per level on the way down; one more on the way up.
         attention_levels: levels with self-attention after each block; 0 is the full resolution.
-        dropout: share of a block's features that are left out in training.
+        dropout: fraction of a block's features that are left out in training.
     """
 
     def __init__(

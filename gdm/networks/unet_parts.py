@@ -45,7 +45,7 @@ class ResidualBlock(nn.Module):
     Args:
         in_channels, out_channels: channels before and after.
         num_features: size of the time's embedding.
-        dropout: share of the features that are left out.
+        dropout: fraction of the features that are left out.
         num_groups: of the two normalisations.
         scales: the time shifts and scales the features, not only shifts them.
     """

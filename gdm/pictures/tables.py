@@ -94,7 +94,7 @@ def named_images(images: Tensor, names: Sequence[str], num_columns: int) -> Tens
     Args:
         images: (N, C, H, W), floats in [-1, 1] or 8-bit values.
         names: (N,); long ones are cut short.
-        num_columns: images a row.
+        num_columns: images per row.
 
     Returns:
         8-bit values, (3, H', W').
@@ -102,10 +102,10 @@ def named_images(images: Tensor, names: Sequence[str], num_columns: int) -> Tens
     from matplotlib.figure import Figure
 
     height, width = images.shape[-2:]
-    across = round(width / LETTERS_ABOVE)  # of a letter, in pixels of the images
+    across = max(1, round(width / LETTERS_ABOVE))  # of a letter, in pixels of the images
     above = 3 * across
     laid = grids.grid(images, num_columns, gap=above)
-    dots = math.ceil(0.07 * DPI / across)  # a pixel, so that a letter of 6 points has room
+    dots = math.ceil(0.07 * DPI / across)  # per pixel, so that a letter of 6 points has room
     sides = laid.shape[2] * dots / DPI, (laid.shape[1] + above) * dots / DPI  # inches
     figure = Figure(figsize=sides, dpi=DPI)
     axes = figure.add_axes((0, 0, 1, 1))

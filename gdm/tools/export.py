@@ -11,7 +11,7 @@ import yaml
 from gdm.data.datamodule import ImageDataModule, identity, validation_order
 from gdm.data.emoji import RESOLUTIONS, EmojiMini, known_fingerprint
 from gdm.data.mnist import FashionMNIST, FashionMNISTMini
-from gdm.evaluation.classifier import as_classifier
+from gdm.evaluation.classifier import as_classifier, held_out_of
 from gdm.evaluation.extractors import write_checked
 from gdm.tools.open_run import OpenRun
 
@@ -61,15 +61,17 @@ def export(opened: OpenRun, path: Path) -> dict[str, str]:
 
 def _held_out(data: ImageDataModule) -> dict[str, int]:
     """Return how many images of a data set were held out, and of others with the same images."""
-    held_out = {data.identity: data.validation_size}
-    if isinstance(data.source, FashionMNIST) and not data.binarize:
+    held_out = held_out_of(data)
+    if not held_out or data.binarize:
+        return held_out
+    if isinstance(data.source, FashionMNIST) and data.groups is None:  # which has all classes
         seen = set(map(bytes, data.split("train").images.numpy()))
         part = FashionMNISTMini()
         images = part.load("train")
         ordered = images.select(validation_order(images)).images.numpy()
         unseen = next(place for place, image in enumerate(ordered) if bytes(image) in seen)
         held_out[identity(part.fingerprint, data.binarize)] = unseen
-    if isinstance(data.source, EmojiMini) and not data.binarize:
+    if isinstance(data.source, EmojiMini):
         for resolution in RESOLUTIONS:  # at each the same images are held out
             chosen = {"resolution": resolution, "labels": data.labels, "groups": data.groups}
             font = identity(known_fingerprint(), data.binarize, chosen)

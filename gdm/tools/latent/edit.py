@@ -155,8 +155,9 @@ class Edit(Tool):
         asked = self.attribute.split(ARROW) if isinstance(self.attribute, str) else self.attribute
         asked = [str(name).strip() for name in asked]
         known = data.split("train").attributes
-        are_classes = set(asked) <= set(data.class_names)
-        if known and not are_classes and (len(asked) == 1 or set(asked) & set(known.names)):
+        if not known or set(asked) <= set(data.class_names):
+            return self._of_classes(data, asked)
+        if len(asked) == 1 or set(asked) & set(known.names) or not data.class_names:
             return self._of_attributes(data, asked)
         return self._of_classes(data, asked)
 
