@@ -240,7 +240,10 @@ class GenerativeModel(Model):
         self.condition = condition
         self.num_labels = self.num_classes if condition == "label" else 0
         if condition == "label" and self.num_classes < 1:
-            raise ValueError("condition=label: the images have no classes; use condition=null")
+            raise ValueError(
+                "condition=label: the images have no classes; use condition=null, or an attribute "
+                "of theirs as classes, dataset.labels=ATTRIBUTE"
+            )
 
     # What a family defines ---------------------------------------------------------------------
 
