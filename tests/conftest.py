@@ -24,10 +24,10 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from gdm.cli.compose import arranged, compose_config
+from gdm.data.bundled import BundledSource
 from gdm.data.datamodule import settle_facts
 from gdm.data.images import Images
 from gdm.data.mnist import FashionMNISTMini
-from gdm.data.sources import FileSource
 from gdm.evaluation import model_metrics
 from gdm.recipes.build import build
 from gdm.recipes.options import options_from
@@ -86,7 +86,7 @@ def _composed(*overrides: str) -> dict:
     recipe = {key: config[key] for key in config if key not in ("plugins", "rerun", "resume")}
     if recipe["dataset"]["facts"]["num_classes"] is None:
         data = build(recipe["dataset"], "dataset")
-        if not isinstance(data.source, FileSource):  # whose files are not there
+        if isinstance(data.source, BundledSource):  # others may not be there; training settles it
             settle_facts(recipe, data)
     return recipe
 

@@ -116,7 +116,7 @@ def test_codes_without_classes_are_on_the_map_and_measured(without_classes, draw
     ("asked", "message"),
     [
         (["tool=reduce"], "its images have no classes"),
-        (["tool=edit", "tool.attribute=[Cat,Dog]"], "attribute=Cat: the images have no classes"),
+        (["tool=edit", "tool.attribute=[Cat,Dog]"], "attribute=Cat: the images have no such"),
         (["tool=morph", "tool.a=Cat"], r"tool\.a=Cat: the images have no classes"),
     ],
 )
