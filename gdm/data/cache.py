@@ -90,9 +90,7 @@ def decoded(
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(folder.with_suffix(".lock")):  # another process may be making them
-                if _facts(folder) is None:
-                    _make(folder, items, decode, shape, called)
-                facts = _facts(folder)
+                facts = _facts(folder) or _make(folder, items, decode, shape, called)
         except OSError as error:
             raise _no_room(called, folder.parent, error) from error
     _warn_of(facts["unreadable"], len(items), called, folder)
@@ -211,17 +209,25 @@ def _facts(folder: Path, damage_level: int = logging.WARNING) -> dict[str, Any] 
 
 def _verify(path: Path, sha256: str) -> None:
     """Compare a file with its checksum, once, as long as nobody touches it."""
-    state = path.stat()
-    stamp = f"{sha256} {state.st_size} {state.st_mtime_ns}"
-    seen = path.with_suffix(".verified")
+    stamp = _stamp(path, sha256)
     with contextlib.suppress(OSError, ValueError):  # an unreadable stamp is none
-        if seen.read_text(encoding="utf-8") == stamp:
+        if path.with_suffix(".verified").read_text(encoding="utf-8") == stamp:
             return
-    with path.open("rb") as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
-            raise ValueError(f"{path.name} is not as it was written")
+    if _sha256(path) != sha256:
+        raise ValueError(f"{path.name} is not as it was written")
     with contextlib.suppress(OSError):  # where nobody may write, each process verifies it
-        seen.write_text(stamp, encoding="utf-8")
+        path.with_suffix(".verified").write_text(stamp, encoding="utf-8")
+
+
+def _stamp(path: Path, sha256: str) -> str:
+    """Return what stands beside a file of that checksum, as long as nobody touches it."""
+    state = path.stat()
+    return f"{sha256} {state.st_size} {state.st_mtime_ns}"
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _make(
@@ -230,8 +236,8 @@ def _make(
     decode: Callable[[Any], np.ndarray | tuple[np.ndarray, bytes]],
     shape: tuple[int, int, int],
     called: str,
-) -> None:
-    """Decode the images into a folder, whose caller holds its lock."""
+) -> dict[str, Any]:
+    """Decode the images into a folder, whose caller holds its lock, and return its facts."""
     partial = folder.with_suffix(".partial")
     for old in (partial, folder):
         shutil.rmtree(old, ignore_errors=True)  # left by a process that was killed, or damaged
@@ -256,14 +262,16 @@ def _make(
                  digests=digests[order])  # fmt: skip
         sha256 = {}
         for name in FILES:
-            flush_to_disk(partial / name)
-            with (partial / name).open("rb") as file:
-                sha256[name] = hashlib.file_digest(file, "sha256").hexdigest()
+            path = partial / name
+            flush_to_disk(path)
+            sha256[name] = _sha256(path)
+            path.with_suffix(".verified").write_text(_stamp(path, sha256[name]), encoding="utf-8")
         facts = {"images": called, "shape": shape, "sha256": sha256, "unreadable": unreadable}
         (partial / "facts.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
         flush_to_disk(partial / "facts.json")
         os.replace(partial, folder)
         flush_to_disk(folder.parent)
+        return facts
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
