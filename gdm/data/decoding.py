@@ -28,6 +28,17 @@ def colour_of(background: str) -> tuple[int, int, int]:
         ) from error
 
 
+def refuse_impossible(channels: int, background: str) -> None:
+    """Refuse what no picture can be made of, before any is read.
+
+    Raises:
+        UserError: if `background` is no colour, or images have neither one channel nor three.
+    """
+    colour_of(background)
+    if channels not in (1, 3):
+        raise UserError(f"dataset.facts.channels={channels}: must be 3, or 1 for grey")
+
+
 def decoded_picture(
     file: Path | bytes, named: str, resolution: int, channels: int, background: str
 ) -> tuple[np.ndarray, bytes]:

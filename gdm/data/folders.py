@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from gdm.data.cache import decoded
-from gdm.data.decoding import VERSION, colour_of, decoded_picture
+from gdm.data.decoding import VERSION, decoded_picture, refuse_impossible
 from gdm.data.images import Images
 from gdm.data.listing import SUFFIXES, contents_of, existing_folder, files_in, is_picture
 from gdm.data.sources import SizedSource
@@ -55,9 +55,7 @@ class Folder(SizedSource):
         self.folder = None if folder is None else Path(folder).expanduser().absolute()
         self.channels = channels
         self.background = background
-        colour_of(background)
-        if channels not in (1, 3):
-            raise UserError(f"dataset.facts.channels={channels}: must be 3, or 1 for grey")
+        refuse_impossible(channels, background)
 
     @property
     def fingerprint(self) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from gdm.data.cache import decoded
-from gdm.data.decoding import VERSION, colour_of, decoded_picture
+from gdm.data.decoding import VERSION, decoded_picture, refuse_impossible
 from gdm.data.folders import part_by_content
 from gdm.data.images import Images
 from gdm.data.sources import SizedSource
@@ -52,9 +52,7 @@ class HuggingFace(SizedSource):
         self.columns = {"image": image, "label": label, "caption": caption}
         self.channels = channels
         self.background = background
-        colour_of(background)
-        if channels not in (1, 3):
-            raise UserError(f"dataset.facts.channels={channels}: must be 3, or 1 for grey")
+        refuse_impossible(channels, background)
 
     @property
     def fingerprint(self) -> str:
