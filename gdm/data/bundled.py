@@ -27,8 +27,8 @@ class BundledSource(Source):
     def fingerprint(self) -> str:
         return self.sha256[:16]
 
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Return the file's arrays by name, once it is verified."""
+    def arrays(self, *names: str) -> list[np.ndarray]:
+        """Return the arrays of these names, once the file is verified; others stay packed."""
         packed = self.path.read_bytes() if self.path.exists() else b""
         actual = hashlib.sha256(packed).hexdigest()
         if actual != self.sha256:
@@ -37,7 +37,7 @@ class BundledSource(Source):
                 f"{actual}, expected {self.sha256}. Install gdm again"
             )
         with np.load(io.BytesIO(packed), allow_pickle=False) as arrays:
-            return dict(arrays)
+            return [arrays[name] for name in names]
 
 
 def write_arrays(arrays: dict[str, np.ndarray], path: Path) -> str:

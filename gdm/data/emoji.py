@@ -81,7 +81,7 @@ class EmojiFont(SizedSource):
         if resolution not in RESOLUTIONS:
             known = ", ".join(map(str, RESOLUTIONS))
             raise UserError(f"dataset.resolution={resolution}: emoji are made in {known}")
-        emoji, pen = self.emoji_and_pen()
+        emoji, pen = self.emoji_and_pen
 
         def decode(one: Emoji) -> tuple[np.ndarray, bytes]:
             original = pen.draw(one.text)
@@ -94,8 +94,9 @@ class EmojiFont(SizedSource):
         shown = [emoji[position] for position in found.positions.tolist()]
         return one_split(split, shown, found.images, found.digests)
 
+    @cached_property
     def emoji_and_pen(self) -> tuple[list[Emoji], "Pen"]:
-        """Return the emoji that the font has, in the order of the names' file, and the font."""
+        """The emoji that the font has, in the order of the names' file, and what draws them."""
         pen = Pen(Path(self.provenance[FONT]["path"]))
         return _in_font(read_emoji(Path(self.provenance[NAMES]["path"])), pen), pen
 
@@ -130,9 +131,8 @@ class EmojiMini(BundledSource):
         }
 
     def load(self, split: str) -> Images:
-        arrays = self.arrays()
-        lines = arrays["emoji"].tobytes().decode().split("\n")
-        images, digests = arrays["images"], arrays["digests"].view("S8")[:, 0]
+        names, images, digests = self.arrays("emoji", "images", "digests")
+        lines, digests = names.tobytes().decode().split("\n"), digests.view("S8")[:, 0]
         order = np.argsort(digests, kind="stable")  # as the cache has them
         emoji = [Emoji(*lines[number].split("\t")) for number in order]
         pixels = torch.from_numpy(images[order]).permute(0, 3, 1, 2).contiguous()  # (N, 3, H, W)

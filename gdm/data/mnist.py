@@ -267,8 +267,7 @@ class FashionMNISTMini(BundledSource):
     sha256 = "01d68a4610f8d001e969bbfbf22d8b8fbce010ca11ffdaded522055c5d45b534"
 
     def load(self, split: str) -> Images:
-        arrays = self.arrays()
-        images, labels = arrays[f"{split}_images"], arrays[f"{split}_labels"]
+        images, labels = self.arrays(f"{split}_images", f"{split}_labels")
         return Images(
             torch.from_numpy(images).unsqueeze(1),  # (N, 1, H, W)
             torch.from_numpy(labels.astype(np.int64)),
