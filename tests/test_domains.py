@@ -10,8 +10,9 @@ from gdm.data import cache
 from gdm.data.batches import TrainBatches
 from gdm.data.datamodule import ImageDataModule
 from gdm.data.domains import TwoSets
+from gdm.data.folders import Folder
 from gdm.data.images import Attributes, Images, Labelling
-from gdm.data.mnist import FashionMNISTMini
+from gdm.data.mnist import MNIST, FashionMNISTMini
 from gdm.data.sources import Source
 from gdm.errors import UserError
 from gdm.recipes.build import build
@@ -218,6 +219,51 @@ def test_two_large_data_sets_are_joined_in_a_file(monkeypatch, tmp_path):
     in_file = source.load("test").images
     assert len(cache._maps) == before + 1
     assert torch.equal(in_file, in_memory)
+
+
+class Described(Source):
+    """Three images with captions and two attributes."""
+
+    name, class_names, fingerprint = "described", (), "4321"
+
+    def load(self, split: str) -> Images:
+        return Images(
+            torch.full((3, 1, 4, 4), 200, dtype=torch.uint8),
+            torch.zeros(3, dtype=torch.int64),
+            (),
+            captions=("a", "b", "c"),
+            attributes=Attributes(torch.tensor([[1, 0], [0, 1], [1, 1]], dtype=torch.uint8),
+                                  ("early", "late")),
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_two_data_sets_keep_what_is_known_of_their_images(turned):
+    first, second = (Described(), Named()) if turned else (Named(), Described())
+    images = TwoSets(first, second).load("train")
+    number = images.labels.argsort(descending=turned, stable=True)  # Named's twelve, then three
+    images = images.select(number)
+    assert images.captions == ("",) * 12 + ("a", "b", "c")
+    column = {name: images.attributes.values[:, images.attributes.names.index(name)].tolist()
+              for name in images.attributes.names}  # fmt: skip
+    assert column == {
+        "late": [0] * 4 + [1] * 8 + [0, 1, 1],
+        "never": [0] * 15,
+        "early": [0] * 12 + [1, 0, 1],
+    }
+    plain = TwoSets(Negatives(), FashionMNISTMini()).load("test")
+    assert plain.captions is plain.attributes is None
+
+
+def test_what_is_missing_of_two_data_sets_names_the_key_of_the_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(MNIST, "addresses", ())
+    source = TwoSets(FashionMNISTMini(), MNIST(str(tmp_path)))
+    with pytest.raises(UserError, match=r"your own: dataset\.source\.second\.folder=FOLDER"):
+        source.load("train")
+    source = TwoSets(Folder(None), FashionMNISTMini())
+    for ask in (lambda: source.load_at("train", 8), lambda: source.fingerprint):
+        with pytest.raises(UserError, match=r"dataset\.source\.first\.folder=null"):
+            ask()
 
 
 def test_two_data_sets_that_are_not_alike_are_refused():

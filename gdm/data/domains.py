@@ -1,18 +1,20 @@
 """Two domains, for models that turn images of the first into images of the second, unpaired."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from gdm.data.cache import gathered
-from gdm.data.images import CHUNK, Images
+from gdm.data.images import CHUNK, Attributes, Images
 from gdm.data.sources import Source
 from gdm.errors import UserError
 
 Names = Sequence[str]
+T = TypeVar("T")
 
 
 def two_domains(
@@ -89,6 +91,9 @@ def _shown(domains: Sequence[Names]) -> str:
 class TwoSets(Source):
     """Two data sets of one size and number of channels, whose classes are which set it is.
 
+    An image has the caption that its own set gives it, the empty one where that has none, and of
+    attributes that only the other set knows it has none.
+
     Args:
         first: a data set.
         second: another.
@@ -97,7 +102,7 @@ class TwoSets(Source):
     name = "two_sets"
 
     def __init__(self, first: Source, second: Source) -> None:
-        self.sources = (first, second)
+        self.sources = {"first": first, "second": second}
         self.class_names = (first.name, second.name)
         self.flip_keeps_class = first.flip_keeps_class and second.flip_keeps_class
         if first.name == second.name:
@@ -105,14 +110,25 @@ class TwoSets(Source):
 
     @property
     def fingerprint(self) -> str:
-        both = "".join(source.fingerprint for source in self.sources)
+        both = "".join(self._of_each(lambda source: source.fingerprint))
         return hashlib.sha256(both.encode()).hexdigest()[:16]
 
     def load(self, split: str) -> Images:
-        return self._joined([source.load(split) for source in self.sources])
+        return self._joined(self._of_each(lambda source: source.load(split)))
 
     def load_at(self, split: str, resolution: int) -> Images:
-        return self._joined([source.load_at(split, resolution) for source in self.sources])
+        return self._joined(self._of_each(lambda source: source.load_at(split, resolution)))
+
+    def _of_each(self, ask: Callable[[Source], T]) -> list[T]:
+        """Ask both; an error names its keys as those of the one that it is of."""
+        answers = []
+        for key, source in self.sources.items():
+            try:
+                answers.append(ask(source))
+            except UserError as error:
+                text = str(error).replace("dataset.source.", f"dataset.source.{key}.")
+                raise UserError(text) from error
+        return answers
 
     def _joined(self, parts: Sequence[Images]) -> Images:
         shapes = [tuple(part.images.shape[1:]) for part in parts]
@@ -129,5 +145,30 @@ class TwoSets(Source):
             ),
             labels,
             self.class_names,
+            captions=_captions_of(parts),
+            attributes=_attributes_of(parts),
             digests=None if any(each is None for each in digests) else np.concatenate(digests),
         )
+
+
+def _captions_of(parts: Sequence[Images]) -> tuple[str, ...] | None:
+    """Return the captions of all images, empty where a part has none; None where none has."""
+    if all(part.captions is None for part in parts):
+        return None
+    return tuple(text for part in parts for text in part.captions or [""] * len(part))
+
+
+def _attributes_of(parts: Sequence[Images]) -> Attributes | None:
+    """Return the attributes that any part knows, 0 where a part does not; None where none does."""
+    known = [part.attributes.names if part.attributes else () for part in parts]
+    names = tuple(dict.fromkeys(name for each in known for name in each))
+    if not names:
+        return None
+    values = torch.zeros(sum(map(len, parts)), len(names), dtype=torch.uint8)
+    start = 0
+    for part, of_part in zip(parts, known, strict=True):
+        if of_part:
+            columns = [names.index(name) for name in of_part]
+            values[start : start + len(part), columns] = part.attributes.values
+        start += len(part)
+    return Attributes(values, names)
