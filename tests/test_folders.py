@@ -581,5 +581,19 @@ def test_what_the_hub_does_not_have_is_one_clear_line(library, options, message)
         hub(**options).load_at("train", 8)
 
 
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize("missing", [None, [0, 1]])
+def test_an_image_of_the_hub_without_a_class_is_one_clear_line(library, named, missing):
+    rows = library["train"]
+    rows.columns["label"] = [missing if number in (7, 9) else number % 2 for number in range(60)]
+    if not named:
+        rows.features["label"] = SimpleNamespace()
+    with pytest.raises(
+        UserError, match=r"label=label: 2 of 60 images of .*such as image 7 \(.*ull$"
+    ):
+        hub().load_at("train", 8)
+    assert hub(label=None).load_at("train", 8).class_names == ()
+
+
 def test_a_colour_is_three_numbers():
     assert decoding.colour_of("#01020380") == (1, 2, 3)

@@ -68,7 +68,7 @@ class HuggingFace(SizedSource):
         if column not in split.column_names:
             return ()
         names = getattr(split.features[column], "names", None)
-        return tuple(names or map(str, sorted(set(split[column]))))
+        return tuple(names or map(str, sorted(set(self._values("train")))))
 
     def load_at(self, split: str, resolution: int) -> Images:
         if self.splits["test"] in self._loaded:
@@ -96,20 +96,21 @@ class HuggingFace(SizedSource):
         shape = (self.channels, resolution, resolution)
         found = decoded(key, range(len(files)), decode, shape, f"the images of {self.data_set}")
         kept = found.positions.tolist()
-        label, caption = self.columns["label"], self.columns["caption"]
+        caption = self.columns["caption"]
         captions = list(rows[caption]) if caption in rows.column_names else None
         return Images(
             found.images,
-            torch.tensor(self._labels(rows, label))[found.positions],
+            torch.tensor(self._labels(split))[found.positions],
             self.class_names,
             captions=captions and tuple(captions[number] or "" for number in kept),
             digests=found.digests,
         )
 
-    def _labels(self, rows: Any, column: str | None) -> list[int]:
+    def _labels(self, split: str) -> list[int]:
+        rows, column = self._split(split), self.columns["label"]
         if column not in rows.column_names:
             return [0] * len(rows)
-        values = list(rows[column])
+        values = self._values(split)
         if getattr(rows.features[column], "names", None):
             return values
         names = {name: number for number, name in enumerate(self.class_names)}
@@ -120,6 +121,21 @@ class HuggingFace(SizedSource):
                 f"class of its split {self.splits['train']}; leave it out with null"
             )
         return [names[str(value)] for value in values]
+
+    def _values(self, split: str) -> list[Any]:
+        """Return what the column of classes holds, which is one class for each image."""
+        column = self.columns["label"]
+        values = list(self._split(split)[column])
+        wrong = [number for number, value in enumerate(values)
+                 if value is None or isinstance(value, list | dict)]  # fmt: skip
+        if wrong:
+            raise UserError(
+                f"dataset.source.label={column}: {len(wrong):,} of {len(values):,} images of "
+                f"{self.data_set}, split {self.splits[split]}, have no single class there, such "
+                f"as image {wrong[0]} ({values[wrong[0]]!s:.40}); name another column, or "
+                "leave it out with null"
+            )
+        return values
 
     def _split(self, split: str) -> Any:
         name = self.splits[split]
