@@ -3,6 +3,7 @@
 import logging
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -131,6 +132,43 @@ def test_a_damaged_file_is_decoded_again(folder, name, how, caplog):
     assert torch.equal(made().images, expected)
     assert caplog.text.count("is damaged") == (how != "missing")
     assert torch.equal(made(decode=fails).images, expected)
+
+
+def damage(place: Path) -> None:
+    (place / "facts.json").write_text("{}")
+
+
+def test_where_a_mapped_file_is_not_replaced_a_further_name_is_taken(folder, monkeypatch):
+    """As on Windows, where neither it nor its folder is removed while a process has it mapped."""
+    held = made().images
+    expected, (first,) = held.clone(), names(folder)
+    replace, rmtree = os.replace, shutil.rmtree
+
+    def refused(source, target):
+        if Path(target).is_dir():
+            raise PermissionError(13, "Access is denied", str(target))
+        replace(source, target)
+
+    def left(path, **options):
+        if path.suffix == ".partial":
+            rmtree(path, **options)
+
+    with monkeypatch.context() as windows:
+        windows.setattr(os, "replace", refused)
+        windows.setattr(shutil, "rmtree", left)
+        for count in range(2, cache.MOST_NAMES + 1):
+            for place in folder.glob(f"{first}*/"):
+                damage(place)
+            assert torch.equal(made().images, expected)
+            assert torch.equal(made(decode=fails).images, expected)
+            assert names(folder) == [first, *(f"{first}-{n}" for n in range(2, count + 1))]
+        for name in names(folder):
+            damage(folder / name)
+        with pytest.raises(UserError, match=r"numbers cannot be kept in .*Access is denied"):
+            made()
+    assert torch.equal(held, expected)
+    assert torch.equal(made().images, expected)
+    assert names(folder) == [first]  # the further ones go once they can
 
 
 def test_a_file_is_verified_once_as_long_as_nobody_touches_it(folder, monkeypatch):

@@ -1,7 +1,8 @@
 """Images that are decoded once, into a file of 8-bit values that every process maps to memory.
 
 Such a file is made in a folder beside its place, which gets its name once it is whole: a half-made
-one is never used, and of two processes that start together one makes it.
+one is never used, and of two processes that start together one makes it. Where a damaged one cannot
+be replaced, as on Windows while a process has it mapped, the new one gets a further name.
 """
 
 import contextlib
@@ -39,6 +40,7 @@ FILES = ("pixels.bin", "index.npz")  # with facts.json, which holds their checks
 CHUNK = 256  # images that are decoded at a time
 MOST_UNREADABLE = 0.01  # of the images; more is no accident
 MOST_WARNINGS = 20  # of single images
+MOST_NAMES = 9  # of a folder whose earlier ones cannot be replaced
 HELD_BYTES = 2**28  # of mapped files in memory at a time; images that are more go to a file
 
 _maps: WeakSet[mmap.mmap] = WeakSet()  # the files that are mapped now
@@ -85,14 +87,15 @@ def decoded(
     """
     key = hashlib.sha256(f"{VERSION} {key} {shape} {len(items)}".encode()).hexdigest()[:24]
     folder = cache_folder() / "images" / key
-    facts = _facts(folder, damage_level=logging.DEBUG)  # where nobody may write, there is no lock
-    if facts is None:
+    found = _found(folder, damage_level=logging.DEBUG)  # where nobody may write, there is no lock
+    if found is None:
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(folder.with_suffix(".lock")):  # another process may be making them
-                facts = _facts(folder) or _make(folder, items, decode, shape, called)
+                found = _found(folder) or _make(folder, items, decode, shape, called)
         except OSError as error:
             raise _no_room(called, folder.parent, error) from error
+    folder, facts = found
     _warn_of(facts["unreadable"], len(items), called, folder)
     with np.load(folder / "index.npz", allow_pickle=False) as index:
         positions, digests = torch.from_numpy(index["positions"]), index["digests"]
@@ -192,7 +195,24 @@ def _warn_of(unreadable: list[str], count: int, called: str, folder: Path) -> No
         log.warning("%s", line)
 
 
-def _facts(folder: Path, damage_level: int = logging.WARNING) -> dict[str, Any] | None:
+def _places(folder: Path) -> list[Path]:
+    """Return the names that a folder may have, its own first."""
+    others = (folder.with_name(f"{folder.name}-{number}") for number in range(2, MOST_NAMES + 1))
+    return [folder, *others]
+
+
+def _found(
+    folder: Path, damage_level: int = logging.WARNING
+) -> tuple[Path, dict[str, Any]] | None:
+    """Return the first whole one of a folder's names, and its facts; None where there is none."""
+    for place in _places(folder):
+        facts = _facts(place, damage_level)
+        if facts is not None:
+            return place, facts
+    return None
+
+
+def _facts(folder: Path, damage_level: int) -> dict[str, Any] | None:
     """Return what is written of a folder's images; None where they are to be made, since they
     are not there or not what was written."""
     try:
@@ -236,10 +256,10 @@ def _make(
     decode: Callable[[Any], np.ndarray | tuple[np.ndarray, bytes]],
     shape: tuple[int, int, int],
     called: str,
-) -> dict[str, Any]:
-    """Decode the images into a folder, whose caller holds its lock, and return its facts."""
+) -> tuple[Path, dict[str, Any]]:
+    """Decode the images into a folder, whose caller holds its lock; return it and its facts."""
     partial = folder.with_suffix(".partial")
-    for old in (partial, folder):
+    for old in (partial, *_places(folder)):
         shutil.rmtree(old, ignore_errors=True)  # left by a process that was killed, or damaged
     partial.mkdir()
     try:
@@ -269,11 +289,24 @@ def _make(
         facts = {"images": called, "shape": shape, "sha256": sha256, "unreadable": unreadable}
         (partial / "facts.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
         flush_to_disk(partial / "facts.json")
-        os.replace(partial, folder)
+        place = _renamed(partial, folder)
         flush_to_disk(folder.parent)
-        return facts
+        return place, facts
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _renamed(partial: Path, folder: Path) -> Path:
+    """Give a whole folder the first of its names that is free, and return it."""
+    *places, last = _places(folder)
+    for place in places:
+        try:
+            return partial.replace(place)
+        except OSError as error:
+            if not place.exists():
+                raise
+            log.info("%s is in use (%s); another name is taken", place, error)
+    return partial.replace(last)
 
 
 def _decoded(
