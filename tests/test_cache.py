@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 import torch
 
-from gdm.data import cache
+from gdm.data import cache, memory
 from gdm.data.batches import TrainBatches, parts_of
-from gdm.data.cache import decoded, digest, gathered, mapped
+from gdm.data.cache import decoded, digest
 from gdm.data.images import Images
+from gdm.data.memory import gathered, mapped
 from gdm.errors import UserError
 
 SHAPE = (3, 4, 4)
@@ -232,7 +233,7 @@ def test_too_many_unreadable_images_are_refused_and_nothing_is_kept(folder, coun
 DISK_FULL = """
 import resource, sys
 import numpy as np
-from gdm.data import cache
+from gdm.data import cache, memory
 from gdm.errors import UserError
 resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, 2**16))
 try:
@@ -240,8 +241,8 @@ try:
         cache.decoded("big", range(9), lambda i: np.full((3, 99, 99), i, np.uint8), (3, 99, 99), "X")
     else:
         import torch
-        cache.HELD_BYTES = 0
-        cache.gathered([torch.zeros(9, 3, 99, 99, dtype=torch.uint8)], (9, 3, 99, 99))
+        memory.HELD_BYTES = 0
+        memory.gathered([torch.zeros(9, 3, 99, 99, dtype=torch.uint8)], (9, 3, 99, 99))
 except UserError as error:
     print(error)
 """  # noqa: E501
@@ -288,11 +289,11 @@ def test_the_memory_of_mapped_images_is_given_back_while_they_are_read(large, mo
     images = Images(large, torch.zeros(len(large), dtype=torch.int64), ())
     ways = [lambda: parts_of(large, 500), lambda: TrainBatches(images, 10, 0, 0, 3000)]
     for way in ways:
-        monkeypatch.setattr(cache, "HELD_BYTES", 2**40)
-        cache.release_memory()
+        monkeypatch.setattr(memory, "HELD_BYTES", 2**40)
+        memory.release_memory()
         assert most_held(part.sum() if torch.is_tensor(part) else part for part in way()) > 80
-        monkeypatch.setattr(cache, "HELD_BYTES", 2**25)
-        cache.release_memory()
+        monkeypatch.setattr(memory, "HELD_BYTES", 2**25)
+        memory.release_memory()
         most = most_held(part.sum() if torch.is_tensor(part) else part for part in way())
         assert most < 65  # what is given back at 32, and what a batch maps
 
@@ -301,7 +302,7 @@ def test_the_memory_of_mapped_images_is_given_back_while_they_are_read(large, mo
 def test_many_images_are_gathered_in_a_file_and_few_in_memory(large, folder, monkeypatch):
     part = large[:3000]
     for held, mapped_now in ((2**40, False), (2**20, True)):
-        monkeypatch.setattr(cache, "HELD_BYTES", held)
+        monkeypatch.setattr(memory, "HELD_BYTES", held)
         found = gathered(part.split(700), part.shape)
         assert torch.equal(found, part)
         assert not list(folder.parent.glob("tmp*"))  # it has no name
@@ -322,7 +323,7 @@ def test_a_selection_is_the_same_in_memory_and_in_a_file(large, folder, monkeypa
     images = Images(large[:2000], torch.arange(2000), names, source=large[:2000])
     indices = torch.arange(0, 2000, 2).flip(0)
     in_memory = images.select(indices)
-    monkeypatch.setattr(cache, "HELD_BYTES", 0)
+    monkeypatch.setattr(memory, "HELD_BYTES", 0)
     in_file = images.select(indices)
     for found in (in_memory, in_file):
         assert torch.equal(found.images, large[:2000][indices])

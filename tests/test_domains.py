@@ -6,7 +6,7 @@ import torch
 from conftest import SHORT, composed, trained
 from PIL import Image
 
-from gdm.data import cache
+from gdm.data import memory
 from gdm.data.batches import TrainBatches
 from gdm.data.datamodule import ImageDataModule
 from gdm.data.domains import TwoSets
@@ -214,10 +214,10 @@ def test_two_large_data_sets_are_joined_in_a_file(monkeypatch, tmp_path):
     source = TwoSets(Negatives(), FashionMNISTMini())
     in_memory = source.load("test").images
     monkeypatch.setenv("GDM_DATA", str(tmp_path))
-    monkeypatch.setattr(cache, "HELD_BYTES", 0)
-    before = len(cache._maps)
+    monkeypatch.setattr(memory, "HELD_BYTES", 0)
+    before = len(memory._maps)
     in_file = source.load("test").images
-    assert len(cache._maps) == before + 1
+    assert len(memory._maps) == before + 1
     assert torch.equal(in_file, in_memory)
 
 

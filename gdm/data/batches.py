@@ -6,8 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gdm.data.cache import note_read
 from gdm.data.images import Images
+from gdm.data.memory import note_read
 from gdm.theory.randomness import generator
 
 

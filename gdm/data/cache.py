@@ -1,8 +1,8 @@
 """Images that are decoded once, into a file of 8-bit values that every process maps to memory.
 
 Such a file is made in a folder beside its place, which gets its name once it is whole: a half-made
-one is never used, and of two processes that start together one makes it. Where a damaged one cannot
-be replaced, as on Windows while a process has it mapped, the new one gets a further name.
+one is never used, and of two processes that start together one makes it. Where a damaged one
+cannot be replaced, as on Windows while a process has it mapped, the new one gets a further name.
 """
 
 import contextlib
@@ -10,18 +10,14 @@ import hashlib
 import json
 import logging
 import math
-import mmap
 import os
 import shutil
 import sys
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryFile
-from typing import IO, Any
-from weakref import WeakSet
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,6 +26,7 @@ from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor
 
+from gdm.data.memory import mapped, no_room
 from gdm.errors import UserError
 from gdm.files import cache_folder, flush_to_disk
 
@@ -41,11 +38,6 @@ CHUNK = 256  # images that are decoded at a time
 MOST_UNREADABLE = 0.01  # of the images; more is no accident
 MOST_WARNINGS = 20  # of single images
 MOST_NAMES = 9  # of a folder whose earlier ones cannot be replaced
-HELD_BYTES = 2**28  # of mapped files in memory at a time; images that are more go to a file
-
-_maps: WeakSet[mmap.mmap] = WeakSet()  # the files that are mapped now
-_read_bytes = 0  # of them, since their memory was given back
-_other_bytes = 0  # of files that this process held then, mostly libraries
 
 
 @dataclass(frozen=True)
@@ -94,7 +86,7 @@ def decoded(
             with FileLock(folder.with_suffix(".lock")):  # another process may be making them
                 found = _found(folder) or _make(folder, items, decode, shape, called)
         except OSError as error:
-            raise _no_room(called, folder.parent, error) from error
+            raise no_room(called, folder.parent, error) from error
     folder, facts = found
     _warn_of(facts["unreadable"], len(items), called, folder)
     with np.load(folder / "index.npz", allow_pickle=False) as index:
@@ -103,86 +95,9 @@ def decoded(
     return Decoded(images, positions, digests, tuple(facts["unreadable"]))
 
 
-def mapped(path: Path, shape: tuple[int, ...]) -> Tensor:
-    """Map a file of 8-bit values to memory, to be read only."""
-    with path.open("rb") as file:
-        return _mapped(file, shape)
-
-
-def gathered(parts: Iterable[Tensor], shape: tuple[int, ...]) -> Tensor:
-    """Return 8-bit images that come a part at a time as one tensor of this shape.
-
-    Many images are mapped from a file without a name, which goes with the process.
-
-    Raises:
-        UserError: if there is no room for it.
-    """
-    if math.prod(shape) <= HELD_BYTES:
-        return torch.cat(list(parts))
-    folder = cache_folder()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=folder) as file:
-            for part in parts:
-                file.write(part.contiguous().numpy())
-                note_read(part)
-            file.flush()
-            return _mapped(file, shape)
-    except OSError as error:
-        raise _no_room("these images", folder, error) from error
-
-
-def note_read(images: Tensor) -> None:
-    """Count images that have been read, and give back the memory of mapped files at times."""
-    global _read_bytes
-    if not _maps:
-        return
-    _read_bytes += images.numel()
-    held = _file_bytes()  # Linux maps up to 2 MiB around each place that is read
-    if (_read_bytes if held is None else held - _other_bytes) > HELD_BYTES:
-        release_memory()
-
-
-def release_memory() -> None:
-    """Give back the memory that mapped files take; what is read again comes from the system's
-    cache, or from the disk where the files are larger than the memory."""
-    global _read_bytes, _other_bytes
-    if _maps and hasattr(mmap, "MADV_DONTNEED"):
-        for values in list(_maps):
-            values.madvise(mmap.MADV_DONTNEED)
-        _read_bytes, _other_bytes = 0, _file_bytes() or 0
-
-
-def _file_bytes() -> int | None:
-    """Return the memory of files that this process holds; None where the system does not say."""
-    try:
-        with open("/proc/self/statm", "rb") as file:
-            return int(file.read().split()[2]) * mmap.PAGESIZE
-    except OSError:
-        return None
-
-
 def digest(image: np.ndarray) -> bytes:
     """Return 8 bytes by which an image is held out: the same for the same values."""
     return hashlib.blake2b(np.ascontiguousarray(image), digest_size=8).digest()
-
-
-def _mapped(file: IO[bytes], shape: tuple[int, ...]) -> Tensor:
-    values = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    if hasattr(mmap, "MADV_RANDOM"):  # else each image is read with its neighbours, in vain
-        values.madvise(mmap.MADV_RANDOM)
-    _maps.add(values)
-    release_memory()  # and note what else is held
-    with warnings.catch_warnings():  # of writing to it, which nobody does
-        warnings.simplefilter("ignore")
-        return torch.from_numpy(np.frombuffer(values, np.uint8).reshape(shape))
-
-
-def _no_room(called: str, folder: Path, error: OSError) -> UserError:
-    return UserError(
-        f"{called} cannot be kept in {folder} ({error}); make room there, or name another folder "
-        "in GDM_DATA"
-    )
 
 
 def _warn_of(unreadable: list[str], count: int, called: str, folder: Path) -> None:

@@ -11,10 +11,11 @@ from pytorch_lightning import LightningDataModule
 from torch import Tensor
 
 from gdm.data.batches import Batch, TrainBatches, batch_of, beside, parts_of
-from gdm.data.cache import digest, gathered, release_memory
+from gdm.data.cache import digest
 from gdm.data.choices import chosen, refuse_other_classes, refuse_other_shapes, refuse_other_types
 from gdm.data.domains import rows_of_domains, two_domains
 from gdm.data.images import Images
+from gdm.data.memory import gathered, release_memory
 from gdm.data.pairs import Kind, Pairing
 from gdm.data.sources import Source
 from gdm.errors import UserError

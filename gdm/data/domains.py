@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gdm.data.cache import gathered
 from gdm.data.images import CHUNK, Attributes, Images
+from gdm.data.memory import gathered
 from gdm.data.sources import Source
 from gdm.errors import UserError
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gdm.data.cache import gathered
+from gdm.data.memory import gathered
 from gdm.errors import UserError
 
 CHUNK = 500  # images that are copied at a time
