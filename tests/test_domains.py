@@ -1,11 +1,14 @@
 """Two kinds of images: in pairs in a folder, or as two domains that are not in pairs."""
 
+import shlex
+
 import numpy as np
 import pytest
 import torch
 from conftest import SHORT, composed, trained
 from PIL import Image
 
+from gdm.cli.compose import CONFIGS, compose_config
 from gdm.data import memory
 from gdm.data.batches import TrainBatches
 from gdm.data.datamodule import ImageDataModule
@@ -15,6 +18,7 @@ from gdm.data.images import Attributes, Images, Labelling
 from gdm.data.mnist import MNIST, FashionMNISTMini
 from gdm.data.sources import Source
 from gdm.errors import UserError
+from gdm.evaluation.classifier import ClassifierFeatures, NoClassifier, held_out_of
 from gdm.recipes.build import build
 from gdm.recipes.check import check
 from gdm.theory.images import ImageFacts, to_float
@@ -546,3 +550,48 @@ def test_too_few_images_of_the_second_domain_to_evaluate_by_are_refused():
 def test_a_model_of_images_trains_on_the_second_of_two_domains(tmp_path):
     run = trained(composed(*SHORT, "dataset.domains=[[Sneaker],[Ankle boot]]"), tmp_path)
     assert run.manifest()["status"] == "finished"
+
+
+# Their classifier --------------------------------------------------------------------------------
+
+
+def classifier_data(data: ImageDataModule, outputs) -> ImageDataModule:
+    """The data of the command that is printed where there is no classifier."""
+    with pytest.raises(NoClassifier) as refused:
+        ClassifierFeatures(None, data, outputs)
+    recipe = compose_config(CONFIGS, "train", shlex.split(refused.value.command)[2:])
+    check(recipe)
+    return build(recipe["dataset"], "dataset")
+
+
+def test_the_classifier_of_two_folders_is_trained_on_both(tmp_path):
+    for side, numbers in (("A", range(25)), ("B", range(25, 60))):
+        for number in numbers:
+            write(picture(number), tmp_path / "data" / side / f"{number}.png")
+    data = data_of(
+        "dataset=two_folders", f"dataset.source.folder={tmp_path}/data", "dataset.resolution=8",
+        "dataset.validation_size=9", "dataset.batch_size=7",
+    )  # fmt: skip
+    found = classifier_data(data, tmp_path)
+    assert data.identity in held_out_of(found)  # so that the run is found for them
+    assert set(found.split("train").labels.tolist()) == {0, 1}
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        (),
+        ("dataset.source.first._target_=gdm.data.mnist.EMNIST",
+         "dataset.source.first.folder={folder}", "+dataset.source.first.split=letters",
+         "dataset.domains=[[emnist],[fashion_mnist]]"),
+    ],
+)  # fmt: skip
+def test_the_classifier_of_two_data_sets_is_trained_on_both(overrides, tmp_path):
+    """No image is read here."""
+    words = (text.format(folder=tmp_path) for text in overrides)
+    data = build(compose_config(CONFIGS, "train", ["dataset=two_sets", *words])["dataset"],
+                 "dataset")  # fmt: skip
+    found = classifier_data(data, tmp_path)
+    assert data.identity in held_out_of(found)
+    kept, again = (each.source.sources["first"] for each in (data, found))
+    assert kept.given == again.given

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -21,6 +22,7 @@ from gdm.data.folders import Folder
 from gdm.errors import UserError
 from gdm.evaluation.classifier import ClassifierFeatures, NoClassifier
 from gdm.recipes.build import build
+from gdm.recipes.check import check
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
@@ -593,6 +595,28 @@ def test_an_image_of_the_hub_without_a_class_is_one_clear_line(library, named, m
     ):
         hub().load_at("train", 8)
     assert hub(label=None).load_at("train", 8).class_names == ()
+
+
+def test_the_command_that_trains_a_classifier_of_the_hub_gives_the_same_images(library, tmp_path):
+    rows = library["train"]
+    rows.columns["shape"], rows.columns["picture"] = rows.columns["label"], rows.columns["image"]
+    rows.features |= {"shape": SimpleNamespace(names=["round", "long"])}
+    library["all"] = rows
+    asked = ["name=somebody/pictures", "train=all", "label=shape", "caption=null"]
+    words = [f"dataset.source.{word}" for word in asked]
+    words += ["dataset.resolution=16", "dataset.batch_size=8"]
+    data = build(compose_config(CONFIGS, "train", ["dataset=huggingface", *words])["dataset"],
+                 "dataset")  # fmt: skip
+    with pytest.raises(NoClassifier) as refused:
+        ClassifierFeatures(None, data, tmp_path)
+    python, script, *printed = shlex.split(refused.value.command)
+    assert (python, script, printed[0]) == ("python", "scripts/train.py", "model=classifier")
+    assert refused.value.command in str(refused.value)
+    recipe = compose_config(CONFIGS, "train", printed)
+    check(recipe)
+    again = build(recipe["dataset"], "dataset")
+    assert again.fingerprint == data.fingerprint
+    assert again.class_names == ("round", "long")  # so that its batches are no more than it has
 
 
 def test_a_colour_is_three_numbers():

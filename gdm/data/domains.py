@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -107,6 +107,10 @@ class TwoSets(Source):
         self.flip_keeps_class = first.flip_keeps_class and second.flip_keeps_class
         if first.name == second.name:
             raise ValueError(f"first, second: both are {first.name}; name two data sets")
+
+    @property
+    def given(self) -> dict[str, Any]:
+        return dict(self.sources)
 
     @property
     def fingerprint(self) -> str:

@@ -62,6 +62,10 @@ class HuggingFace(SizedSource):
         return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
     @property
+    def given(self) -> dict[str, Any]:
+        return {"name": self.data_set, **self.splits, **self.columns, **super().given}
+
+    @property
     def class_names(self) -> tuple[str, ...]:
         """The names that the column of classes gives, or its values in the training split."""
         split, column = self._split("train"), self.columns["label"]

@@ -2,6 +2,7 @@
 
 import logging
 from abc import ABC, abstractmethod
+from inspect import signature
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.error import URLError
@@ -37,6 +38,12 @@ class Source(ABC):
     def provenance(self) -> dict[str, Any]:
         """What a run writes down of where the images come from; by default nothing."""
         return {}
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """What the constructor was given, by argument, as far as it is kept under that name."""
+        own = vars(self)
+        return {name: own[name] for name in signature(type(self)).parameters if name in own}
 
     @abstractmethod
     def load(self, split: str) -> Images:

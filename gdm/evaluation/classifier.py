@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Iterable, Sequence
-from inspect import signature
+from inspect import Parameter, signature
 from pathlib import Path
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from gdm.data.datamodule import ImageDataModule
+from gdm.data.sources import Source
 from gdm.errors import UserError
 from gdm.evaluation.extractors import Extractor, Features, read_checked
 from gdm.files import cache_folder
@@ -29,11 +30,22 @@ UNREADABLE = (
     UserError, OSError, SafetensorError,
     KeyError, TypeError, ValueError, RuntimeError, AttributeError,  # facts of another kind
 )  # fmt: skip
+KINDS = bool | int | float | str | Path  # of what is written on a command line
+USUAL_BATCH = 64  # as in configs/dataset/base/all.yaml
 SHIPPED = Path(__file__).parent  # the folder of the classifiers that come with gdm
 
 
 class NoClassifier(UserError):
-    """There is no classifier to evaluate the images by."""
+    """There is no classifier to evaluate the images by.
+
+    Args:
+        reason: why.
+        command: what trains one; None where there can be none.
+    """
+
+    def __init__(self, reason: str, command: str | None = None) -> None:
+        super().__init__(reason)
+        self.command = command
 
 
 class ClassifierFeatures(Extractor):
@@ -205,7 +217,8 @@ def _found(
     raise NoClassifier(
         f"there is no classifier of dataset={data.source.name}, with "
         f"dataset.validation_size={data.validation_size}, to evaluate images by; train one: "
-        f"{command}"
+        f"{command}",
+        command,
     )
 
 
@@ -235,23 +248,34 @@ def _command(data: ImageDataModule, outputs: Path, plugins: Sequence[str]) -> st
     words += [
         override(f"dataset.{key}", value) for key, value in chosen.items() if value is not None
     ]
-    words += _chosen_of_source(data)
+    words += ["dataset.domains=null"] if data.domains is not None else []  # all images, not one's
+    words += _given_to(data.source, data, "source")
     words += ["dataset.binarize=true"] if data.binarize else []
     words += [f"dataset.validation_size={data.validation_size}"]
+    few = data.batch_size < USUAL_BATCH  # of images that may be no more
+    words += [f"dataset.batch_size={data.batch_size}"] if few else []
     words += [] if data.source.flip_keeps_class else ["model.flip=false"]
     words += [override("outputs", outputs)] if outputs != Path("outputs") else []
     words += [override("plugins", plugins)] if plugins else []
     return command("train", *words)
 
 
-def _chosen_of_source(data: ImageDataModule) -> list[str]:
+def _given_to(source: Source, data: ImageDataModule, room: str) -> list[str]:
     """Return overrides that name the same source: its folder, and what else it was given."""
-    source, usual = data.source, cache_folder() / data.source.name
-    words = []
-    for name, parameter in signature(type(source)).parameters.items():
-        value = vars(source).get(name)
-        value = str(value) if isinstance(value, Path) and value != usual else value
-        if isinstance(value, bool | int | float | str) and value != parameter.default:
-            room = "facts" if hasattr(data.facts, name) else "source"
-            words.append(override(f"dataset.{room}.{name}", value))
+    usual, words = cache_folder() / source.name, []
+    parameters = signature(type(source)).parameters
+    for name, value in source.given.items():
+        key, default = f"dataset.{room}.{name}", parameters[name].default
+        if room == "source" and hasattr(data.facts, name):
+            key = f"dataset.facts.{name}"
+        elif room != "source" and name != "folder":  # which alone is there in two_sets.yaml
+            key = f"+{key}"
+        if isinstance(value, Source):
+            target = f"{type(value).__module__}.{type(value).__qualname__}"
+            words.append(override(f"{key}._target_", target))
+            words += _given_to(value, data, f"{room}.{name}")
+        elif value is None and default not in (None, Parameter.empty):
+            words.append(f"{key}=null")
+        elif isinstance(value, KINDS) and value not in (default, usual):
+            words.append(override(key, value))
     return words
