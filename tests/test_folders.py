@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from conftest import SMALL
 from PIL import Image
 
 from gdm.cli.compose import compose_config
@@ -471,6 +472,22 @@ def test_the_command_that_trains_a_classifier_names_the_folder(own, tmp_path):
     asked = rf"dataset=folder dataset\.resolution=16 dataset\.source\.folder={own} "
     with pytest.raises(NoClassifier, match=asked + r"dataset\.facts\.channels=1 dataset\.valid"):
         ClassifierFeatures(None, build(recipe["dataset"], "dataset"), tmp_path)
+
+
+def test_after_training_without_classes_no_evaluation_by_a_classifier_is_offered(
+    own, tmp_path, run_script
+):
+    many(own, 60)
+    done = run_script(
+        "train", "dataset=folder", f"dataset.source.folder={own}", f"outputs={tmp_path}/runs",
+        "dataset.resolution=16", "dataset.batch_size=10", *SMALL, "budget.images=20",
+        "callbacks=null", "logger=null", "trainer=cpu",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    offered = done.stdout.partition("Next:")[2].splitlines()
+    assert any("scripts/sample.py" in line for line in offered)
+    evaluating = [line for line in offered if "scripts/evaluate.py" in line]
+    assert all(line.endswith(" extractor=inception") for line in evaluating)
 
 
 # The hub -----------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from gdm.cli import console
 from gdm.errors import UserError
+from gdm.evaluation.classifier import NoClassifier
 from gdm.files import locked
 from gdm.runs import catalogue, checkpoints
 from gdm.training.loop import Loop, refuse_misplaced
@@ -405,6 +406,24 @@ def test_what_is_printed_at_the_end_exists_and_can_be_typed(short_vae, tmp_path,
     printed = capsys.readouterr().out
     assert "final.png" not in printed
     assert "tensorboard" not in printed
+
+
+@pytest.mark.parametrize("library", [None, "found"])
+def test_an_evaluation_that_would_be_refused_is_not_offered(
+    short_vae, library, capsys, monkeypatch
+):
+    monkeypatch.setattr(console, "find_spec", lambda name: library)
+
+    def offered(missing: NoClassifier | None) -> list[str]:
+        console.report(short_vae, short_vae.records()[-1], missing=missing)
+        lines = capsys.readouterr().out.partition("Next:\n")[2].splitlines()
+        return [line.strip().replace(str(short_vae.path), "HERE") for line in lines][2:-1]
+
+    evaluate = "python scripts/evaluate.py run=HERE"
+    assert offered(None) == [evaluate]
+    assert offered(NoClassifier("none yet", "train one")) == ["train one", evaluate]
+    by_inception = [f"{evaluate} extractor=inception"] if library else []
+    assert offered(NoClassifier("no classes")) == by_inception
 
 
 def test_a_resumed_run_remembers_where_it_was_resumed_and_warns(short_vae, tmp_path, caplog):

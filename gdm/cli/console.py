@@ -5,6 +5,7 @@ import shlex
 import threading
 import warnings
 from collections.abc import Iterable, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 from rich.console import Console
@@ -12,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gdm.evaluation import metrics
+from gdm.evaluation.classifier import NoClassifier
 from gdm.recipes.terminal import printable, say
 from gdm.runs.run import Run
 from gdm.tools import quality_cost
@@ -44,9 +46,20 @@ def _say_of_thread(arguments: threading.ExceptHookArgs) -> None:
 
 
 def report(
-    run: Run, record: dict[str, Any], plugins: Sequence[str] = (), makes_images: bool = True
+    run: Run,
+    record: dict[str, Any],
+    plugins: Sequence[str] = (),
+    makes_images: bool = True,
+    missing: NoClassifier | None = None,
 ) -> None:
-    """Print the final metrics of a run, and what its user may type next."""
+    """Print the final metrics of a run, and what its user may type next.
+
+    Args:
+        run, record: the run, and its last record.
+        plugins: packages that its recipe may name besides gdm.
+        makes_images: whether its model does.
+        missing: why no classifier can evaluate them; None where one can.
+    """
     title = f"on {record['num_images']:,} {record['split']} images"
     if metrics.numbers(record):  # a GAN has none where no samples were evaluated
         _show(_metrics_table(title, record))
@@ -60,7 +73,12 @@ def report(
         say(f"  tensorboard --logdir {shlex.quote(str(run.path))}")
     if makes_images:
         say(f"  {run.command('sample', plugins, 'num_samples=100')}")
-    say(f"  {run.command('evaluate', plugins)}")
+    if missing is None:
+        say(f"  {run.command('evaluate', plugins)}")
+    elif missing.command is not None:  # which makes the next one work
+        say(f"  {missing.command}", f"  {run.command('evaluate', plugins)}")
+    elif find_spec("torch_fidelity"):
+        say(f"  {run.command('evaluate', plugins, 'extractor=inception')}")
     longer = f"budget.images={2 * manifest['images_seen']}"
     say(f"  {run.command('train', plugins, longer)}")
 

@@ -41,4 +41,6 @@ def train(recipe: dict[str, Any], origin: Origin) -> None:
         if run is not None:
             console.report_interruption(run, origin.plugins)
         sys.exit(stop.exit_status)
-    console.report(run, record, origin.plugins, job.model.makes_images)
+    makes_images = job.model.makes_images
+    missing = job.missing_classifier() if makes_images else None
+    console.report(run, record, origin.plugins, makes_images, missing)

@@ -10,7 +10,7 @@ from pytorch_lightning import Callback, Trainer
 
 from gdm.data.datamodule import ImageDataModule, settle_facts
 from gdm.errors import UserError
-from gdm.evaluation.classifier import NoClassifier
+from gdm.evaluation.classifier import ClassifierFeatures, NoClassifier
 from gdm.files import locked
 from gdm.models.base import Model
 from gdm.recipes.build import build
@@ -96,6 +96,15 @@ class Training:
         log.info("%g minutes are %s images on this machine", self.minutes, f"{images:,}")
         self.recipe["budget"] |= {"images": images, "minutes": None}
         self.budget = self._build("budget")
+
+    def missing_classifier(self) -> NoClassifier | None:
+        """Return why there is no classifier for the model's images; None where there is one, or
+        a file is damaged, which is said where it is asked for."""
+        try:
+            ClassifierFeatures(None, self.data, Path(self.recipe["outputs"]), self.plugins)
+        except UserError as reason:
+            return reason if isinstance(reason, NoClassifier) else None
+        return None
 
     def run(self, run: Run, resume: bool = False, overrides: Sequence[str] = ()) -> dict[str, Any]:
         """Train in a run directory, or go on there, and return the final record.
