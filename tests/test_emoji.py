@@ -6,11 +6,12 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
+import yaml
 from conftest import ROOT, composed
 
 from gdm.cli.compose import compose_config
 from gdm.data import cache
-from gdm.data.datamodule import validation_order
+from gdm.data.datamodule import settle_facts, validation_order
 from gdm.data.emoji import FONT, NAMES, RESOLUTIONS, SYSTEM_FOLDERS, EmojiFont, EmojiMini
 from gdm.data.emoji_names import (
     GROUPS,
@@ -213,6 +214,35 @@ def test_a_sample_is_asked_for_by_the_name_of_a_class_that_was_chosen(tmp_path):
     options = compose_config(ROOT / "configs", "sample", ["label=red_hair", "num_samples=4"])
     path = sample(opened, options_from(SampleOptions, options))
     assert path.is_file()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (("dataset.labels=subgroup",), 99),
+        (("dataset.labels=red_hair",), 2),
+        (("dataset.groups=[Activities,Flags]", "dataset.validation_size=20"), 2),
+        (("dataset.labels=subgroup", "dataset.facts.num_classes=99"), 99),
+        (("dataset.validation_size=100",), 9),
+    ],
+)
+def test_a_run_is_repeated_with_other_classes(overrides, expected, tmp_path, run_script):
+    recipe = composed("dataset=emoji_mini")
+    assert recipe["model"]["facts"]["num_classes"] == 9  # as the first run has settled
+    Run(tmp_path / "first").write_recipe(recipe, [])
+    shown = run_script("train", f"rerun={tmp_path}/first", *overrides, "--cfg", "job").stdout
+    again = yaml.safe_load(shown)
+    data = build(again["dataset"], "dataset")
+    settle_facts(again, data)
+    data.prepare()
+    facts = [again[room]["facts"]["num_classes"] for room in ("dataset", "model")]
+    assert facts == [expected, expected]
+
+
+def test_another_number_of_classes_is_refused_with_what_to_write():
+    data = of_recipe("dataset=emoji_mini", "dataset.facts.num_classes=9", "dataset.labels=hat")
+    with pytest.raises(UserError, match=r"have 2 classes; write dataset\.facts\.num_classes=2$"):
+        data.prepare()
 
 
 # Drawn from the font -----------------------------------------------------------------------------

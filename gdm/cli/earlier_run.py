@@ -27,6 +27,7 @@ from gdm.recipes.tree import assign
 REFERENCES = ("rerun", "resume", "run")  # each names a run, whose recipe is then the configuration
 CHANGEABLE = ("budget", "trainer", "callbacks", "logger", "extractor")  # while a run goes on
 OF_SAMPLING = ("sampler",)  # groups of a model that its weights do not depend on
+OF_CLASSES = ("groups", "labels", "source")  # keys of a data set that its classes depend on
 UNITS = ("epochs", "images", "minutes")
 
 
@@ -85,11 +86,27 @@ def reopen(
             _apply(override, recipe, kind, configs, of_script)
     if kind == "rerun":
         recipe["outputs"] = script["outputs"]  # not a folder that came with the run
+        _settle_classes_anew(recipe, [each.key_or_group for each in overrides])
     if command.cfg:
         print(yaml.safe_dump(recipe, sort_keys=False), end="")
         return
     plugins, options = plugins_of(overrides), script if kind == "run" else {}
     task(recipe, Origin(kind, run, written, plugins, job=job_name(written), options=options))
+
+
+def _settle_classes_anew(recipe: dict[str, Any], keys: Iterable[str]) -> None:
+    """Let the images tell anew how many classes there are, where other ones may have been asked
+    for and no number is given; a number that is given is the model's too."""
+    names = [key.split(".") for key in keys]
+    facts = [recipe[room].get("facts") or {} for room in ("dataset", "model")]
+    if not all("num_classes" in each for each in facts):  # a model that knows of none
+        return
+    of_data, of_model = facts
+    if any(name[-1] == "num_classes" for name in names):
+        if ["model", "facts", "num_classes"] not in names:
+            of_model["num_classes"] = of_data["num_classes"]
+    elif any(name[0] == "dataset" and name[1] in OF_CLASSES for name in names if len(name) > 1):
+        of_data["num_classes"] = of_model["num_classes"] = None
 
 
 def _apply(

@@ -93,7 +93,8 @@ def refuse_other_classes(images: Images, facts: ImageFacts, split: str) -> None:
     count = len(images.class_names)
     if facts.num_classes is not None and count != facts.num_classes:
         raise UserError(
-            f"dataset.facts.num_classes={facts.num_classes}: the images have {count} classes"
+            f"dataset.facts.num_classes={facts.num_classes}: the images have {count} classes; "
+            f"write dataset.facts.num_classes={count}"
         )
     last = max(count - 1, 0)  # of images without classes all labels are 0
     if len(images) and not 0 <= int(images.labels.min()) <= int(images.labels.max()) <= last:
