@@ -19,7 +19,8 @@ RESOLUTION = 32
 
 def main() -> None:
     """Write the file, and print the checksum that `EmojiMini` expects."""
-    emoji, pen = EmojiFont(folder=None).emoji_and_pen
+    source = EmojiFont(folder=None)
+    emoji, pen = source.emoji, source.pen
     originals = [pen.draw(one.text) for one in emoji]
     images = [squared(Image.fromarray(original), RESOLUTION) for original in originals]
     arrays = {

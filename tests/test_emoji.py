@@ -293,6 +293,19 @@ def test_another_resolution_is_one_clear_line():
 
 
 @needs_font
+def test_the_known_font_is_opened_only_where_an_image_is_drawn(monkeypatch):
+    source = EmojiFont(folder=None)
+    if any(file["version"].startswith("another") for file in source.provenance.values()):
+        pytest.skip("the installed font or names have another version")
+    assert all(source.pen.holds(one.text) for one in source.emoji)
+    drawn = source.load_at("test", 32)
+    monkeypatch.setattr("gdm.data.emoji.Pen", None)
+    again = EmojiFont(folder=None).load_at("test", 32)
+    assert torch.equal(again.images, drawn.images)
+    assert again.captions == drawn.captions
+
+
+@needs_font
 def test_other_names_are_another_data_set(tmp_path, caplog):
     """A file of the user's own comes first, and an emoji that the font lacks is left out."""
     font, own = EmojiFont(folder=None), EmojiFont(str(tmp_path))

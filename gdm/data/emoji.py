@@ -81,10 +81,10 @@ class EmojiFont(SizedSource):
         if resolution not in RESOLUTIONS:
             known = ", ".join(map(str, RESOLUTIONS))
             raise UserError(f"dataset.resolution={resolution}: emoji are made in {known}")
-        emoji, pen = self.emoji_and_pen
+        emoji = self.emoji
 
         def decode(one: Emoji) -> tuple[np.ndarray, bytes]:
-            original = pen.draw(one.text)
+            original = self.pen.draw(one.text)
             return squared(Image.fromarray(original), resolution), cache.digest(original)
 
         found = cache.decoded(
@@ -95,10 +95,17 @@ class EmojiFont(SizedSource):
         return one_split(split, shown, found.images, found.digests)
 
     @cached_property
-    def emoji_and_pen(self) -> tuple[list[Emoji], "Pen"]:
-        """The emoji that the font has, in the order of the names' file, and what draws them."""
-        pen = Pen(Path(self.provenance[FONT]["path"]))
-        return _in_font(read_emoji(Path(self.provenance[NAMES]["path"])), pen), pen
+    def emoji(self) -> list[Emoji]:
+        """The emoji that the font has, in the order of the names' file. The known files are not
+        looked through: that font has all of those names."""
+        named = read_emoji(Path(self.provenance[NAMES]["path"]))
+        are_known = self.fingerprint == known_fingerprint()
+        return named if are_known else _in_font(named, self.pen)
+
+    @cached_property
+    def pen(self) -> "Pen":
+        """What draws them; the font is opened only where one is to be drawn."""
+        return Pen(Path(self.provenance[FONT]["path"]))
 
     def _path(self, name: str) -> Path:
         for folder in (self.folder, SYSTEM_FOLDERS[name]):
