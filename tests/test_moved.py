@@ -11,6 +11,7 @@ import torch
 import yaml
 from conftest import composed, resumed
 
+from gdm.data.pairs import Pairing
 from gdm.recipes.build import build
 from gdm.recipes.check import check
 from gdm.recipes.moved import upgraded
@@ -51,6 +52,13 @@ def _shape(recipe: dict) -> dict:
         )
         for key, node in nodes(recipe)
     }
+
+
+def test_the_numbers_of_pairs_are_the_same_wherever_they_stand():
+    """A recipe of before there were pairs is compared with one of today without a difference."""
+    old = upgraded(yaml.safe_load(RECIPES[0].read_text()))
+    for recipe in (old, composed()):
+        assert build(recipe["dataset"]["pairing"], "pairing") == Pairing()
 
 
 def test_an_old_run_gives_the_same_samples(old_run):

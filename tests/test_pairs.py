@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import SHORT, composed, trained
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -14,6 +15,7 @@ from gdm.data.images import Images
 from gdm.data.mnist import FashionMNISTMini
 from gdm.data.pairs import Pairing
 from gdm.errors import UserError
+from gdm.evaluation.samples import SCALE
 from gdm.pictures.grids import sources_and_targets
 from gdm.recipes.build import build
 from gdm.recipes.check import check
@@ -279,6 +281,10 @@ def test_a_picture_of_pairs_has_each_image_right_of_its_source(colours):
 def test_a_model_without_sources_trains_on_pairs_as_on_the_images(short_vae, tmp_path):
     run = trained(composed(*SHORT, "dataset.pairs=edges"), tmp_path)
     assert run.manifest()["status"] == "finished"
+    assert not (short_vae.samples / "data.png").exists()
+    shown = torch.from_numpy(np.array(Image.open(run.samples / "data.png")))[::SCALE, ::SCALE]
+    first = build(run.recipe()["dataset"], "dataset").split("validation").images[:20]
+    assert torch.equal(shown, sources_and_targets(Pairing().edges(first), first)[0])
     found, expected = (
         catalogue.read_checkpoint(each)[1]["state_dict"] for each in (run, short_vae)
     )

@@ -223,7 +223,12 @@ def _partners(a: Path, b: Path) -> list[tuple[Path, ...]]:
 
 def _rows_of_split(labels: Tensor, split: str) -> Tensor:
     """Return a tenth of the pictures of each class, at least one, or the others, (M,); the
-    pictures are in the order of their contents' digests."""
+    pictures are in the order of their contents' digests.
+
+    `folders.part_by_content` leaves the pictures where they are when others are added, but may
+    leave none of one of two few classes for testing. To change which pictures these are would
+    evaluate earlier runs by what they were trained on.
+    """
     is_test = torch.zeros(len(labels), dtype=torch.bool)
     for label in labels.unique():
         rows = (labels == label).nonzero().flatten()

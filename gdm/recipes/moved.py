@@ -139,7 +139,8 @@ def _condition(node: dict) -> dict:
 
 
 def _pairing(node: dict) -> dict:
-    """There were no pairs, so that the numbers of how they are made say nothing."""
+    """There were no pairs, so that the numbers of how they are made say nothing; these are the
+    defaults, so that nothing differs. They are written out since no data is imported here."""
     numbers = {"edge_sigma": 0.7, "edge_threshold": 0.07, "factor": 4,
                "masked_fraction": 0.5, "noise_std": 0.5}  # fmt: skip
     return {"pairing": {"_target_": "gdm.data.pairs.Pairing"} | numbers} | node

@@ -15,6 +15,7 @@ from gdm.runs.run import Run
 
 COLUMNS = 10
 NUM_PROCESS_IMAGES = 8  # images whose processes are shown
+NUM_PAIRS = 20  # images that are shown beside what they are to be made from
 GRIDS = ("reconstructions", "latent_samples")  # enlarged in files; the rest is drawn large
 MAP_POINTS = 24  # sampled points that are numbered on a latent map
 
@@ -30,6 +31,8 @@ class Pictures:
     - `latent_map`, `latent_map_samples`, `latent_samples`, where codes have two dimensions: the
       codes of the validation images, points sampled over them, and what these decode to.
 
+    Before training, where images are to be made from others, `data`: some of both, side by side.
+
     Args:
         num_samples: images in the grid of samples.
         num_reconstructions: images in the grid of reconstructions.
@@ -38,6 +41,17 @@ class Pictures:
     def __init__(self, num_samples: Count, num_reconstructions: Count) -> None:
         self.num_samples = num_samples
         self.num_reconstructions = num_reconstructions
+
+    def draw_sources(self, data: ImageDataModule, run: Run, loggers: Iterable) -> None:
+        """Draw validation images to the right of what they are to be made from, once; nothing of
+        data without pairs or domains."""
+        batch = next(iter(data.batches("validation", NUM_PAIRS)))
+        if batch.source is None:
+            return
+        picture = grids.sources_and_targets(batch.source, batch.x)
+        run.keep(lambda: grids.save(picture, run.samples / "data.png", samples.SCALE))
+        for logger in loggers:
+            logger.log_picture("data", picture, 0)
 
     def draw(
         self,

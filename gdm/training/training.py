@@ -229,6 +229,9 @@ class Training:
         first_void = (model.images_seen + 1 if checkpoint else 0) if resume else None
         callbacks = callbacks_in_order(self.callbacks, self.signals)
         trainer = self._trainer(run, callbacks, self._loggers(run, first_void))
+        pictures = self.validation.pictures if self.validation is not None else None
+        if pictures is not None and model.batches_seen == 0:
+            pictures.draw_sources(self.data, run, trainer.loggers)
         if model.batches_seen < model.num_batches:
             trainer.fit(model, self.data, ckpt_path=checkpoint)
         if self.saving is not None and self.saving.failure is not None:
@@ -239,7 +242,6 @@ class Training:
         device = trainer.strategy.root_device
         run.keep(lambda: run.describe(device=device_name(device)))
         model.to(device)
-        pictures = self.validation.pictures if self.validation is not None else None
         return finish(model, self.data, run, self.recipe, trainer.loggers, pictures)
 
     def _evaluate_samples(self) -> None:
