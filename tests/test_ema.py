@@ -38,7 +38,7 @@ def test_the_average_does_not_depend_on_the_batch_size():
     torch.testing.assert_close(averages[0], averages[2])
 
 
-def test_the_half_life_starts_as_a_share_of_the_images_seen():
+def test_the_half_life_starts_as_a_fraction_of_the_images_seen():
     _, ema = followed(half_life_images=1000, warmup_fraction=0.1)
     assert ema.decay(images_seen=0, batch_size=10) == 0.0
     assert ema.decay(images_seen=100, batch_size=10) == pytest.approx(0.5)

@@ -87,9 +87,11 @@ def report_evaluation(record: dict[str, Any], class_names: Sequence[str]) -> Non
     """Print the metrics of an evaluation beside those of as many real images."""
     real = record.get("real", {})
     table = _metrics_table(_title(record), record)
-    for number, share in enumerate(record.get("class_histogram", [])):
+    for number, fraction in enumerate(record.get("class_histogram", [])):
         of_real = f"{real['class_histogram'][number]:.3f}"
-        table.add_row(f"fraction of {class_names[number]}", f"{share:.3f}", of_real, "", "as real")
+        table.add_row(
+            f"fraction of {class_names[number]}", f"{fraction:.3f}", of_real, "", "as real"
+        )
     _show(table)
 
 

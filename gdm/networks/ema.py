@@ -22,8 +22,8 @@ class EMA(nn.Module):
     average is saved with the model, under `ema.`.
 
     Args:
-        half_life_images: number of images after which a weight's share in the average has halved.
-        warmup_fraction: cap of the half-life, as a share of the images seen; None for no cap.
+        half_life_images: number of images after which a weight counts half as much in the average.
+        warmup_fraction: cap of the half-life, as a fraction of the images seen; None for no cap.
     """
 
     def __init__(self, half_life_images: Positive, warmup_fraction: Fraction | None) -> None:

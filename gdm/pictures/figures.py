@@ -53,13 +53,13 @@ def dashes(number: int) -> str | tuple:
     return DASHES[number % len(DASHES)]
 
 
-def class_shares(
+def class_fractions(
     panels: dict[str, dict[str, Tensor]], class_names: tuple[str, ...], label: str
 ) -> Tensor:
-    """Draw shares of classes as bars, one panel per model.
+    """Draw fractions of classes as bars, one panel per model.
 
     Args:
-        panels: title -> what is shared out, by its name -> (K,) shares.
+        panels: title -> what they are fractions of, by its name -> (K,) fractions.
         class_names: the K names.
         label: what is written below.
 
@@ -77,9 +77,9 @@ def class_shares(
     places = np.arange(count)
     for axes, (title, series) in zip(row, panels.items(), strict=True):
         height = 0.8 / len(series)
-        for number, (name, shares) in enumerate(series.items()):
+        for number, (name, fractions) in enumerate(series.items()):
             colour, hatch = fills[number % len(fills)]
-            axes.barh(places - 0.4 + (number + 0.5) * height, shares.numpy(), height,
+            axes.barh(places - 0.4 + (number + 0.5) * height, fractions.numpy(), height,
                       color=colour, hatch=hatch, edgecolor="black", linewidth=0.7,
                       label=name)  # fmt: skip
         axes.set(title=title, xlabel=label)
@@ -92,10 +92,10 @@ def class_shares(
 
 
 def concentration(curves: dict[str, Curve], labels: dict[str, str]) -> Tensor:
-    """Draw which share of a whole lies in which share of its parts, above the line of equal parts.
+    """Draw how much of a whole lies in which fraction of its parts, above the line of equal parts.
 
     Args:
-        curves: name -> shares of the parts and of the whole, both from 0 to 1.
+        curves: name -> fractions of the parts and of the whole, both from 0 to 1.
         labels: what is written at `x` and `y`, and at the line of `equal` parts.
 
     Returns:
@@ -110,17 +110,17 @@ def concentration(curves: dict[str, Curve], labels: dict[str, str]) -> Tensor:
     axes.plot([0, 1], [0, 1], color="black", linewidth=0.8, linestyle=":", label=labels["equal"])
     axes.set(xlabel=labels["x"], ylabel=labels["y"], xlim=(0, 1), ylim=(0, 1.01))
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(lambda share, _: f"{100 * share:.0f} %")
+        axis.set_major_formatter(lambda fraction, _: f"{100 * fraction:.0f} %")
     axes.grid(alpha=0.3)
     axes.legend(frameon=False, handlelength=4, loc="lower right")
     return rendered(figure)
 
 
-def confusion_matrix(shares: Tensor, class_names: tuple[str, ...]) -> Tensor:
+def confusion_matrix(fractions: Tensor, class_names: tuple[str, ...]) -> Tensor:
     """Draw which classes a classifier takes for which, of few classes with numbers.
 
     Args:
-        shares: (K, K), the share of each true class, a row, that is given each name, a column.
+        fractions: (K, K), how much of each true class, a row, is given each name, a column.
         class_names: the K names.
 
     Returns:
@@ -134,11 +134,11 @@ def confusion_matrix(shares: Tensor, class_names: tuple[str, ...]) -> Tensor:
     figure = Figure(figsize=(2 + width * count, 1.5 + height * count), dpi=DPI,
                     layout="constrained")  # fmt: skip
     axes = figure.add_subplot()
-    axes.imshow(shares.numpy(), cmap="Greys", vmin=0, vmax=1, aspect="auto")
+    axes.imshow(fractions.numpy(), cmap="Greys", vmin=0, vmax=1, aspect="auto")
     for row, column in np.ndindex(count, count) if is_few else ():
-        share = float(shares[row, column])
-        colour = "white" if share > 0.5 else "black"
-        axes.text(column, row, f"{share:.2f}", ha="center", va="center", color=colour)
+        fraction = float(fractions[row, column])
+        colour = "white" if fraction > 0.5 else "black"
+        axes.text(column, row, f"{fraction:.2f}", ha="center", va="center", color=colour)
     turned = {"rotation": 45, "ha": "right"} if is_few else {"rotation": 90}
     axes.set_xticks(range(count), class_names, fontsize=size, **turned)
     axes.set_yticks(range(count), class_names, fontsize=size)
@@ -193,16 +193,16 @@ def curves(
     return rendered(figure)
 
 
-def shares_right(
+def accuracy_bars(
     bars: dict[str, dict[str, float]], label: str, chance: float, errors: dict[str, float]
 ) -> Tensor:
-    """Draw shares from 0 to 1 as groups of bars with their numbers above them.
+    """Draw accuracies as groups of bars with their numbers above them.
 
     Args:
-        bars: name of a group -> name of a bar, the same in all groups -> its share.
+        bars: name of a group -> name of a bar, the same in all groups -> its accuracy.
         label: what is written at the vertical axis.
-        chance: the share that guessing has, a dotted line.
-        errors: name of a group -> the standard error of its shares.
+        chance: the accuracy of guessing, a dotted line.
+        errors: name of a group -> the standard error of its accuracies.
 
     Returns:
         8-bit values, (3, H, W).

@@ -81,8 +81,8 @@ class Pictures:
     ) -> Iterable[tuple[str, Tensor]]:
         """Yield each picture that the model allows with its name: 8-bit values, (C, H, W)."""
         if "confusion" in record:
-            shares = torch.tensor(record["confusion"])
-            yield "confusion", figures.confusion_matrix(shares, data.class_names)
+            fractions = torch.tensor(record["confusion"])
+            yield "confusion", figures.confusion_matrix(fractions, data.class_names)
         if model.makes_images:
             images = model.sample(range(self.num_samples))
             yield "samples", samples.picture(images, model, None, data.class_names)

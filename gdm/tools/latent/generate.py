@@ -10,7 +10,7 @@ from gdm.data.datamodule import ImageDataModule
 from gdm.evaluation import distances, features, model_metrics, samples
 from gdm.evaluation.extractors import Extractor
 from gdm.evaluation.features import FeatureSet
-from gdm.pictures.figures import class_shares
+from gdm.pictures.figures import class_fractions
 from gdm.pictures.tables import titled_grids
 from gdm.recipes.ranges import Count
 from gdm.tools.latent.classes import classifier_of
@@ -62,7 +62,7 @@ class Generate(Tool):
         }
         if real is not None:
             record |= _classes(panels, real, data)
-            drawn["classes"] = class_shares(panels, data.class_names, "fraction of images")
+            drawn["classes"] = class_fractions(panels, data.class_names, "fraction of images")
         return Result(record, drawn)
 
     def _sampled(

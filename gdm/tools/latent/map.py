@@ -246,7 +246,7 @@ def _drawn_drawbacks(
     }
     if class_names:
         fractions = {name: each.fractions for name, each in measured.items()}
-        found["classes"] = figures.class_shares(fractions, class_names, "fraction")
+        found["classes"] = figures.class_fractions(fractions, class_names, "fraction")
     if panels:  # the circles hold half, 90 % and 99 % of N(0, I) in the plane
         circles = {
             f"{100 * mass:g} % of N(0, I)": math.sqrt(-2 * math.log(1 - mass)) for mass in MASSES

@@ -104,7 +104,7 @@ class Reduce(Tool):
             "num_neighbours_to_choose_from": min(self.num_train, data.num_train),
             "accuracy": rows,
         }
-        picture = figures.shares_right(
+        picture = figures.accuracy_bars(
             bars, "held-out images classified right", 1 / data.num_classes, errors
         )
         return Result(record, {"accuracy": picture})
