@@ -4,7 +4,8 @@ Both take the time as a number between 0 and about 1000, whatever the model mean
 on images whose sides `multiple` divides.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -15,6 +16,7 @@ from gdm.networks.unet_parts import Attention, Embedding, ResidualBlock, num_gro
 from gdm.recipes.ranges import Count, Fraction, NonNegativeInt
 
 NUM_GROUPS = 32  # of group normalisation in the paper
+Block = Callable[..., nn.ModuleList]  # channels in and out, with attention or not
 
 
 class SmallUNet(nn.Module):
@@ -111,59 +113,59 @@ class UNet(nn.Module):
         dropout: Fraction,
     ) -> None:
         super().__init__()
-        if width % NUM_GROUPS:
-            raise ValueError(f"network.width={width} must be a multiple of {NUM_GROUPS}")
-        if not multipliers:
-            raise ValueError("network.multipliers=[]: name one level at least")
-        if any(level >= len(multipliers) for level in attention_levels):
-            raise ValueError(
-                f"network.attention_levels={attention_levels} must be below {len(multipliers)}, "
-                "the number of network.multipliers"
-            )
+        _refuse_impossible(width, multipliers, attention_levels)
         self.multiple = 2 ** (len(multipliers) - 1)
-        features = 4 * width
-        self.embedding = Embedding(width, features, num_labels)
+        self.embedding = Embedding(width, 4 * width, num_labels)
         self.first = nn.Conv2d(channels, width, 3, padding=1)
-        here, skips = width, [width]
-
-        def block(in_channels: int, out_channels: int, level: int) -> nn.ModuleList:
-            attention = Attention(out_channels, NUM_GROUPS) if level in attention_levels else None
-            residual = ResidualBlock(
-                in_channels,
-                out_channels,
-                features,
-                dropout,
-                (NUM_GROUPS, NUM_GROUPS),
-                scales=False,
-            )
-            return nn.ModuleList([residual] if attention is None else [residual, attention])
-
+        block = partial(_block, features=4 * width, dropout=dropout)
+        levels = [
+            (multiplier * width, level in attention_levels)
+            for level, multiplier in enumerate(multipliers)
+        ]
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
-        for level, multiplier in enumerate(multipliers):
-            for _ in range(num_blocks):
-                self.down.append(block(here, multiplier * width, level))
-                here = multiplier * width
-                skips.append(here)
-            if level < len(multipliers) - 1:
-                self.down.append(nn.Conv2d(here, here, 3, stride=2, padding=1))
-                skips.append(here)
+        skips = [width, *self._add_down(levels, width, num_blocks, block)]
+        here = skips[-1]
         self.middle = nn.ModuleList(
-            [*block(here, here, -1), Attention(here, NUM_GROUPS), *block(here, here, -1)]
+            [*block(here, here), Attention(here, NUM_GROUPS), *block(here, here)]
         )
-        for level, multiplier in reversed(list(enumerate(multipliers))):
-            for _ in range(num_blocks + 1):
-                self.up.append(block(here + skips.pop(), multiplier * width, level))
-                here = multiplier * width
-            if level > 0:
-                self.up.append(
-                    nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(here, here, 3, padding=1))
-                )
+        here = self._add_up(levels, skips, num_blocks + 1, block)
         self.last = nn.Sequential(
             nn.GroupNorm(NUM_GROUPS, here),
             nn.SiLU(),
             zeroed(nn.Conv2d(here, channels, 3, padding=1)),
         )
         self.to(memory_format=torch.channels_last)
+
+    def _add_down(
+        self, levels: list[tuple[int, bool]], here: int, num_blocks: int, block: Block
+    ) -> list[int]:
+        """Add the parts on the way down, and return the channels that each hands over."""
+        skips = []
+        for number, (width, attention) in enumerate(levels):
+            for _ in range(num_blocks):
+                self.down.append(block(here, width, attention))
+                here = width
+                skips.append(here)
+            if number < len(levels) - 1:
+                self.down.append(nn.Conv2d(here, here, 3, stride=2, padding=1))
+                skips.append(here)
+        return skips
+
+    def _add_up(
+        self, levels: list[tuple[int, bool]], skips: list[int], num_blocks: int, block: Block
+    ) -> int:
+        """Add the parts on the way up, each of which takes the last of `skips`; return the
+        channels of the last."""
+        here = skips[-1]
+        for number, (width, attention) in reversed(list(enumerate(levels))):
+            for _ in range(num_blocks):
+                self.up.append(block(here + skips.pop(), width, attention))
+                here = width
+            if number > 0:
+                self.up.append(
+                    nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(here, here, 3, padding=1))
+                )
+        return here
 
     def forward(self, x: Tensor, time: Tensor, label: Tensor | None = None) -> Tensor:
         """(N, C, H, W), (N,), (N,) with `num_labels` for no label -> (N, C, H, W)."""
@@ -180,6 +182,32 @@ class UNet(nn.Module):
             else:
                 h = _through(part, torch.cat([h, skips.pop()], 1), embedded)
         return self.last(h)
+
+
+def _refuse_impossible(
+    width: int, multipliers: Sequence[int], attention_levels: Sequence[int]
+) -> None:
+    if width % NUM_GROUPS:
+        raise ValueError(f"network.width={width} must be a multiple of {NUM_GROUPS}")
+    if not multipliers:
+        raise ValueError("network.multipliers=[]: name one level at least")
+    if any(level >= len(multipliers) for level in attention_levels):
+        raise ValueError(
+            f"network.attention_levels={attention_levels} must be below {len(multipliers)}, "
+            "the number of network.multipliers"
+        )
+
+
+def _block(
+    in_channels: int, out_channels: int, attention: bool = False, *, features: int, dropout: float
+) -> nn.ModuleList:
+    """Return a residual block, with self-attention after it where that is asked for."""
+    after = (
+        [Attention(out_channels, NUM_GROUPS)] if attention else []
+    )  # made first, as ever: seeds give its weights
+    groups = (NUM_GROUPS, NUM_GROUPS)
+    residual = ResidualBlock(in_channels, out_channels, features, dropout, groups, scales=False)
+    return nn.ModuleList([residual, *after])
 
 
 def _through(parts: Sequence[nn.Module], h: Tensor, embedded: Tensor) -> Tensor:
