@@ -11,6 +11,7 @@ from torch.nn.functional import one_hot, pad
 from torch.optim import Adam
 
 from gdm.errors import UserError
+from gdm.models.conditions import ONLY_LABELS, Condition, class_numbers
 from gdm.networks.ema import EMA
 from gdm.recipes.ranges import Because, Positive
 from gdm.theory.images import ImageFacts
@@ -19,7 +20,6 @@ from gdm.theory.moments import Moments
 from gdm.theory.randomness import refuse_number, seed_default_generators
 
 CONSTANT = Constant(warmup_fraction=0.0)
-INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 RENAMED = {  # what a model of one's own may still call them
     "figures": "metrics",
     "headline": "progress_metrics",
@@ -27,9 +27,6 @@ RENAMED = {  # what a model of one's own may still call them
     "report": "summarise",
     "strips": "process_images",
 }
-ONLY_LABELS = "since no network here reads captions yet (those of text-to-image models will)"
-# what a model may be told: a field of the batches that it is fed
-Condition = Literal["label"]
 
 
 class Shared(TypedDict, total=False):
@@ -311,23 +308,7 @@ class GenerativeModel(Model):
             return None
         if condition is None:
             condition = [index % self.num_classes for index in indices]
-        return self._checked(condition, len(indices)).to(self.device)
-
-    def _checked(self, label: int | Sequence[int] | Tensor, count: int) -> Tensor:
-        """Return labels as a tensor, (count,), if they are the numbers of classes."""
-        last = self.num_classes - 1
-        wanted = f"must be a class's number, 0 to {last}, or {count} of them, one for each index"
-        try:
-            found = torch.as_tensor(label)
-        except (TypeError, ValueError, RuntimeError):
-            raise ValueError(f"condition={label!r}: {wanted}") from None
-        if found.shape not in ((), (count,)):
-            raise ValueError(f"condition has the shape {tuple(found.shape)}: {wanted}")
-        if found.numel() and (
-            found.dtype not in INTEGERS or int(found.min()) < 0 or int(found.max()) > last
-        ):
-            raise ValueError(f"condition={found.tolist()}: {wanted}")
-        return found.long().expand(count)
+        return class_numbers(condition, len(indices), self.num_classes).to(self.device)
 
     def one_hot(self, label: Tensor | None) -> Tensor:
         """Return labels as indicator vectors: (N,) -> (N, num_classes)."""

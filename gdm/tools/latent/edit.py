@@ -1,9 +1,6 @@
 """Editing an attribute: a direction in the latent space that adds it to an image."""
 
-import csv
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,6 +17,7 @@ from gdm.recipes.ranges import Count
 from gdm.recipes.spelling import nearest
 from gdm.theory import walks
 from gdm.theory.images import to_bytes
+from gdm.tools.latent.attributes import Attribute, complete, read_column
 from gdm.tools.latent.classes import classifier_of, probabilities
 from gdm.tools.latent.coding import Coded, coded, decoded
 from gdm.tools.latent.refusals import refuse_without_codes
@@ -33,26 +31,6 @@ LEGEND = (
     "individuality: correlation, before and after, of what tells one image from the others."
 )
 Scorer = Callable[[Tensor], dict[str, float]]  # images in [-1, 1] -> metrics
-
-
-@dataclass
-class Attribute:
-    """Images with and without an attribute.
-
-    Args:
-        name: what it is called.
-        train, has: images that the direction is found from, and whether each has it, (N,).
-        held_out, held_out_has: further images, which it is evaluated by.
-        source, target: the classes without and with it; None for what is no class.
-    """
-
-    name: str
-    train: Images
-    has: Tensor
-    held_out: Images
-    held_out_has: Tensor
-    source: int | None = None
-    target: int | None = None
 
 
 class Edit(Tool):
@@ -189,7 +167,7 @@ class Edit(Tool):
             part.attributes.values[:, columns[-1]].bool() for part in (train, held_out)
         )
         name = f" {ARROW} ".join(asked)
-        return _complete(Attribute(name, train, has, held_out, held_out_has))
+        return complete(Attribute(name, train, has, held_out, held_out_has))
 
     def _of_classes(self, data: ImageDataModule, asked: list[str]) -> Attribute:
         if len(asked) != 2:
@@ -206,15 +184,15 @@ class Edit(Tool):
         train = train.select(torch.arange(min(len(train), self.num_train)))
         has, held_out_has = train.labels == target, held_out.labels == target
         name = f"{data.class_names[source]} {ARROW} {data.class_names[target]}"
-        return _complete(Attribute(name, train, has, held_out, held_out_has, source, target))
+        return complete(Attribute(name, train, has, held_out, held_out_has, source, target))
 
     def _of_column(self, data: ImageDataModule) -> Attribute:
         train, held_out = data.split("train"), data.split(SPLIT)
-        has = _read_column(self.csv, self.column, len(train) + len(held_out))
+        has = read_column(self.csv, self.column, len(train) + len(held_out))
         chosen = torch.arange(min(len(train), self.num_train))
         has_of_train = has[data.positions("train")[chosen]]
         has_of_held_out = has[data.positions(SPLIT)]
-        return _complete(
+        return complete(
             Attribute(self.column, train.select(chosen), has_of_train, held_out, has_of_held_out),
             "tool.column",
         )
@@ -231,53 +209,6 @@ class Edit(Tool):
         )  # fmt: skip
         columns = ["image", *(rf"$\alpha$={alpha:g}" for alpha in self.alphas)]
         return image_table(rows, [""] * len(rows), columns)
-
-
-def _complete(attribute: Attribute, key: str = "tool.attribute") -> Attribute:
-    """Return an attribute that some images have and some have not, in both parts; `key` names
-    it."""
-    for name, has in (("training", attribute.has), ("held-out", attribute.held_out_has)):
-        if has.all() or not has.any():
-            raise UserError(
-                f"{key}={attribute.name}: {int(has.sum())} of {len(has)} {name} images have this "
-                "attribute; a direction takes some with it and some without"
-            )
-    return attribute
-
-
-def _read_column(file: str, column: str | None, count: int) -> Tensor:
-    """Return a column of zeros and ones as booleans, (count,).
-
-    Raises:
-        UserError: if there is no such file or column, or it holds something else.
-    """
-    try:
-        with Path(file).open(newline="", encoding="utf-8-sig") as text:  # as spreadsheets write
-            table = csv.DictReader(text)
-            names = table.fieldnames or []
-            if not names:
-                raise UserError(f"tool.csv={file}: is empty; it must begin with a row of names")
-            if column is None:
-                raise UserError(f"tool.column: name one of {', '.join(names)}")
-            if column not in names:
-                raise UserError(
-                    f"tool.column={column}: {file} has no such column"
-                    f"{nearest(str(column), names)}; it has {', '.join(names)}"
-                )
-            values = [(row[column] or "").strip() for row in table]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"tool.csv={file}: cannot be read ({error})") from error
-    if len(values) != count:
-        raise UserError(
-            f"tool.csv={file}: has {len(values):,} rows; must be {count:,}, one for each of the "
-            "data set's training images, those held out for validation too, in its own order"
-        )
-    wrong = next((i for i, value in enumerate(values) if value not in ("0", "1")), None)
-    if wrong is not None:
-        raise UserError(
-            f"tool.column={column}: row {wrong + 1} holds '{values[wrong]}'; must be 0 or 1"
-        )
-    return torch.tensor([value == "1" for value in values])
 
 
 def _first(images: Images, chosen: Tensor, limit: int) -> Images:
