@@ -2,11 +2,14 @@
 
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
 from hydra import compose, initialize_config_dir
+from hydra._internal.hydra import Hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
@@ -30,19 +33,26 @@ def compose_config(
     configs: Path, config_name: str, overrides: list[str] | None = None, given: dict | None = None
 ) -> dict[str, Any]:
     """Compose a configuration without running anything; `given` serves its interpolations."""
+    overrides = arranged(overrides or [], configs)
+    with composing(configs, config_name) as (_, searched):
+        config = OmegaConf.to_container(compose(config_name, [*overrides, *searched]))
+    whole = OmegaConf.to_container(OmegaConf.create(config | (given or {})), resolve=True)
+    return {key: whole[key] for key in config}
+
+
+@contextmanager
+def composing(configs: Path, config_name: str) -> Iterator[tuple[Hydra, list[str]]]:
+    """Lend Hydra with the folders of configurations, and what names the further ones to it."""
     folders = _folders(configs)
     first = next((each for each in folders if (each / f"{config_name}.yaml").is_file()), configs)
-    others = [_searched(each) for each in folders if each != first]
-    overrides = arranged(overrides or [], configs)
     of_sweep = GlobalHydra.instance().hydra  # in a sweep's job, and there can be only one
     GlobalHydra.instance().clear()
     try:
-        with initialize_config_dir(str(first), version_base=HYDRA):
-            config = OmegaConf.to_container(compose(config_name, [*(overrides or []), *others]))
+        with initialize_config_dir(str(first), job_name="gdm", version_base=HYDRA):
+            searched = [_searched(each) for each in folders if each != first]
+            yield GlobalHydra.instance().hydra, searched
     finally:
         GlobalHydra.instance().hydra = of_sweep
-    whole = OmegaConf.to_container(OmegaConf.create(config | (given or {})), resolve=True)
-    return {key: whole[key] for key in config}
 
 
 def nodes_of_group(configs: Path, group: str) -> dict[str, dict[str, Any]]:
@@ -61,6 +71,8 @@ def arranged(arguments: list[str], configs: Path) -> list[str]:
         group, equals, option = text.partition("=")
         if group and group != BASES and (configs / group / "null.yaml").is_file():
             overrides.append(re.sub(r"(?<![^=,])null(?![^,])", '"null"', text))  # an option
+        elif group == "sweep" and equals:
+            overrides.append(f"sweep.name={option}")
         elif option == "null" and group and group != BASES and (configs / group).is_dir():
             overrides.append(f"~{group}")
         elif text.startswith("~") or (equals and not text.startswith("-")):

@@ -14,6 +14,7 @@ from rich.text import Text
 from gdm.evaluation import metrics
 from gdm.recipes.terminal import printable, say
 from gdm.runs.run import Run
+from gdm.runs.sweeps import Job, Sweep
 from gdm.tools import quality_cost
 from gdm.training.log import Printable
 
@@ -63,6 +64,22 @@ def report(
     say(f"  {run.command('evaluate', plugins)}")
     longer = f"budget.images={2 * manifest['images_seen']}"
     say(f"  {run.command('train', plugins, longer)}")
+
+
+def say_progress(sweep: Sweep) -> None:
+    """Say how far a sweep is, in one line of the log."""
+    log.info("%s", sweep.progress())
+
+
+def report_sweep(sweep: Sweep, jobs: Sequence[Job]) -> None:
+    """Print what became of the jobs of a sweep, one line each, and what its user may type next."""
+    say(sweep.progress())
+    fates = sweep.fates(jobs)
+    width = max(len(fate.status) for fate in fates.values())
+    for job, fate in fates.items():
+        cost = f"{fate.seconds / 60:7.1f} min {fate.images_seen:>12,} images"
+        said = f": {fate.error}" if fate.error else ""
+        say(f"  {fate.status:<{width}} {cost}  {job.name}{said}")
 
 
 def report_evaluation(record: dict[str, Any], class_names: Sequence[str]) -> None:
