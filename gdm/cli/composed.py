@@ -31,6 +31,7 @@ def origin_of(settings: DictConfig) -> Origin:
         plugins=plugins_of(parse(overrides)),
         choices={group: option for group, option in groups if not group.startswith("hydra/")},
         sweep=f"sweeps/{Path(settings.sweep.dir).name}" if is_sweep else None,
+        has_neighbours=not settings.launcher._target_.endswith(".BasicLauncher"),
         job=job_name(overrides),
     )
 

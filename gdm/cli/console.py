@@ -28,14 +28,25 @@ class PlainConsole(Console):
         return super().render_str(printable(text), **options)
 
 
-def log_to_console() -> None:
-    """Show what a run has to say, and of Lightning only its warnings."""
+def log_to_console(has_neighbours: bool = False) -> None:
+    """Show what a run has to say, and of Lightning only its warnings.
+
+    Args:
+        has_neighbours: other runs write there too, so that each says only what matters to all.
+    """
     logging.basicConfig(level=logging.INFO, force=True)
     logging.getLogger().handlers[0].setFormatter(Printable("%(message)s"))
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    if has_neighbours:
+        logging.getLogger().handlers[0].addFilter(_is_of_sweep)
+    for library in ("pytorch_lightning", "hydra_plugins"):
+        logging.getLogger(library).setLevel(logging.WARNING)
     # what the trainer recommends for other loaders and for its own logging
     warnings.filterwarnings("ignore", module="pytorch_lightning")
     threading.excepthook = _say_of_thread
+
+
+def _is_of_sweep(record: logging.LogRecord) -> bool:
+    return record.levelno > logging.INFO or record.name in (__name__, "gdm.training.jobs")
 
 
 def _say_of_thread(arguments: threading.ExceptHookArgs) -> None:

@@ -21,7 +21,7 @@ def train(recipe: dict[str, Any], origin: Origin) -> None:
     from gdm.training import training
     from gdm.training.options import TrainOptions
 
-    console.log_to_console()
+    console.log_to_console(origin.has_neighbours)
     model_groups.refuse_unused(recipe, origin)
     check.check(recipe, root=TrainOptions, trusted=origin.plugins)
     if origin.sweep is not None:

@@ -93,8 +93,8 @@ def refuse_undone(sweep: Sweep, jobs: Sequence[Job]) -> None:
     undone = [job.name for job in jobs if fates[job].status not in SETTLED]
     if undone:
         raise UserError(
-            f"{len(undone)} of {len(jobs)} jobs of {sweep} are not done: {'; '.join(undone)}; once "
-            "what is wrong is mended, the same command goes on with them"
+            f"{len(undone)} of {len(jobs)} jobs of {sweep} are not done: {'; '.join(undone)}; "
+            "once what is wrong is mended, the same command goes on with them"
         )
 
 
