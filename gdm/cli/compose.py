@@ -12,7 +12,7 @@ from hydra import compose, initialize_config_dir
 from hydra._internal.hydra import Hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, OverrideType
+from hydra.core.override_parser.types import Override, OverrideType, ValueType
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -95,8 +95,12 @@ def parse(overrides: list[str]) -> list[Override]:
 
 
 def values(override: Override) -> list[Any]:
-    """Return the value that an override gives a key, or all of a sweep."""
+    """Return the value that an override gives a key, or all of a sweep; none of those that only
+    who composes can tell, such as a glob's, or that nobody can, such as an interval's."""
     if override.type != OverrideType.CHANGE:
+        return []
+    kind, can_look = override.value_type, override.config_loader is not None
+    if kind == ValueType.INTERVAL_SWEEP or (kind == ValueType.GLOB_CHOICE_SWEEP and not can_look):
         return []
     if override.is_sweep_override():
         return [without_quotes(each) for each in override.sweep_string_iterator()]

@@ -44,7 +44,7 @@ def start(config_name: str, task: Task, configs: Path, command: Namespace) -> No
         elif not _attempt(task, config, settings) and "sweep" not in config:
             failures.append(job_name(settings.overrides.task))
 
-    _refuse_beforehand(command.overrides, configs)
+    _refuse_beforehand(command, configs)
     launch = hydra.main(config_path=str(configs), config_name=config_name, version_base=HYDRA)(job)
     try:
         if command.help or command.shell_completion:
@@ -82,15 +82,17 @@ def _as_called(script: re.Match) -> str:
     return terminal.program(script[1])
 
 
-def _refuse_beforehand(overrides: list[str], configs: Path) -> None:
+def _refuse_beforehand(command: Namespace, configs: Path) -> None:
     """Refuse what Hydra would take otherwise than it is meant, and make folders of."""
     try:
-        parsed = parse(overrides)
+        parsed = parse(command.overrides)
     except COMPOSITION_ERRORS:
         return  # which Hydra says too
     elsewhere = any(each.key_or_group == "hydra.searchpath" for each in parsed)
     for each in parsed:
         key, text = each.key_or_group, each.input_line
+        if key == "sweep.name" and not command.multirun and each.value() is not None:
+            raise UserError(f"sweep={show(each.value())}: a sweep is made by -m; add it")
         if key in ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir"):
             raise UserError(f"{text}: where runs are made is said by outputs= and name=")
         options = options_of(configs, key)
