@@ -22,7 +22,7 @@ def durable_replacement(path: Path) -> Iterator[Path]:
 
     The bytes are on the disk before the name changes hands, so that a crash leaves the old file
     or the new one. If the block fails, the temporary file is removed and `path` is as it was; if
-    the process is killed, `sweep` removes it later.
+    the process is killed, `remove_leftovers` removes it later.
 
     Raises:
         OSError: if the folder cannot be written to, or the disk is full, or `path` is a device
@@ -43,7 +43,7 @@ def durable_replacement(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def sweep(path: Path) -> None:
+def remove_leftovers(path: Path) -> None:
     """Remove what processes that were killed while they wrote `path` have left beside it.
 
     The caller sees to it that nobody writes it now.

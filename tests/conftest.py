@@ -24,6 +24,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from gdm.cli.compose import arranged, compose_config
+from gdm.cli.composed import NOT_IN_RECIPES
 from gdm.data.bundled import BundledSource
 from gdm.data.datamodule import settle_facts
 from gdm.data.images import Images
@@ -83,7 +84,7 @@ def _composed(*overrides: str) -> dict:
     with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
         words = arranged(list(overrides), ROOT / "configs")
         config = OmegaConf.to_container(compose("train", words), resolve=True)
-    recipe = {key: config[key] for key in config if key not in ("plugins", "rerun", "resume")}
+    recipe = {key: config[key] for key in config if key not in NOT_IN_RECIPES}
     if recipe["dataset"]["facts"]["num_classes"] is None:
         data = build(recipe["dataset"], "dataset")
         if isinstance(data.source, BundledSource):  # others may not be there; training settles it

@@ -17,7 +17,9 @@ STOREYS = """
 ROOMS = STOREYS.split()
 HYDRA = {"hydra", "omegaconf"}
 # The files of the command line that know Hydra.
-OF_HYDRA = {"command_line", "compose", "earlier_run", "mistakes", "new_run"}
+OF_HYDRA = {
+    "command_line", "compose", "composed", "earlier_run", "mistakes", "new_run", "sweeping",
+}  # fmt: skip
 FILES = sorted((ROOT / "gdm").rglob("*.py"))
 
 

@@ -20,6 +20,7 @@ from gdm.errors import UserError
 from gdm.recipes.build import build
 from gdm.recipes.check import check
 from gdm.runs import catalogue
+from gdm.runs.sweeps import Sweep, asked_for
 from gdm.tools import evaluate, export, quality_cost, sample, schedules
 from gdm.tools.latent import tool
 from gdm.training.options import TrainOptions
@@ -124,6 +125,10 @@ def typed(command: Command, monkeypatch) -> list[tuple]:
     made = []
 
     def task(recipe, origin):
+        if origin.sweep is not None:  # as if it were trained
+            sweep = Sweep(Path(recipe["outputs"], origin.sweep))
+            job = sweep.job(asked_for(recipe))
+            sweep.create(job, dict(recipe), origin.choices).describe(status="finished")
         options = origin.options if origin.kind == "run" else recipe
         check(options, root=OPTIONS[command.script], trusted=origin.plugins)
         if "model" in recipe:

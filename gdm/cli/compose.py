@@ -2,14 +2,17 @@
 
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
 from hydra import compose, initialize_config_dir
+from hydra._internal.hydra import Hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, OverrideType
+from hydra.core.override_parser.types import Override, OverrideType, ValueType
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -30,19 +33,26 @@ def compose_config(
     configs: Path, config_name: str, overrides: list[str] | None = None, given: dict | None = None
 ) -> dict[str, Any]:
     """Compose a configuration without running anything; `given` serves its interpolations."""
+    overrides = arranged(overrides or [], configs)
+    with composing(configs, config_name) as (_, searched):
+        config = OmegaConf.to_container(compose(config_name, [*overrides, *searched]))
+    whole = OmegaConf.to_container(OmegaConf.create(config | (given or {})), resolve=True)
+    return {key: whole[key] for key in config}
+
+
+@contextmanager
+def composing(configs: Path, config_name: str) -> Iterator[tuple[Hydra, list[str]]]:
+    """Lend Hydra with the folders of configurations, and what names the further ones to it."""
     folders = _folders(configs)
     first = next((each for each in folders if (each / f"{config_name}.yaml").is_file()), configs)
-    others = [_searched(each) for each in folders if each != first]
-    overrides = arranged(overrides or [], configs)
     of_sweep = GlobalHydra.instance().hydra  # in a sweep's job, and there can be only one
     GlobalHydra.instance().clear()
     try:
-        with initialize_config_dir(str(first), version_base=HYDRA):
-            config = OmegaConf.to_container(compose(config_name, [*(overrides or []), *others]))
+        with initialize_config_dir(str(first), job_name="gdm", version_base=HYDRA):
+            searched = [_searched(each) for each in folders if each != first]
+            yield GlobalHydra.instance().hydra, searched
     finally:
         GlobalHydra.instance().hydra = of_sweep
-    whole = OmegaConf.to_container(OmegaConf.create(config | (given or {})), resolve=True)
-    return {key: whole[key] for key in config}
 
 
 def nodes_of_group(configs: Path, group: str) -> dict[str, dict[str, Any]]:
@@ -61,6 +71,8 @@ def arranged(arguments: list[str], configs: Path) -> list[str]:
         group, equals, option = text.partition("=")
         if group and group != BASES and (configs / group / "null.yaml").is_file():
             overrides.append(re.sub(r"(?<![^=,])null(?![^,])", '"null"', text))  # an option
+        elif group == "sweep" and equals:
+            overrides.append(f"sweep.name={option}")
         elif option == "null" and group and group != BASES and (configs / group).is_dir():
             overrides.append(f"~{group}")
         elif text.startswith("~") or (equals and not text.startswith("-")):
@@ -83,8 +95,12 @@ def parse(overrides: list[str]) -> list[Override]:
 
 
 def values(override: Override) -> list[Any]:
-    """Return the value that an override gives a key, or all of a sweep."""
+    """Return the value that an override gives a key, or all of a sweep; none of those that only
+    who composes can tell, such as a glob's, or that nobody can, such as an interval's."""
     if override.type != OverrideType.CHANGE:
+        return []
+    kind, can_look = override.value_type, override.config_loader is not None
+    if kind == ValueType.INTERVAL_SWEEP or (kind == ValueType.GLOB_CHOICE_SWEEP and not can_look):
         return []
     if override.is_sweep_override():
         return [without_quotes(each) for each in override.sweep_string_iterator()]

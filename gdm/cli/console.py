@@ -16,6 +16,7 @@ from gdm.evaluation import metrics
 from gdm.evaluation.classifier import NoClassifier
 from gdm.recipes.terminal import printable, say
 from gdm.runs.run import Run
+from gdm.runs.sweeps import Job, Sweep
 from gdm.tools import quality_cost
 from gdm.training.log import Printable
 
@@ -29,14 +30,25 @@ class PlainConsole(Console):
         return super().render_str(printable(text), **options)
 
 
-def log_to_console() -> None:
-    """Show what a run has to say, and of Lightning only its warnings."""
+def log_to_console(has_neighbours: bool = False) -> None:
+    """Show what a run has to say, and of Lightning only its warnings.
+
+    Args:
+        has_neighbours: other runs write there too, so that each says only what matters to all.
+    """
     logging.basicConfig(level=logging.INFO, force=True)
     logging.getLogger().handlers[0].setFormatter(Printable("%(message)s"))
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    if has_neighbours:
+        logging.getLogger().handlers[0].addFilter(_is_of_sweep)
+    for library in ("pytorch_lightning", "hydra_plugins"):
+        logging.getLogger(library).setLevel(logging.WARNING)
     # what the trainer recommends for other loaders and for its own logging
     warnings.filterwarnings("ignore", module="pytorch_lightning")
     threading.excepthook = _say_of_thread
+
+
+def _is_of_sweep(record: logging.LogRecord) -> bool:
+    return record.levelno > logging.INFO or record.name in (__name__, "gdm.training.jobs")
 
 
 def _say_of_thread(arguments: threading.ExceptHookArgs) -> None:
@@ -81,6 +93,22 @@ def report(
         say(f"  {run.command('evaluate', plugins, 'extractor=inception')}")
     longer = f"budget.images={2 * manifest['images_seen']}"
     say(f"  {run.command('train', plugins, longer)}")
+
+
+def say_progress(sweep: Sweep) -> None:
+    """Say how far a sweep is, in one line of the log."""
+    log.info("%s", sweep.progress())
+
+
+def report_sweep(sweep: Sweep, jobs: Sequence[Job]) -> None:
+    """Print what became of the jobs of a sweep, one line each, and what its user may type next."""
+    say(sweep.progress())
+    fates = sweep.fates(jobs)
+    width = max(len(fate.status) for fate in fates.values())
+    for job, fate in fates.items():
+        cost = f"{fate.seconds / 60:7.1f} min {fate.images_seen:>12,} images"
+        said = f": {fate.error}" if fate.error else ""
+        say(f"  {fate.status:<{width}} {cost}  {job.name}{said}")
 
 
 def report_evaluation(record: dict[str, Any], class_names: Sequence[str]) -> None:

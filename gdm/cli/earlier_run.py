@@ -17,8 +17,8 @@ from gdm.cli.compose import (
     room_of,
     without_quotes,
 )
+from gdm.cli.composed import job_name
 from gdm.cli.mistakes import explain, refuse_no_folder, unknown_option
-from gdm.cli.new_run import job_name
 from gdm.cli.origin import Origin, Task
 from gdm.errors import UserError
 from gdm.recipes.check import show

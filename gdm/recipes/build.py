@@ -77,6 +77,7 @@ OPEN = (
     "training.progress",
     "training.quality",
     "training.saving",
+    "training.sweep_options",
     "training.tensorboard",
     "training.validation",
     "tools.latent",

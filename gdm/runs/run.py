@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from gdm.errors import UserError
-from gdm.files import sweep, write_text
+from gdm.files import remove_leftovers, write_text
 from gdm.recipes.moved import upgraded
 from gdm.recipes.terminal import command, override
 from gdm.recipes.tree import changes, flat
@@ -82,14 +82,14 @@ class Run:
                         "stands for in its place, or remove it"
                     )
 
-    def sweep(self) -> None:
+    def remove_leftovers(self) -> None:
         """Remove what processes that were killed have left; the caller holds the run's lock."""
         from gdm.runs import checkpoints
 
         names = (checkpoints.LAST, checkpoints.PREVIOUS, checkpoints.BEST)
         for path in (self._recipe, self._overrides, self._manifest, self.metrics,
                      self._best_facts, *(self.checkpoints / name for name in names)):  # fmt: skip
-            sweep(path)
+            remove_leftovers(path)
 
     def recipe(self) -> dict[str, Any]:
         """Return the configuration that the run was made from."""

@@ -1,6 +1,8 @@
 """What the machine has that a run is trained on."""
 
+import contextlib
 import sys
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -46,3 +48,18 @@ def peak_memory_mib() -> float:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)  # macOS counts bytes, others KiB
+
+
+def forget_peak_memory() -> None:
+    """Let the peak of this process be that of what follows, where the system can."""
+    with contextlib.suppress(OSError):  # not on Linux, or not allowed
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def available_memory_gib() -> float | None:
+    """Return the memory that new work can have, in GiB; None where the system does not say."""
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        found = next(line for line in lines if line.startswith("MemAvailable:"))
+        return int(found.split()[1]) / 2**20
+    return None

@@ -121,7 +121,7 @@ class Training:
         """
         run.refuse_links()
         with locked(run.path / ".lock"), logging_to(run.log), self.signals.listening():
-            run.sweep()
+            run.remove_leftovers()
             return self._run(run, resume, overrides)
 
     def _run(self, run: Run, resume: bool, overrides: Sequence[str]) -> dict[str, Any]:

@@ -1,0 +1,263 @@
+"""A sweep: a folder with one run per job, whose run directories are the truth about how far it is.
+
+```
+sweep.yaml   what was asked for: axes, seeds, commands, versions of the code
+sweep.json   its jobs and the fate of each, as they were last looked at
+.claims/     which process works on which job
+<job>/       a run directory
+```
+"""
+
+import hashlib
+import json
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from filelock import FileLock
+
+from gdm.errors import UserError
+from gdm.files import write_text
+from gdm.runs import catalogue
+from gdm.runs.claims import Claims
+from gdm.runs.reading import read_json, read_yaml
+from gdm.runs.run import Run
+
+SETTLED = ("finished", "diverged", "pruned")  # and not to be repeated: they would end the same
+PLACES = ("outputs", "name")  # keys of a recipe that say where its run goes, and not what it is
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one run of a sweep is asked to be.
+
+    Args:
+        name: of its directory: its overrides, short and safe.
+        asked: letters that stand for its recipe; see `asked_for`.
+        overrides: what the command line says of it.
+        mistake: what is wrong with its recipe; None for nothing.
+    """
+
+    name: str
+    asked: str
+    overrides: tuple[str, ...]
+    mistake: str | None = None
+
+
+@dataclass(frozen=True)
+class Fate:
+    """What has become of a job.
+
+    Args:
+        status: `waiting` for a first step, `running` in some process, `interrupted` if that was
+            killed, `failed`, `refused` for a mistake in its recipe, or one of `SETTLED`.
+        run: its run; None as long as there is none.
+        error: why it failed, in one line.
+        attempts: how often it was begun or gone on with.
+        seconds: that it has taken.
+        images_seen: by its model.
+    """
+
+    status: str
+    run: Run | None = None
+    error: str | None = None
+    attempts: int = 0
+    seconds: float = 0.0
+    images_seen: int = 0
+
+
+class Sweep:
+    """The folder of a sweep.
+
+    Args:
+        path: the folder, `outputs/sweeps/<name>`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.claims = Claims(path / ".claims")
+        self._request = path / "sweep.yaml"
+        self._fates = path / "sweep.json"
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def begin(self, jobs: Iterable[Job], axes: dict[str, list], overrides: Sequence[str]) -> None:
+        """Write down what is asked for, beside what was asked for before.
+
+        Args:
+            jobs: what is to be trained now.
+            axes: key -> the values that it takes now.
+            overrides: the command line.
+
+        Raises:
+            UserError: if nothing can be written there.
+        """
+        try:
+            with self._locked():
+                request = self._read(read_yaml, self._request)
+                write_text(self._request, _extended(request, axes, overrides))
+                self._write_fates({job.asked: job for job in (*self.jobs(), *jobs)}.values())
+        except OSError as error:
+            raise UserError(f"{self.path}: nothing can be written there ({error})") from error
+
+    def jobs(self) -> list[Job]:
+        """Return all jobs that the sweep has been asked for, in their order."""
+        found = self._read(read_json, self._fates).get("jobs", [])
+        with suppress(KeyError, TypeError, AttributeError):
+            return [
+                Job(job["name"], job["asked"], tuple(job["overrides"]), job.get("mistake"))
+                for job in found
+            ]
+        raise UserError(f"{self._fates} holds no jobs; remove it: the runs are the truth")
+
+    def job(self, asked: str) -> Job:
+        """Return the job whose recipe these letters stand for.
+
+        Raises:
+            UserError: if the sweep has not been asked for such a job.
+        """
+        for job in self.jobs():
+            if job.asked == asked:
+                return job
+        raise UserError(f"{self._fates} has no job {asked}: the configuration has been changed")
+
+    def record(self) -> None:
+        """Write down the fate of each job as it is now; a disk that is full costs this only."""
+        with suppress(OSError), self._locked():
+            self._write_fates(self.jobs())
+
+    def claimed(self, job: Job) -> AbstractContextManager[None]:
+        """Hold a job, which no other process then works on; see `Claims.held`."""
+        return self.claims.held(job.asked)
+
+    def fates(self, jobs: Iterable[Job]) -> dict[Job, Fate]:
+        """Return what has become of jobs, as their run directories tell."""
+        runs = self._runs()
+        return {job: self._fate(job, runs) for job in jobs}
+
+    def run_of(self, job: Job) -> Run | None:
+        """Return the run of a job, whatever the order of the overrides that it was asked by."""
+        return self._runs().get(job.asked)
+
+    def create(self, job: Job, recipe: dict[str, Any], choices: dict[str, str]) -> Run:
+        """Make the run directory of a job, which the caller holds."""
+        folder, place = self.path / job.name, self.path.relative_to(recipe["outputs"])
+        with self._locked():  # so that nobody else is making one
+            if folder.exists() and not (folder / "manifest.json").exists():
+                shutil.rmtree(folder)  # left by a process that was killed while it made this
+            run = catalogue.create(recipe, list(job.overrides), choices, str(place), job.name)
+            run.describe(asked=job.asked)
+        return run
+
+    def progress(self) -> str:
+        """Say in one line how far the sweep is."""
+        fates = list(self.fates(self.jobs()).values())
+        count = Counter(fate.status for fate in fates)
+        done = [fate for fate in fates if fate.status in SETTLED]
+        left = count["waiting"] + count["interrupted"]
+        parts = [f"{len(done)} of {len(fates)} jobs done"]
+        parts += [
+            f"{count[status]} {status}"
+            for status in ("diverged", "pruned", "failed", "refused", "running")
+            if count[status]
+        ]
+        parts += [f"{left} left"] if left else []
+        spent = [fate.seconds for fate in done if fate.seconds]
+        if spent and left + count["running"]:
+            minutes = sum(spent) / len(spent) * (left + count["running"] / 2) / 60
+            minutes /= max(1, count["running"])
+            parts.append(f"about {minutes:.0f} minutes to go" if minutes >= 1 else "soon done")
+        return f"{self.path.name}: {', '.join(parts)}"
+
+    def _fate(self, job: Job, runs: dict[str, Run]) -> Fate:
+        run = runs.get(job.asked)
+        if job.mistake:
+            return Fate("refused", run, job.mistake)
+        if run is None:
+            return Fate("running" if self.claims.holder(job.asked) else "waiting")
+        manifest = run.manifest()
+        status = manifest.get("status", "created")
+        if status not in (*SETTLED, "failed"):
+            begun = "interrupted" if "num_batches" in manifest else "waiting"
+            status = "running" if self.claims.holder(job.asked) else begun
+        return Fate(
+            status,
+            run,
+            manifest.get("error"),
+            manifest.get("attempts", 0),
+            manifest.get("seconds", 0.0),
+            manifest.get("images_seen", 0),
+        )
+
+    def _runs(self) -> dict[str, Run]:
+        """Return the runs by what was asked for; one whose manifest is damaged counts as none."""
+        found = {}
+        for path in sorted(self.path.glob("*/manifest.json")):
+            run = Run(path.parent)
+            with suppress(UserError):
+                found[run.manifest().get("asked")] = run
+        return found
+
+    def _write_fates(self, jobs: Iterable[Job]) -> None:
+        jobs = list(jobs)
+        described = [_described(job, fate) for job, fate in self.fates(jobs).items()]
+        write_text(self._fates, json.dumps({"jobs": described}, indent=1) + "\n")
+
+    def _locked(self) -> FileLock:
+        self.claims.folder.mkdir(parents=True, exist_ok=True)
+        return FileLock(self.claims.folder / "sweep.lock", timeout=60)
+
+    def _read(self, read: Any, path: Path) -> dict[str, Any]:
+        try:
+            found = read(path)
+        except FileNotFoundError:
+            return {}
+        if not isinstance(found, dict):
+            raise UserError(f"{path} does not describe a sweep; remove it: the runs are the truth")
+        return found
+
+
+def asked_for(recipe: dict[str, Any]) -> str:
+    """Return sixteen letters that stand for what a recipe makes, wherever its run goes, before
+    training settles what only the images or the machine tell."""
+    made = {key: value for key, value in recipe.items() if key not in PLACES}
+    return hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _extended(request: dict[str, Any], axes: dict[str, list], overrides: Sequence[str]) -> str:
+    """Return what has been asked for of a sweep, with what is asked for now."""
+    known = request.get("settings", {}) | request.get("axes", {})
+    merged = {key: list(values) for key, values in known.items()}
+    for key, values in axes.items():
+        merged[key] = list(dict.fromkeys([*merged.get(key, []), *values]))
+    now = catalogue.environment()
+    code = {name: now[name] for name in ("created", "commit", "versions")}
+    request = {
+        "axes": {key: values for key, values in merged.items() if len(values) > 1},
+        "settings": {key: values for key, values in merged.items() if len(values) == 1},
+        "seeds": list(merged.get("seed", [])),
+        "commands": [*request.get("commands", []), {"overrides": list(overrides)} | code],
+    }
+    return yaml.safe_dump(request, sort_keys=False)
+
+
+def _described(job: Job, fate: Fate) -> dict[str, Any]:
+    facts = {
+        "name": job.name,
+        "asked": job.asked,
+        "overrides": list(job.overrides),
+        "mistake": job.mistake,
+        "status": fate.status,
+        "run": fate.run.path.name if fate.run else None,
+        "error": fate.error,
+        "attempts": fate.attempts,
+        "seconds": fate.seconds,
+        "images_seen": fate.images_seen,
+    }
+    return {key: value for key, value in facts.items() if value is not None}

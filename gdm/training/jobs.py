@@ -1,0 +1,78 @@
+"""One job of a sweep: begun, gone on with, or left to whoever has it."""
+
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+from gdm.errors import UserError
+from gdm.runs.claims import HeldError
+from gdm.runs.run import Run
+from gdm.runs.sweeps import SETTLED, Job, Sweep
+from gdm.training.signals import Interrupted
+from gdm.training.training import Training
+
+log = logging.getLogger(__name__)
+
+
+def work(
+    sweep: Sweep,
+    job: Job,
+    recipe: dict[str, Any],
+    choices: dict[str, str],
+    plugins: Iterable[str],
+    started: float,
+) -> Run | None:
+    """Do what is left to do of a job, and return its run; None if there is nothing left for this
+    process.
+
+    Args:
+        sweep: the sweep.
+        job: what is asked for.
+        recipe: its recipe, as the command line composes it.
+        choices: the options that were chosen, by their groups.
+        plugins: packages that the recipe may name besides gdm.
+        started: `time.monotonic()` when the job started.
+
+    Raises:
+        UserError: if it fails; so does whatever else goes wrong, and the run says why.
+    """
+    try:
+        with sweep.claimed(job):
+            run = sweep.run_of(job)
+            if run is not None and run.manifest().get("status") in SETTLED:
+                return None
+            log.info("%s %s", job.name, "begins" if run is None else "goes on")
+            run = run or sweep.create(job, recipe, choices)
+            _train(run, recipe, plugins, started)
+            return run
+    except HeldError as holder:
+        log.info("%s is trained by %s", job.name, holder)
+        return None
+
+
+def _train(run: Run, recipe: dict[str, Any], plugins: Iterable[str], started: float) -> None:
+    """Train a run from its beginning, or from its last checkpoint."""
+    before = run.manifest()
+    is_begun = "num_batches" in before  # then minutes have become images, in its own recipe
+    try:
+        _count_attempt(run, before)
+        training = Training(run.recipe() if is_begun else recipe, plugins, started)
+        if not is_begun:
+            training.settle_budget()
+            run.write_recipe(training.recipe, [])
+        training.run(run, resume=is_begun)
+    except (Interrupted, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        status = run.manifest().get("status")
+        reason = str(error) if isinstance(error, UserError) else repr(error)
+        facts = {"status": "diverged" if status == "diverged" else "failed", "error": reason}
+        run.keep(lambda: run.describe(**facts))
+        raise
+
+
+def _count_attempt(run: Run, before: dict[str, Any]) -> None:
+    try:
+        run.describe(attempts=before.get("attempts", 0) + 1, error=None)
+    except OSError as error:
+        raise UserError(f"{run} cannot be written ({error}); make room, then go on") from error
