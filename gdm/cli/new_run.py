@@ -16,7 +16,16 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from gdm.cli.compose import BASES, COMPOSITION_ERRORS, HYDRA, options_of, parse, plugins_of, values
+from gdm.cli.compose import (
+    BASES,
+    COMPOSITION_ERRORS,
+    HYDRA,
+    chosen,
+    options_of,
+    parse,
+    plugins_of,
+    values,
+)
 from gdm.cli.mistakes import explain, one_line, refuse_no_folder, unknown_option
 from gdm.cli.origin import Origin, Task
 from gdm.errors import UserError
@@ -99,8 +108,9 @@ def _refuse_beforehand(overrides: list[str], configs: Path) -> None:
         for value in values(each):
             if key == "outputs":
                 refuse_no_folder(value)
-            if options and not elsewhere and show(value) not in options:
-                raise UserError(unknown_option(key, show(value), options))
+            for option in map(show, chosen(key, value) if options and not elsewhere else ()):
+                if option not in options:
+                    raise UserError(unknown_option(key, option, options))
 
 
 def _attempt(task: Task, config: DictConfig, settings: DictConfig) -> bool:
