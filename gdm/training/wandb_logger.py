@@ -3,6 +3,7 @@
 import os
 import secrets
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -14,8 +15,8 @@ from gdm.training.loggers import RunLogger
 class WandB(RunLogger):
     """Writes what `wandb sync` sends later; `WANDB_MODE=online` in the environment sends it now.
 
-    A run that goes on keeps its identifier and begins another folder. What the first has written
-    of steps that are taken again cannot be taken back: those points have two values there.
+    A run that goes on keeps its identifier and begins another folder. What the one before has
+    written of steps that are taken again cannot be taken back: it is sent too.
 
     Args:
         folder, purge_step: as `RunLogger` takes them.
@@ -39,7 +40,7 @@ class WandB(RunLogger):
         import wandb
 
         self.folder.mkdir(parents=True, exist_ok=True)  # W&B would go elsewhere
-        return wandb.init(
+        run = wandb.init(
             mode=mode,
             dir=str(self.folder.parent),
             project=self.project,
@@ -50,7 +51,7 @@ class WandB(RunLogger):
             settings=wandb.Settings(
                 silent=True,
                 console="off",
-                symlink=False,  # a run directory has no links
+                symlink=False,
                 save_code=False,
                 disable_git=True,
                 disable_job_creation=True,
@@ -58,6 +59,9 @@ class WandB(RunLogger):
                 x_disable_stats=True,
             ),
         )
+        for link in filter(Path.is_symlink, self.folder.rglob("*")):  # a run directory has none
+            link.unlink()
+        return run
 
     def write_settings(self, settings: dict[str, Any]) -> None:
         named = {key.replace(".", "/"): value for key, value in settings.items()}
