@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from gdm.pictures.grids import as_pil
+from gdm.pictures import grids
 from gdm.training.loggers import RunLogger
 
 MAX_PARAMS = 100  # that MLflow takes at once
@@ -77,7 +77,9 @@ class MLflow(RunLogger):
         self.client.log_batch(self.run_id, metrics=points)
 
     def write_picture(self, name: str, picture: Tensor, step: int) -> None:
-        self.client.log_image(self.run_id, as_pil(picture), f"{name}/{step:09d}.png")
+        # where MLflow looks for them: what it would write itself goes where the run was first
+        folder = self.folder / "artifacts" / self.run_id / "artifacts" / name
+        grids.save(picture, folder / f"{step:09d}.png")
 
     def write_end(self, succeeded: bool) -> None:
         self.client.set_terminated(self.run_id, "FINISHED" if succeeded else "FAILED")
