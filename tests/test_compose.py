@@ -439,6 +439,51 @@ def test_rerun_takes_keys_and_surroundings(line, saved):
     assert line.origin.overrides[:2] == ["model.latent_dim=5", "trainer=cpu"]
 
 
+@pytest.mark.parametrize(
+    ("written", "names"),
+    [
+        ("logger=csv", ["csv"]),
+        ("logger=[tensorboard,csv]", ["tensorboard", "csv"]),
+        ("logger=[]", None),
+        ("logger=null", None),
+        ("~logger", None),
+    ],
+)
+@pytest.mark.parametrize("reference", [[], ["resume=first"], ["rerun=first"]])
+def test_a_run_takes_any_number_of_loggers(line, saved, written, names, reference):
+    assert line(*reference, written) == ""
+    assert line.recipe["logger"] is None if names is None else list(line.recipe["logger"]) == names
+    check(line.recipe, root=TrainOptions)
+
+
+def test_a_sweep_may_vary_the_loggers(line):
+    assert line("-m", "logger=[csv,wandb],mlflow,[]") == ""
+    assert [list(recipe["logger"] or []) for recipe, _ in line.calls] == [
+        ["csv", "wandb"], ["mlflow"], [],
+    ]  # fmt: skip
+    assert line("-m", "logger=[csv,wandb],[cvs]").startswith("error: logger=cvs: logger has no")
+
+
+def test_single_keys_of_a_logger_change_on_resuming(line, saved):
+    assert line("resume=first", "logger=[csv,wandb]", "logger.wandb.project=mine") == ""
+    assert line.recipe["logger"]["wandb"]["project"] == "mine"
+
+
+@pytest.mark.parametrize("reference", [[], ["resume=first"]])
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ("logger=[csv,tensorbord]", "logger=tensorbord: logger has no such option; did you mean"),
+        ("logger=[csv,null]", "logger=null: logger has no such option"),
+        ("logger=none", "logger=none: nothing is written logger=null"),
+        ("trainer=[cpu,gpu]", "trainer=[cpu,gpu]: trainer has no such option"),
+    ],
+)
+def test_what_is_no_logger_is_one_clear_line(line, saved, reference, written, message):
+    assert line(*reference, written).startswith(f"error: {message}")
+    assert (line.status, line.calls) == (1, [])
+
+
 def test_a_new_length_replaces_the_old_in_any_unit(line, saved):
     line("resume=first", "budget.epochs=40")
     assert line.origin.kind == "resume"

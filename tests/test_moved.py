@@ -37,6 +37,7 @@ def test_an_old_recipe_is_one_of_today(path):
     recipe = upgraded(old)
     assert recipe != old
     assert upgraded(recipe) == recipe
+    assert list(recipe["logger"]) == ["tensorboard"]
     check(recipe, root=TrainOptions)
     assert _shape(recipe) == _shape(composed(f"model={path.stem}"))
     if path.stem in ("conditional_gan", "ddpm", "classifier"):

@@ -28,13 +28,14 @@ from gdm.errors import UserError
 from gdm.evaluation.classifier import NoClassifier
 from gdm.files import locked
 from gdm.runs import catalogue, checkpoints
+from gdm.training.loggers import varied
 from gdm.training.loop import Loop, refuse_misplaced
 from gdm.training.machine import peak_memory_mib
 from gdm.training.measuring import affordable_validations
 from gdm.training.metrics import Diverged
 from gdm.training.progress import ProgressBar
 from gdm.training.signals import Interrupted, Signals
-from gdm.training.tensorboard import TensorBoard, varied
+from gdm.training.tensorboard import TensorBoard
 from gdm.training.training import Training
 
 

@@ -25,6 +25,7 @@ HYDRA = "1.3"  # the behaviour that Hydra promises to keep
 _PACKAGE = Path(__file__).resolve().parents[1]
 # In a wheel configs/ is a part of the package, in a clone it lies beside it.
 CONFIGS = next(filter(Path.is_dir, (_PACKAGE / "configs", _PACKAGE.parent / "configs")), _PACKAGE)
+LISTED = ("logger",)  # groups of which a run takes any number: logger=[tensorboard,csv]
 BASES = "base"  # a folder of what options stand on, and no group
 COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError)
 
@@ -116,6 +117,16 @@ def without_quotes(value: str) -> str:
     except COMPOSITION_ERRORS:
         return value
     return str(parsed.value())
+
+
+def chosen(group: str, value: Any) -> list[Any]:
+    """Return the options of a group that a value names: all of a list, where it may be one."""
+    if group not in LISTED:
+        return [value]
+    if isinstance(value, str) and value.startswith("["):  # of a sweep
+        (parsed,) = parse([f"{group}={value}"])
+        value = parsed.value()
+    return value if isinstance(value, list) else [value]
 
 
 def room_of(override: Override) -> str:

@@ -81,8 +81,8 @@ def report(
     asked = f" of {wish:g} asked for" if wish else ""
     final = run.samples / "final.png"
     say(f"{minutes:.1f} minutes{asked}; {final if final.exists() else run.path}. Next:")
-    if run.tensorboard.exists():
-        say(f"  tensorboard --logdir {shlex.quote(str(run.path))}")
+    for line in _to_see_curves(run):
+        say(f"  {line}")
     if makes_images:
         say(f"  {run.command('sample', plugins, 'num_samples=100')}")
     if missing is None:
@@ -109,6 +109,17 @@ def report_sweep(sweep: Sweep, jobs: Sequence[Job]) -> None:
         cost = f"{fate.seconds / 60:7.1f} min {fate.images_seen:>12,} images"
         said = f": {fate.error}" if fate.error else ""
         say(f"  {fate.status:<{width}} {cost}  {job.name}{said}")
+
+
+def _to_see_curves(run: Run) -> Iterable[str]:
+    """Yield what to type to see what each logger has written."""
+    if run.tensorboard.exists():
+        yield f"tensorboard --logdir {shlex.quote(str(run.path))}"
+    if any(run.wandb.glob("offline-run-*")):
+        yield f"wandb sync {shlex.quote(str(run.wandb))}/offline-run-*"
+    if (run.mlflow / "mlflow.db").exists():
+        store = f"sqlite:///{run.mlflow.resolve() / 'mlflow.db'}"
+        yield f"mlflow ui --backend-store-uri {shlex.quote(store)}"
 
 
 def report_evaluation(record: dict[str, Any], class_names: Sequence[str]) -> None:

@@ -10,6 +10,7 @@ from hydra.core.override_parser.types import Override, OverrideType
 
 from gdm.cli.compose import (
     COMPOSITION_ERRORS,
+    chosen,
     compose_config,
     options_of,
     parse,
@@ -134,21 +135,26 @@ def _apply(
         )
 
 
-def _choose(group: str, option: Any, recipe: dict[str, Any], configs: Path) -> None:
-    """Replace a recipe's node by another option of its group."""
+def _choose(group: str, value: Any, recipe: dict[str, Any], configs: Path) -> None:
+    """Replace a recipe's node by another option of its group, or by several side by side."""
+    composed = [_option(group, each, recipe, configs) for each in chosen(group, value)]
+    if group in OF_SAMPLING:
+        if group not in recipe["model"]:
+            raise UserError(f"{group}={value}: the model of this run takes no {group}")
+        recipe["model"][group] = composed[0]["model"][group]
+        return
+    taken = [each.pop(group) for each in composed]
+    recipe[group] = {name: part for node in taken for name, part in node.items()} or None
+    for each in composed:
+        _merge(each, recipe)
+
+
+def _option(group: str, option: Any, recipe: dict[str, Any], configs: Path) -> dict[str, Any]:
+    """Compose an option of a group, for the data of a recipe."""
     options = options_of(configs, group)
     if option not in options:
         raise UserError(unknown_option(group, show(option), options))
-    composed = compose_config(
-        configs, f"{group}/{option}", given={"dataset": recipe.get("dataset")}
-    )
-    if group in OF_SAMPLING:
-        if group not in recipe["model"]:
-            raise UserError(f"{group}={option}: the model of this run takes no {group}")
-        recipe["model"][group] = composed["model"][group]
-        return
-    recipe[group] = composed.pop(group)
-    _merge(composed, recipe)
+    return compose_config(configs, f"{group}/{option}", given={"dataset": recipe.get("dataset")})
 
 
 def _merge(changes: dict[str, Any], recipe: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from gdm.cli.compose import BASES, COMPOSITION_ERRORS, HYDRA, options_of, parse, values
+from gdm.cli.compose import BASES, COMPOSITION_ERRORS, HYDRA, chosen, options_of, parse, values
 from gdm.cli.composed import job_name, origin_of, recipe_of
 from gdm.cli.mistakes import explain, refuse_no_folder, unknown_option
 from gdm.cli.origin import Task
@@ -99,8 +99,9 @@ def _refuse_beforehand(command: Namespace, configs: Path) -> None:
         for value in values(each):
             if key == "outputs":
                 refuse_no_folder(value)
-            if options and not elsewhere and show(value) not in options:
-                raise UserError(unknown_option(key, show(value), options))
+            for option in map(show, chosen(key, value) if options and not elsewhere else ()):
+                if option not in options:
+                    raise UserError(unknown_option(key, option, options))
 
 
 def _attempt(task: Task, config: DictConfig, settings: DictConfig) -> bool:

@@ -12,7 +12,7 @@ from gdm.errors import UserError
 from gdm.theory.images import to_bytes
 
 if TYPE_CHECKING:
-    pass
+    from PIL import Image
 
 
 VECTOR_ENDINGS = (".pdf", ".svg")
@@ -84,11 +84,16 @@ def save(picture: Tensor, path: Path, scale: int = 1) -> None:
         path: where to write it.
         scale: side of each pixel, in pixels of the screen, for small images.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    as_pil(enlarged(picture, scale)).save(path, "PNG")
+
+
+def as_pil(picture: Tensor) -> "Image.Image":
+    """Return a picture of 8-bit values, (C, H, W) with one or three channels, as Pillow's."""
     from PIL import Image
 
-    array = enlarged(picture, scale).permute(1, 2, 0).numpy()  # (H, W, C)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(array.squeeze(-1) if array.shape[-1] == 1 else array).save(path, "PNG")
+    array = picture.permute(1, 2, 0).numpy()  # (H, W, C)
+    return Image.fromarray(array.squeeze(-1) if array.shape[-1] == 1 else array)
 
 
 def enlarged(picture: Tensor, scale: int) -> Tensor:
@@ -105,11 +110,7 @@ def save_animation(frames: Tensor, path: Path, scale: int = 1, milliseconds: int
         scale: side of each pixel, in pixels of the screen.
         milliseconds: that each is shown.
     """
-    from PIL import Image
-
-    frames = frames.repeat_interleave(scale, 2).repeat_interleave(scale, 3)
-    arrays = frames.permute(0, 2, 3, 1).numpy()  # (T, H, W, C)
-    shown = [Image.fromarray(each.squeeze(-1) if each.shape[-1] == 1 else each) for each in arrays]
+    shown = [as_pil(enlarged(frame, scale)) for frame in frames]
     path.parent.mkdir(parents=True, exist_ok=True)
     shown[0].save(path, "GIF", save_all=True, append_images=shown[1:], duration=milliseconds,
                   loop=0)  # fmt: skip

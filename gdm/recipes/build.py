@@ -71,8 +71,10 @@ OPEN = (
     "evaluation.classifier",
     "evaluation.inception",
     "training.budget",
+    "training.csv_logger",
     "training.health",
     "training.metrics",
+    "training.mlflow_logger",
     "training.pictures",
     "training.progress",
     "training.quality",
@@ -80,6 +82,7 @@ OPEN = (
     "training.sweep_options",
     "training.tensorboard",
     "training.validation",
+    "training.wandb_logger",
     "tools.latent",
 )
 # Those whose functions it may name too: whatever they are called with, nothing is changed.

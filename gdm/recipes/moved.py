@@ -78,6 +78,9 @@ def upgraded(tree: Any) -> Any:
     for part in ("model", "dataset"):  # of classes of one's own too
         if isinstance(tree.get(part), dict):
             tree[part] = _condition(_facts(tree[part]))
+    logger = tree.get("logger")
+    if "model" in tree and isinstance(logger, dict) and "_target_" in logger:  # there was one
+        tree["logger"] = {"tensorboard": logger}
     target = tree.get("_target_")
     if not isinstance(target, str):
         return tree

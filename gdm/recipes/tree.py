@@ -39,7 +39,7 @@ def keys(tree: Any, key: str = "") -> Iterator[str]:
 
 
 def flat(tree: Any, key: str = "") -> dict[str, bool | int | float | str]:
-    """Return a recipe's scalars by their full keys, as TensorBoard's hparams tab takes them."""
+    """Return a recipe's scalars by their full keys, as a table of runs takes them."""
     if isinstance(tree, dict | list):
         children = tree.items() if isinstance(tree, dict) else enumerate(tree)
         parts = [flat(child, join(key, name)) for name, child in children]

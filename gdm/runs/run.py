@@ -40,7 +40,8 @@ class Run:
     ```
     .hydra/config.yaml   the recipe, plain text
     manifest.json        versions, device, seed; status, seconds, images seen
-    checkpoints/  samples/  tensorboard/  metrics.jsonl  train.log
+    checkpoints/  samples/  metrics.jsonl  train.log
+    tensorboard/  csv/  wandb/  mlflow/    what the chosen loggers write
     ```
     """
 
@@ -49,6 +50,8 @@ class Run:
         self.checkpoints = self.path / "checkpoints"
         self.samples = self.path / "samples"
         self.tensorboard = self.path / "tensorboard"
+        self.wandb = self.path / "wandb"
+        self.mlflow = self.path / "mlflow"
         self.metrics = self.path / "metrics.jsonl"
         self.log = self.path / "train.log"
         self._recipe = self.path / ".hydra" / "config.yaml"

@@ -31,7 +31,6 @@ def finish(
             pictures.draw(model, data, run, loggers, "final", record)
     for logger in loggers:
         logger.log_result(recipe, named_metrics(record))
-        logger.finalize("success")
     return record
 
 

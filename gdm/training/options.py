@@ -10,7 +10,7 @@ from gdm.evaluation.extractors import Extractor
 from gdm.models.base import Model
 from gdm.recipes.ranges import Seed
 from gdm.training.budget import Budget
-from gdm.training.tensorboard import TensorBoard
+from gdm.training.loggers import RunLogger
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class TrainOptions:
         model: what is trained.
         dataset: the images.
         callbacks: what is done while training, by names; null for nothing.
-        logger: what writes curves and pictures; null for nothing.
+        logger: what writes curves and pictures, by names; null for nothing.
         extractor: the features that samples are evaluated in; null: they are not evaluated.
         trainer: the device, and how exactly it calculates.
     """
@@ -37,6 +37,6 @@ class TrainOptions:
     model: Model
     dataset: ImageDataModule
     callbacks: dict[str, Callback | None] | None
-    logger: Callable[..., TensorBoard] | None
+    logger: dict[str, Callable[..., RunLogger] | None] | None
     extractor: Callable[..., Extractor] | None
     trainer: Trainer

@@ -18,7 +18,7 @@ from gdm.runs import checkpoints
 from gdm.runs.catalogue import environment, recipe_hash
 from gdm.runs.run import Run, trained_part
 from gdm.theory.randomness import seed_default_generators
-from gdm.training import measuring
+from gdm.training import loggers, measuring
 from gdm.training.budget import Budget
 from gdm.training.finishing import finish
 from gdm.training.log import logging_to
@@ -55,6 +55,8 @@ class Training:
         self.minutes = self.budget.minutes  # what was wished for, once it is turned into images
         self.callbacks: dict[str, Callback | None] = self._build("callbacks") or {}
         refuse_misplaced(self.callbacks)
+        self.loggers: dict[str, loggers.Maker | None] = self._build("logger") or {}
+        loggers.refuse_unusable(self.loggers)
         self.signals = Signals()
         self.not_evaluated: str | None = None  # why samples are not evaluated during training
         self.data: ImageDataModule = self._build("dataset")
@@ -149,7 +151,7 @@ class Training:
         """Train, and write down how it ended, however it ended."""
         before, status = run.manifest().get("seconds", 0.0), "failed"
         try:
-            record = self._fit_and_finish(run, checkpoint, resume)
+            record = self._logged(run, checkpoint, resume)
             status = "finished"
             return record
         except Diverged as error:
@@ -222,16 +224,23 @@ class Training:
         if resume:
             run.warn_of_other_bits(now)
 
-    def _fit_and_finish(self, run: Run, checkpoint: Path | None, resume: bool) -> dict[str, Any]:
+    def _logged(self, run: Run, checkpoint: Path | None, resume: bool) -> dict[str, Any]:
+        """Train with the recipe's loggers, and return the final record."""
+        # what a resumed run will write again is void in the curves it left
+        first_void = (self.model.images_seen + 1 if checkpoint else 0) if resume else None
+        with loggers.opened(self.loggers, run.path, first_void, self.recipe) as writing:
+            return self._fit_and_finish(run, checkpoint, writing)
+
+    def _fit_and_finish(
+        self, run: Run, checkpoint: Path | None, writing: list[loggers.RunLogger]
+    ) -> dict[str, Any]:
         """Train, and return the final record."""
         model = self.model
-        # what a resumed run will write again is void in the curves it left
-        first_void = (model.images_seen + 1 if checkpoint else 0) if resume else None
         callbacks = callbacks_in_order(self.callbacks, self.signals)
-        trainer = self._trainer(run, callbacks, self._loggers(run, first_void))
+        trainer = self._trainer(run, callbacks, writing)
         pictures = self.validation.pictures if self.validation is not None else None
         if pictures is not None and model.batches_seen == 0:
-            pictures.draw_sources(self.data, run, trainer.loggers)
+            pictures.draw_sources(self.data, run, writing)
         if model.batches_seen < model.num_batches:
             trainer.fit(model, self.data, ckpt_path=checkpoint)
         if self.saving is not None and self.saving.failure is not None:
@@ -242,7 +251,7 @@ class Training:
         device = trainer.strategy.root_device
         run.keep(lambda: run.describe(device=device_name(device)))
         model.to(device)
-        return finish(model, self.data, run, self.recipe, trainer.loggers, pictures)
+        return finish(model, self.data, run, self.recipe, writing, pictures)
 
     def _evaluate_samples(self) -> None:
         """Let validations compare samples, if there is anything to evaluate such images by."""
@@ -270,11 +279,6 @@ class Training:
             enable_model_summary=False,
             num_sanity_val_steps=0,
         )
-
-    def _loggers(self, run: Run, purge_step: int | None) -> list:
-        if self.recipe["logger"] is None:
-            return []
-        return [self._build("logger")(folder=str(run.tensorboard), purge_step=purge_step)]
 
     def _images_within(self, seconds: float) -> int:
         """Measure a throw-away copy, and return how many images the run sees in the time left;
