@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from gdm.files import sweep, write_text
+from gdm.files import remove_leftovers, write_text
 from gdm.training.loggers import RunLogger
 
 COLUMNS = ("images", "metric", "value")
@@ -30,7 +30,7 @@ class CSV(RunLogger):
     def path(self) -> Path:
         """The file of points, once those that are void have left it."""
         path = self.folder / "metrics.csv"
-        sweep(path)
+        remove_leftovers(path)
         write_text(path, _lines([COLUMNS, *self._valid(path)]))
         return path
 
