@@ -16,6 +16,7 @@ from conftest import ROOT, composed
 
 from gdm.cli.benchmark import PARTS
 from gdm.cli.command_line import main
+from gdm.cli.compose import compose_config
 from gdm.errors import UserError
 from gdm.recipes.build import build
 from gdm.recipes.check import check
@@ -140,7 +141,10 @@ def typed(command: Command, monkeypatch) -> list[tuple]:
         else:
             made.append((recipe, None))
 
-    monkeypatch.setattr(sys, "argv", [f"{command.script}.py", *command.arguments])
+    elsewhere = [word for word in command.arguments if word.startswith("launcher")]
+    compose_config(ROOT / "configs", command.script, elsewhere)  # its jobs would not be seen here
+    here = [word for word in command.arguments if word not in elsewhere]
+    monkeypatch.setattr(sys, "argv", [f"{command.script}.py", *here])
     try:
         main(command.script, task, ROOT / "configs")
     except SystemExit as stop:

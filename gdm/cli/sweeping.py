@@ -21,7 +21,6 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from gdm.cli import model_groups
 from gdm.cli.compose import (
     COMPOSITION_ERRORS,
-    CONFIGS,
     composing,
     plugins_of,
     room_of,
@@ -57,7 +56,7 @@ def sweep(overrides: Sequence[str], configs: Path, job: TaskFunction) -> None:
             "train", [*overrides, *searched, "hydra.mode=MULTIRUN"], RunMode.MULTIRUN
         )
         context = HydraContext(config_loader=hydra.config_loader, callbacks=Callbacks())
-        _Sweeping(context, config, job).sweep()
+        _Sweeping(context, config, job, configs).sweep()
 
 
 class _Sweeping:
@@ -67,10 +66,13 @@ class _Sweeping:
         context: what composes.
         config: what the command line makes without the values of the axes.
         job: what a launcher calls.
+        configs: the folder of configurations.
     """
 
-    def __init__(self, context: HydraContext, config: DictConfig, job: TaskFunction) -> None:
-        self.loader, self.config = context.config_loader, config
+    def __init__(
+        self, context: HydraContext, config: DictConfig, job: TaskFunction, configs: Path
+    ) -> None:
+        self.loader, self.config, self.configs = context.config_loader, config, configs
         self.launcher = Plugins.instance().instantiate_launcher(
             hydra_context=context, task_function=job, config=config
         )
@@ -122,7 +124,7 @@ class _Sweeping:
         except UserError as error:
             return replace(job, mistake=str(error))
         except COMPOSITION_ERRORS as error:
-            return replace(job, mistake=explain(error, "train", CONFIGS, overrides))
+            return replace(job, mistake=explain(error, "train", self.configs, overrides))
         return job
 
     def _composed(self, overrides: list[str]) -> tuple[dict[str, Any], Origin]:

@@ -146,13 +146,20 @@ class Sweep:
         return self._runs().get(job.asked)
 
     def create(self, job: Job, recipe: dict[str, Any], choices: dict[str, str]) -> Run:
-        """Make the run directory of a job, which the caller holds."""
+        """Make the run directory of a job, which the caller holds.
+
+        Raises:
+            UserError: if nothing can be written there.
+        """
         folder, place = self.path / job.name, self.path.relative_to(recipe["outputs"])
-        with self._locked():  # so that nobody else is making one
-            if folder.exists() and not (folder / "manifest.json").exists():
-                shutil.rmtree(folder)  # left by a process that was killed while it made this
-            run = catalogue.create(recipe, list(job.overrides), choices, str(place), job.name)
-            run.describe(asked=job.asked)
+        try:
+            with self._locked():  # so that nobody else is making one
+                if folder.exists() and not (folder / "manifest.json").exists():
+                    shutil.rmtree(folder)  # left by a process that was killed while it made this
+                run = catalogue.create(recipe, list(job.overrides), choices, str(place), job.name)
+                run.describe(asked=job.asked)
+        except OSError as error:
+            raise UserError(f"{folder}: nothing can be written there ({error})") from error
         return run
 
     def progress(self) -> str:
