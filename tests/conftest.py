@@ -4,6 +4,7 @@ import copy
 import functools
 import logging
 import os
+import pickle
 import runpy
 import sys
 import tempfile
@@ -21,6 +22,9 @@ if "PYTEST_XDIST_WORKER" not in os.environ:  # workers share the cache of who st
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from hydra._internal import defaults_list as _hydra
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import ConfigRepository
 from omegaconf import OmegaConf
 
 from gdm.cli.compose import arranged, compose_config
@@ -135,6 +139,47 @@ def _bundled_images_are_unpacked_once():
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(FashionMNISTMini, "load", load)
+        yield
+
+
+def _kept(method, folders_of):
+    """Return a method of Hydra's that finds out once what it is asked about our own folder."""
+    ours = {str(ROOT / "configs"), "hydra.conf", ""}
+    known = {}
+
+    def ask(self, *asked, **named):
+        folders = [each.path.rpartition("://")[2] for each in folders_of(self)]
+        question = repr((folders, asked, named))
+        if not ours.issuperset(folders) or "hydra.searchpath" in question:
+            return method(self, *asked, **named)
+        if question not in known:
+            known[question] = pickle.dumps(method(self, *asked, **named))
+        return pickle.loads(known[question])  # everyone has a copy of their own
+
+    return ask
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _configurations_are_read_and_composed_once():
+    """Composing takes longer than many a test; a third of it goes into a map that is only for
+    options whose name is an interpolation."""
+    compose_all, map_choices = ConfigLoaderImpl.load_configuration, _hydra._create_interpolation_map
+    compose_all = _kept(compose_all, lambda loader: loader.get_search_path().get_path())
+
+    def compose_here(self, *asked, **named):
+        config = compose_all(self, *asked, **named)
+        config.hydra.runtime.cwd = str(Path.cwd())
+        return config
+
+    def map_if_asked(overrides, defaults, is_self_added):
+        is_asked = any(each.is_interpolation() for each in defaults)
+        return map_choices(overrides, defaults, is_self_added) if is_asked else None
+
+    read = _kept(ConfigRepository.load_config, lambda repository: repository.sources)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(ConfigLoaderImpl, "load_configuration", compose_here)
+        patched.setattr(ConfigRepository, "load_config", read)
+        patched.setattr(_hydra, "_create_interpolation_map", map_if_asked)
         yield
 
 

@@ -100,6 +100,14 @@ def killed(recipe: dict, folder, put_killer, plugins=()) -> catalogue.Run:
     return run
 
 
+def kill_again(run: catalogue.Run, put_killer) -> None:
+    """Go on with a run until the killer strikes."""
+    training = Training(run.recipe())
+    put_killer(training.callbacks)
+    with pytest.raises(KilledError):
+        training.run(run, resume=True)
+
+
 def by(killer):
     return lambda callbacks: callbacks.update(killer=killer)
 
@@ -114,10 +122,10 @@ MOMENTS = {
     "after the first step, before anything is saved": by(KillAfter(1)),
     "between two saves": by(KillAfter(5)),
     "right after a save": in_place_of("checkpoints", KillAfterSave, 6),
-    "on the last batch, before it is saved": by(KillAfter(12)),
-    "on the last batch, after it is saved": in_place_of("checkpoints", KillAfterSave, 12),
     "during validation": in_place_of("validation", KillInValidation, 3, 60, None, None, None),
     "during a save": in_place_of("checkpoints", KillInSave, 4, 5.0),
+    "on the last batch, before it is saved": by(KillAfter(12)),
+    "on the last batch, after it is saved": in_place_of("checkpoints", KillAfterSave, 12),
 }
 
 
@@ -141,6 +149,7 @@ def uninterrupted(tmp_path_factory):
     return of
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("model", MODELS)
 def test_resume_equals_uninterrupted(model, moment, uninterrupted, tmp_path):
@@ -148,6 +157,19 @@ def test_resume_equals_uninterrupted(model, moment, uninterrupted, tmp_path):
     recipe = short(model) if is_seen else unseen(model)
     run = killed(recipe, tmp_path, MOMENTS[moment])
     assert run.manifest()["status"] != "finished"
+    resumed(run)
+    assert run.manifest()["status"] == "finished"
+    assert_same_bits(state(run), uninterrupted(model))
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_run_killed_at_every_moment_in_turn_equals_uninterrupted(model, uninterrupted, tmp_path):
+    """Whatever a moment costs is still there at the end; the slow test says which it was."""
+    first, *others = MOMENTS.values()
+    run = killed(unseen(model), tmp_path, first)
+    for put_killer in others:
+        kill_again(run, put_killer)
+        assert run.manifest()["status"] != "finished"
     resumed(run)
     assert run.manifest()["status"] == "finished"
     assert_same_bits(state(run), uninterrupted(model))
@@ -164,10 +186,7 @@ def test_resume_in_the_middle_of_a_later_epoch_equals_uninterrupted(tmp_path):
 
 def test_a_run_resumed_twice_equals_uninterrupted(uninterrupted, tmp_path):
     run = killed(composed(*SHORT), tmp_path, by(KillAfter(5)))
-    training = Training(run.recipe())
-    training.callbacks["killer"] = KillAfter(7)
-    with pytest.raises(KilledError):
-        training.run(run, resume=True)
+    kill_again(run, by(KillAfter(7)))
     assert_same_bits(state(resumed(run)), state_of_vae := uninterrupted("vae"))
     assert state_of_vae["batches_seen"] == 12
 
