@@ -163,8 +163,11 @@ def _kept(method, folders_of):
 def _configurations_are_read_and_composed_once():
     """Composing takes longer than many a test; a third of it goes into a map that is only for
     options whose name is an interpolation."""
-    compose_all, map_choices = ConfigLoaderImpl.load_configuration, _hydra._create_interpolation_map
-    compose_all = _kept(compose_all, lambda loader: loader.get_search_path().get_path())
+    map_choices = _hydra._create_interpolation_map
+    read = _kept(ConfigRepository.load_config, lambda repository: repository.sources)
+    compose_all = _kept(
+        ConfigLoaderImpl.load_configuration, lambda loader: loader.get_search_path().get_path()
+    )
 
     def compose_here(self, *asked, **named):
         config = compose_all(self, *asked, **named)
@@ -175,7 +178,6 @@ def _configurations_are_read_and_composed_once():
         is_asked = any(each.is_interpolation() for each in defaults)
         return map_choices(overrides, defaults, is_self_added) if is_asked else None
 
-    read = _kept(ConfigRepository.load_config, lambda repository: repository.sources)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(ConfigLoaderImpl, "load_configuration", compose_here)
         patched.setattr(ConfigRepository, "load_config", read)
