@@ -75,6 +75,7 @@ BRIEF = (
 )
 SHORT = (*SMALL, *BRIEF)
 UNDRAWN = "callbacks.validation.pictures=null"  # where no picture is asked for
+UNSEEN = (UNDRAWN, "callbacks.validation.quality=null")  # nor what samples are like
 
 
 def composed(*overrides: str) -> dict:

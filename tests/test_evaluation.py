@@ -3,7 +3,6 @@
 import json
 import math
 import shutil
-import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -415,14 +414,11 @@ def constant(recipe) -> dict:
 # The script --------------------------------------------------------------------------------------
 
 
-def test_a_run_and_a_file_of_its_samples_get_the_same_metrics(short_vae, tmp_path):
+def test_a_run_and_a_file_of_its_samples_get_the_same_metrics(run_script, short_vae, tmp_path):
     path, run = tmp_path / "record.json", catalogue.Run(tmp_path / "run")
     shutil.copytree(short_vae.path, run.path)
     words = [f"run={run.path}", *QUICK, "importance_samples=2", f"to={path}"]
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "scripts" / "evaluate.py"), *words],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = run_script("evaluate", *words)
     assert done.returncode == 0, done.stderr
     assert "about" in done.stderr
     assert "frechet_distance" in done.stdout

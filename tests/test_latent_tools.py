@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import subprocess
 import sys
 from argparse import Namespace
 from dataclasses import replace
@@ -58,13 +57,12 @@ def message_of(opened, data, *overrides: str, others=()) -> str:
 # The script --------------------------------------------------------------------------------------
 
 
-def test_the_script_prints_metrics_and_writes_record_and_pictures_into_the_run(tmp_path):
+def test_the_script_prints_metrics_and_writes_record_and_pictures_into_the_run(
+    run_script, tmp_path
+):
     recipe = composed(*SHORT, *TWO, "callbacks.validation=null", "dataset.validation_size=300")
     run = trained(recipe | {"name": "short"}, tmp_path)
-    done = subprocess.run(
-        [sys.executable, "scripts/latent.py", f"run={run.path}", f"compare=[{run.path}]", *FEW],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = run_script("latent", f"run={run.path}", f"compare=[{run.path}]", *FEW)
     assert done.returncode == 0, done.stderr
     folder = run.path / "latent" / "map"
     record = json.loads((folder / "record.json").read_text())

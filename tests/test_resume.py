@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 import torch
-from conftest import ROOT, SHORT, composed, resumed, short, trained
+from conftest import ROOT, SHORT, UNSEEN, composed, resumed, short, trained
 from pytorch_lightning import Callback
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -177,7 +177,7 @@ def test_a_run_killed_at_every_moment_in_turn_equals_uninterrupted(model, uninte
 
 def test_resume_in_the_middle_of_a_later_epoch_equals_uninterrupted(tmp_path):
     """Batches that reach from one epoch into the next are where a position is easily lost."""
-    recipe = composed(*SHORT, "dataset.validation_size=9900", "dataset.batch_size=70",
+    recipe = composed(*SHORT, *UNSEEN, "dataset.validation_size=9900", "dataset.batch_size=70",
                       "budget.epochs=6", "budget.images=null", "model.latent_dim=4")  # fmt: skip
     whole = trained(recipe, tmp_path / "whole")
     run = killed(recipe, tmp_path / "killed", by(KillAfter(8)))
@@ -206,7 +206,7 @@ def test_what_a_users_own_callback_did_to_the_weights_is_saved_with_them(tmp_pat
 
     states = []
     for name, killers in (("whole", ()), ("killed", (KillAfterSave(6),))):
-        recipe = composed(*SHORT, f"outputs={tmp_path / name}")
+        recipe = composed(*SHORT, *UNSEEN, f"outputs={tmp_path / name}")
         training, run = training_of(recipe), catalogue.create(recipe)
         run.write_recipe(recipe, [])
         for killer in killers:
@@ -227,7 +227,7 @@ def test_rerun_gives_the_same_bits(short_vae, tmp_path):
 
 
 def test_another_seed_gives_other_weights(short_vae, tmp_path):
-    other = trained(short_vae.recipe() | {"seed": 1}, tmp_path)
+    other = trained(unseen("vae") | {"seed": 1}, tmp_path)
     weight = "decoder.0.weight"
     assert not torch.equal(state(other)["state_dict"][weight],
                            state(short_vae)["state_dict"][weight])  # fmt: skip
@@ -255,7 +255,7 @@ def test_curves_and_records_of_a_resumed_run_do_not_double_back(short_vae, tmp_p
 def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_it_used(
     uninterrupted, tmp_path, caplog
 ):
-    run = killed(composed(*SHORT), tmp_path, by(KillAfter(8)))
+    run = killed(unseen("vae"), tmp_path, by(KillAfter(8)))
     newest = run.checkpoints / checkpoints.LAST
     data = bytearray(newest.read_bytes())
     data[len(data) // 2] ^= 1  # one bit
@@ -267,7 +267,9 @@ def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_it_used(
 
 
 def test_a_finished_run_is_extended_to_the_longer_run_under_a_constant_rate(tmp_path):
-    constant = composed(*SHORT, "learning_rate=constant", "model.learning_rate.warmup_fraction=0")
+    constant = composed(
+        *SHORT, *UNSEEN, "learning_rate=constant", "model.learning_rate.warmup_fraction=0"
+    )
     longer = constant | {"budget": constant["budget"] | {"images": 900}}
     whole = trained(longer, tmp_path / "whole")
     run = trained(constant, tmp_path / "extended")
