@@ -186,28 +186,35 @@ def _configurations_are_read_and_composed_once():
         yield
 
 
-@pytest.fixture
-def run_script(monkeypatch, capfd):
+def script_called(name: str, *arguments: str) -> int:
     """Run a page of scripts/ as Python does, but in this process, which has imported all it needs.
 
     What it leaves to the end of its process is undone: the log, and the hook of threads.
     """
     root, hook = logging.getLogger(), threading.excepthook
     handlers, level = root.handlers[:], root.level
-    monkeypatch.chdir(ROOT)
-
-    def call(name: str, *arguments: str) -> CompletedProcess:
-        path, status = ROOT / "scripts" / f"{name}.py", 0
-        monkeypatch.setattr(sys, "argv", [str(path), *arguments])
-        capfd.readouterr()
+    path = ROOT / "scripts" / f"{name}.py"
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(sys, "argv", [str(path), *arguments])
         try:
             runpy.run_path(str(path), run_name="__main__")
         except SystemExit as stop:  # as the interpreter takes it
             if isinstance(stop.code, str):
                 print(stop.code, file=sys.stderr)
-            status = 1 if isinstance(stop.code, str) else stop.code or 0
+            return 1 if isinstance(stop.code, str) else stop.code or 0
         finally:
             root.handlers[:], root.level, threading.excepthook = handlers, level, hook
+    return 0
+
+
+@pytest.fixture
+def run_script(monkeypatch, capfd):
+    """A page of scripts/ and its arguments -> its status, and what it writes."""
+    monkeypatch.chdir(ROOT)
+
+    def call(name: str, *arguments: str) -> CompletedProcess:
+        capfd.readouterr()
+        status = script_called(name, *arguments)
         return CompletedProcess([name, *arguments], status, *capfd.readouterr())
 
     return call
@@ -217,6 +224,13 @@ def run_script(monkeypatch, capfd):
 def short_vae(tmp_path_factory) -> catalogue.Run:
     """A short run of the default model that nobody changes."""
     return trained(composed(*SHORT), tmp_path_factory.mktemp("vae"))
+
+
+@pytest.fixture(scope="session")
+def short_ddpm(tmp_path_factory) -> catalogue.Run:
+    """A short run of a diffusion model that nobody changes."""
+    recipe = short("ddpm") | {"name": "ddpm/fashion_mnist_mini"}
+    return trained(recipe, tmp_path_factory.mktemp("ddpm"))
 
 
 class SplitsAsked:
