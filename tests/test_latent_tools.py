@@ -93,9 +93,10 @@ def test_a_later_use_leaves_no_picture_of_an_earlier_one_and_none_of_another_too
     vae, data, tmp_path
 ):
     tool.write(used(vae, data, "tool=morph"), tmp_path)
-    tool.write(used(vae, data, *FEW), tmp_path)
+    tool.write(found := used(vae, data, *FEW), tmp_path)
     assert (tmp_path / "manifold.png").exists()
-    tool.write(used(vae, data, *FEW, "tool.manifold=0"), tmp_path)
+    others = {name: each for name, each in found.pictures.items() if name != "manifold"}
+    tool.write(replace(found, pictures=others), tmp_path)
     assert not (tmp_path / "manifold.png").exists()
     left = {path.name for path in tmp_path.iterdir()} - {"record.json"}
     assert left == {*json.loads((tmp_path / "record.json").read_text())["files"], "morph.png",
