@@ -605,6 +605,7 @@ def test_the_command_resumes_after_kill_9_anywhere(model, images, tmp_path):
         assert torch.equal(tensor, theirs[name]), name
 
 
+@pytest.mark.slow  # like the terminal's signal above, of which the process ends the same way
 def test_the_command_saves_on_sigterm_and_exits_with_143(tmp_path):
     once_begun = 1
     run, status = killed_at(once_begun, tmp_path, signal.SIGTERM, *UNSEEN, *LONGER)
