@@ -4,6 +4,7 @@ import copy
 import functools
 import logging
 import os
+import pickle
 import runpy
 import sys
 import tempfile
@@ -21,6 +22,9 @@ if "PYTEST_XDIST_WORKER" not in os.environ:  # workers share the cache of who st
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from hydra._internal import defaults_list as _hydra
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import ConfigRepository
 from omegaconf import OmegaConf
 
 from gdm.cli.compose import arranged, compose_config
@@ -72,6 +76,7 @@ BRIEF = (
 )
 SHORT = (*SMALL, *BRIEF)
 UNDRAWN = "callbacks.validation.pictures=null"  # where no picture is asked for
+UNSEEN = (UNDRAWN, "callbacks.validation.quality=null")  # nor what samples are like
 
 
 def composed(*overrides: str) -> dict:
@@ -139,28 +144,78 @@ def _bundled_images_are_unpacked_once():
         yield
 
 
-@pytest.fixture
-def run_script(monkeypatch, capfd):
+def _kept(method, folders_of):
+    """Return a method of Hydra's that finds out once what it is asked about our own folder."""
+    ours = {str(ROOT / "configs"), "hydra.conf", ""}
+    known = {}
+
+    def ask(self, *asked, **named):
+        folders = [each.path.rpartition("://")[2] for each in folders_of(self)]
+        question = repr((folders, asked, named))
+        if not ours.issuperset(folders) or "hydra.searchpath" in question:
+            return method(self, *asked, **named)
+        if question not in known:
+            known[question] = pickle.dumps(method(self, *asked, **named))
+        return pickle.loads(known[question])  # everyone has a copy of their own
+
+    return ask
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _configurations_are_read_and_composed_once():
+    """Composing takes longer than many a test; a third of it goes into a map that is only for
+    options whose name is an interpolation."""
+    map_choices = _hydra._create_interpolation_map
+    read = _kept(ConfigRepository.load_config, lambda repository: repository.sources)
+    compose_all = _kept(
+        ConfigLoaderImpl.load_configuration, lambda loader: loader.get_search_path().get_path()
+    )
+
+    def compose_here(self, *asked, **named):
+        config = compose_all(self, *asked, **named)
+        config.hydra.runtime.cwd = str(Path.cwd())
+        return config
+
+    def map_if_asked(overrides, defaults, is_self_added):
+        is_asked = any(each.is_interpolation() for each in defaults)
+        return map_choices(overrides, defaults, is_self_added) if is_asked else None
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(ConfigLoaderImpl, "load_configuration", compose_here)
+        patched.setattr(ConfigRepository, "load_config", read)
+        patched.setattr(_hydra, "_create_interpolation_map", map_if_asked)
+        yield
+
+
+def script_called(name: str, *arguments: str) -> int:
     """Run a page of scripts/ as Python does, but in this process, which has imported all it needs.
 
     What it leaves to the end of its process is undone: the log, and the hook of threads.
     """
     root, hook = logging.getLogger(), threading.excepthook
     handlers, level = root.handlers[:], root.level
-    monkeypatch.chdir(ROOT)
-
-    def call(name: str, *arguments: str) -> CompletedProcess:
-        path, status = ROOT / "scripts" / f"{name}.py", 0
-        monkeypatch.setattr(sys, "argv", [str(path), *arguments])
-        capfd.readouterr()
+    path = ROOT / "scripts" / f"{name}.py"
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(sys, "argv", [str(path), *arguments])
         try:
             runpy.run_path(str(path), run_name="__main__")
         except SystemExit as stop:  # as the interpreter takes it
             if isinstance(stop.code, str):
                 print(stop.code, file=sys.stderr)
-            status = 1 if isinstance(stop.code, str) else stop.code or 0
+            return 1 if isinstance(stop.code, str) else stop.code or 0
         finally:
             root.handlers[:], root.level, threading.excepthook = handlers, level, hook
+    return 0
+
+
+@pytest.fixture
+def run_script(monkeypatch, capfd):
+    """A page of scripts/ and its arguments -> its status, and what it writes."""
+    monkeypatch.chdir(ROOT)
+
+    def call(name: str, *arguments: str) -> CompletedProcess:
+        capfd.readouterr()
+        status = script_called(name, *arguments)
         return CompletedProcess([name, *arguments], status, *capfd.readouterr())
 
     return call
@@ -170,6 +225,13 @@ def run_script(monkeypatch, capfd):
 def short_vae(tmp_path_factory) -> catalogue.Run:
     """A short run of the default model that nobody changes."""
     return trained(composed(*SHORT), tmp_path_factory.mktemp("vae"))
+
+
+@pytest.fixture(scope="session")
+def short_ddpm(tmp_path_factory) -> catalogue.Run:
+    """A short run of a diffusion model that nobody changes."""
+    recipe = short("ddpm") | {"name": "ddpm/fashion_mnist_mini"}
+    return trained(recipe, tmp_path_factory.mktemp("ddpm"))
 
 
 class SplitsAsked:

@@ -43,9 +43,9 @@ ATTRIBUTES = ("Blond_Hair", "Male", "Smiling")
 
 def photographs(width: int, height: int) -> list[np.ndarray]:
     """Return different pieces of two photographs, each (height, width, 3)."""
-    pieces = []
+    pieces, originals = [], load_sample_images().images
     for number in range(COUNT):
-        photograph = load_sample_images().images[number % 2]
+        photograph = originals[number % 2]
         top, left = 5 * number, 4 * number
         piece = np.resize(photograph[top:, left:], (height, width, 3))
         if top + height <= photograph.shape[0] and left + width <= photograph.shape[1]:

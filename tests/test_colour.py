@@ -1,6 +1,7 @@
 """Every model in colour, at other sizes, and of images without classes or with many."""
 
 from argparse import Namespace
+from itertools import product
 
 import pytest
 import torch
@@ -34,6 +35,14 @@ KINDS = {  # channels, pixels a side, classes; 28 grey ones are in tests/test_re
     "colour 32": (3, 32, 10),
     "colour 64": (3, 64, 0),
 }
+OF_EACH_FAMILY = ("classifier", "ddpm", "vae", "wgan_gp")  # these on all kinds, the rest nightly
+CASES = [
+    pytest.param(
+        *(model, kind),
+        marks=() if model in OF_EACH_FAMILY or kind == "colour 64" else pytest.mark.slow,
+    )
+    for model, kind in product(MODELS, KINDS)
+]
 STEPS = (  # six steps, of which the first two are saved before the run is killed
     "budget.images=60",
     "dataset.batch_size=10",
@@ -60,8 +69,7 @@ def recipe_of(model: str, channels: int, resolution: int, num_classes: int, *mor
     return recipe
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(("model", "kind"), CASES)
 def test_a_model_trains_goes_on_bit_for_bit_and_samples(model, kind, tmp_path):
     channels, resolution, num_classes = KINDS[kind]
     num_classes = num_classes or (10 if model in NEED_CLASSES else 0)

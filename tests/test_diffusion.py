@@ -5,7 +5,7 @@ import weakref
 
 import pytest
 import torch
-from conftest import ROOT, composed, short, small, trained
+from conftest import ROOT, composed, small
 from torch import Tensor, nn
 from torch.distributions import Normal
 
@@ -161,9 +161,8 @@ def test_a_conditional_models_samples_depend_on_the_label_but_for_no_guidance(gu
     torch.testing.assert_close(mixed[1], ones[1], rtol=0, atol=2e-2)
 
 
-def test_what_the_network_was_early_in_the_run_guides_samples_away_from_itself(tmp_path):
-    run = trained(short("ddpm"), tmp_path)
-    model = catalogue.load(run)
+def test_what_the_network_was_early_in_the_run_guides_samples_away_from_itself(short_ddpm):
+    model = catalogue.load(short_ddpm)
     assert int(model.guide_images) == 50  # a tenth of 12 batches of 50
     early, late = model.guide.state_dict(), model.network.state_dict()
     assert any(not torch.equal(early[name], late[name]) for name in late)
@@ -448,8 +447,8 @@ def test_networks_know_the_time():
 # A whole run -------------------------------------------------------------------------------------
 
 
-def test_a_run_leaves_pictures_of_both_processes_and_terms_of_the_bound(tmp_path):
-    run = trained(short("ddpm"), tmp_path)
+def test_a_run_leaves_pictures_of_both_processes_and_terms_of_the_bound(short_ddpm):
+    run = short_ddpm
     names = {path.name for path in run.samples.iterdir()}
     assert {"final.png", "forward-final.png", "backward-final.png"} <= names
     record = run.records()[-1]

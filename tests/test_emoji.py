@@ -12,7 +12,7 @@ from conftest import ROOT, composed
 from gdm.cli.compose import compose_config
 from gdm.data import cache
 from gdm.data.datamodule import settle_facts, validation_order
-from gdm.data.emoji import FONT, NAMES, RESOLUTIONS, SYSTEM_FOLDERS, EmojiFont, EmojiMini
+from gdm.data.emoji import FONT, NAMES, RESOLUTIONS, SYSTEM_FOLDERS, EmojiFont, EmojiMini, Pen
 from gdm.data.emoji_names import (
     GROUPS,
     NUM_VALIDATION,
@@ -38,6 +38,22 @@ needs_font = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def mini():
     return {split: EmojiMini().load(split) for split in ("train", "test")}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _each_emoji_is_drawn_once():
+    """Drawing takes longest, and is the same at each resolution."""
+    draw, known = Pen.draw, {}
+
+    def draw_once(pen: Pen, text: str) -> np.ndarray:
+        asked = pen.path, text
+        if asked not in known:
+            known[asked] = draw(pen, text)
+        return known[asked]
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Pen, "draw", draw_once)
+        yield
 
 
 @pytest.fixture(scope="module")

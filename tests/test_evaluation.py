@@ -3,7 +3,6 @@
 import json
 import math
 import shutil
-import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -12,7 +11,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, SHORT, UNDRAWN, composed, resumed, small, trained
+from conftest import (
+    FEW_COMPONENTS,
+    ROOT,
+    SHORT,
+    UNDRAWN,
+    UNSEEN,
+    composed,
+    resumed,
+    small,
+    trained,
+)
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch.nn.functional import avg_pool2d
@@ -316,7 +325,7 @@ def test_validations_evaluate_samples_and_the_best_checkpoint_is_the_one_they_li
 
 
 def test_only_a_lower_metric_of_the_same_kind_replaces_the_best_checkpoint(tmp_path, monkeypatch):
-    recipe = composed(*SHORT, "callbacks.validation.quality=null")
+    recipe = composed(*SHORT, *UNSEEN)
     run = trained(recipe, tmp_path)
     saving, model = Checkpoints(1, 60.0), catalogue.load(run)
     record = {"frechet_distance": 5.0, "n": 200, "num_reference": 60, "extractor_checksum": "a"}
@@ -357,9 +366,7 @@ def test_only_a_lower_metric_of_the_same_kind_replaces_the_best_checkpoint(tmp_p
 
 
 def test_an_autoencoder_is_evaluated_with_a_density_of_the_codes_that_it_has_now(tmp_path, data):
-    run = trained(
-        composed("model=autoencoder", *SHORT, "model.density.num_components=2", UNDRAWN), tmp_path
-    )
+    run = trained(composed("model=autoencoder", *SHORT, *FEW_COMPONENTS, *UNSEEN), tmp_path)
     stale, fresh = catalogue.load(run), catalogue.load(run)
     with torch.no_grad():
         for tensor in stale.density.buffers():
@@ -387,7 +394,7 @@ def test_the_test_images_are_not_read_in_training(tmp_path, monkeypatch):
 
 def test_evaluation_of_samples_can_be_switched_off(tmp_path):
     for off in ("callbacks.validation.quality=null", "~extractor"):
-        run = trained(composed(*SHORT, off) | {"extractor": None}, tmp_path / off)
+        run = trained(composed(*SHORT, UNDRAWN, off) | {"extractor": None}, tmp_path / off)
         assert "frechet_distance" not in run.records()[-1]
         assert not (run.checkpoints / "best.ckpt").exists()
         with pytest.raises(UserError, match="has no checkpoint 'best'"):
@@ -415,14 +422,11 @@ def constant(recipe) -> dict:
 # The script --------------------------------------------------------------------------------------
 
 
-def test_a_run_and_a_file_of_its_samples_get_the_same_metrics(short_vae, tmp_path):
+def test_a_run_and_a_file_of_its_samples_get_the_same_metrics(run_script, short_vae, tmp_path):
     path, run = tmp_path / "record.json", catalogue.Run(tmp_path / "run")
     shutil.copytree(short_vae.path, run.path)
     words = [f"run={run.path}", *QUICK, "importance_samples=2", f"to={path}"]
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "scripts" / "evaluate.py"), *words],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = run_script("evaluate", *words)
     assert done.returncode == 0, done.stderr
     assert "about" in done.stderr
     assert "frechet_distance" in done.stdout

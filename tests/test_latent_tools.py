@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import subprocess
 import sys
 from argparse import Namespace
 from dataclasses import replace
@@ -58,13 +57,12 @@ def message_of(opened, data, *overrides: str, others=()) -> str:
 # The script --------------------------------------------------------------------------------------
 
 
-def test_the_script_prints_metrics_and_writes_record_and_pictures_into_the_run(tmp_path):
+def test_the_script_prints_metrics_and_writes_record_and_pictures_into_the_run(
+    run_script, tmp_path
+):
     recipe = composed(*SHORT, *TWO, "callbacks.validation=null", "dataset.validation_size=300")
     run = trained(recipe | {"name": "short"}, tmp_path)
-    done = subprocess.run(
-        [sys.executable, "scripts/latent.py", f"run={run.path}", f"compare=[{run.path}]", *FEW],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = run_script("latent", f"run={run.path}", f"compare=[{run.path}]", *FEW)
     assert done.returncode == 0, done.stderr
     folder = run.path / "latent" / "map"
     record = json.loads((folder / "record.json").read_text())
@@ -95,9 +93,10 @@ def test_a_later_use_leaves_no_picture_of_an_earlier_one_and_none_of_another_too
     vae, data, tmp_path
 ):
     tool.write(used(vae, data, "tool=morph"), tmp_path)
-    tool.write(used(vae, data, *FEW), tmp_path)
+    tool.write(found := used(vae, data, *FEW), tmp_path)
     assert (tmp_path / "manifold.png").exists()
-    tool.write(used(vae, data, *FEW, "tool.manifold=0"), tmp_path)
+    others = {name: each for name, each in found.pictures.items() if name != "manifold"}
+    tool.write(replace(found, pictures=others), tmp_path)
     assert not (tmp_path / "manifold.png").exists()
     left = {path.name for path in tmp_path.iterdir()} - {"record.json"}
     assert left == {*json.loads((tmp_path / "record.json").read_text())["files"], "morph.png",

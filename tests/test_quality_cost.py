@@ -1,13 +1,13 @@
 """Quality against cost: a point is what evaluation finds, and each has its own price."""
 
+import io
 import json
-import subprocess
-import sys
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, SHORT, UNDRAWN, composed, short, trained
+from conftest import ROOT, SHORT, UNDRAWN, composed, script_called, trained
 from PIL import Image
 
 from gdm.cli.compose import compose_config, nodes_of_group
@@ -16,19 +16,11 @@ from gdm.evaluation import features, protocol
 from gdm.evaluation.classifier import ClassifierFeatures
 from gdm.recipes.build import build
 from gdm.recipes.options import options_from
-from gdm.runs import catalogue
 from gdm.tools import open_run, quality_cost, quality_cost_points
 from gdm.tools.evaluate import EvaluateOptions, evaluation_of_run
 
 ASKED = ("samplers=[heun,ddim]", "steps=[4,2]", "num_samples=60")
 NODES = nodes_of_group(ROOT / "configs", "sampler")
-
-
-@pytest.fixture(scope="module")
-def short_ddpm(tmp_path_factory) -> catalogue.Run:
-    return trained(
-        short("ddpm") | {"name": "ddpm/fashion_mnist_mini"}, tmp_path_factory.mktemp("ddpm")
-    )
 
 
 @pytest.fixture(scope="module")
@@ -51,13 +43,12 @@ def options_of(*overrides: str) -> quality_cost.QualityCostOptions:
 def written(short_ddpm, short_vae, tmp_path_factory):
     """What the script says and writes: its lines, its log, and the record's file."""
     path = tmp_path_factory.mktemp("curve") / "curve.png"
-    command = ["scripts/quality_cost.py", f"run={short_ddpm.path}", *ASKED, f"to={path}"]
-    command += [f"compare=[{short_vae.path}]"]
-    done = subprocess.run(
-        [sys.executable, *command], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout, done.stderr, path
+    words = [f"run={short_ddpm.path}", *ASKED, f"to={path}", f"compare=[{short_vae.path}]"]
+    shown, log = io.StringIO(), io.StringIO()
+    with redirect_stdout(shown), redirect_stderr(log):
+        status = script_called("quality_cost", *words)
+    assert status == 0, log.getvalue()
+    return shown.getvalue(), log.getvalue(), path
 
 
 def test_every_sampler_has_a_point_a_number_of_steps_at_its_own_cost(written, short_vae):
