@@ -242,7 +242,9 @@ def _extended(request: dict[str, Any], axes: dict[str, list], overrides: Sequenc
     known = request.get("settings", {}) | request.get("axes", {})
     merged = {key: list(values) for key, values in known.items()}
     for key, values in axes.items():
-        merged[key] = list(dict.fromkeys([*merged.get(key, []), *values]))
+        for value in values:
+            if value not in merged.setdefault(key, []):
+                merged[key].append(value)
     now = catalogue.environment()
     code = {name: now[name] for name in ("created", "commit", "versions")}
     request = {
