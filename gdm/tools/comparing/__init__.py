@@ -1,0 +1,1 @@
+"""Finished runs -> one honest table, with the curves and pictures that go with it."""
