@@ -1,1 +1,0 @@
-"""Finished runs -> one honest table, with the curves and pictures that go with it."""
