@@ -15,6 +15,7 @@ from gdm.files import sweep, write_text
 from gdm.recipes.moved import upgraded
 from gdm.recipes.terminal import command, override
 from gdm.recipes.tree import changes, flat
+from gdm.runs import signing
 from gdm.runs.reading import read_json, read_yaml
 
 log = logging.getLogger(__name__)
@@ -28,6 +29,8 @@ MANIFEST = {
     "minutes_wished": int | float,
     "num_batches": int,
     "images_seen": int,
+    "num_parameters": int,
+    "validated_at": dict,
     "resumed": list,
     "trained_recipe": dict,
     "budget": dict,
@@ -156,6 +159,18 @@ class Run:
         text = json.dumps(self.manifest() | facts, indent=2)
         write_text(self._manifest, text + "\n")
 
+    def note_validation(self, images_seen: int, seconds: float) -> None:
+        """Write down when a validation was: not in its record, which any repetition equals."""
+        with contextlib.suppress(UserError):  # of a damaged manifest
+            noted = self.manifest().get("validated_at", {}) | {str(images_seen): round(seconds, 1)}
+            self.keep(lambda: self.describe(validated_at=noted))
+
+    def seconds_before(self) -> float:
+        """Return what the run has taken so far; if it was killed, until its last validation."""
+        manifest = self.manifest()
+        known = [manifest.get("seconds", 0.0), *manifest.get("validated_at", {}).values()]
+        return max(seconds for seconds in known if isinstance(seconds, int | float))
+
     def warn_of_other_bits(self, now: dict[str, Any]) -> None:
         """Say in the log what may keep a repeated or resumed run from giving the same bits.
 
@@ -180,9 +195,11 @@ class Run:
 
     def record(self, images_seen: int, metrics: dict[str, Any]) -> None:
         """Add the record of an evaluation to `metrics.jsonl`."""
-        line = json.dumps({"images": images_seen} | metrics) + "\n"
+        record = {"images": images_seen} | metrics
 
         def append() -> None:
+            digests = [each[signing.DIGEST] for each in self._lines() if signing.DIGEST in each]
+            line = json.dumps(signing.signed(record, digests[-1] if digests else "")) + "\n"
             with self.metrics.open("a") as file:
                 file.write(line)
 
@@ -191,6 +208,16 @@ class Run:
     def records(self) -> list[dict[str, Any]]:
         """Return the records of all evaluations so far, in their order; a line that is none, as
         a crash may leave, is passed over."""
+        return [signing.unsigned(each) for each in self._lines()]
+
+    def checked_records(self) -> list[tuple[dict[str, Any], bool]]:
+        """Return the same records, and of each whether it has been edited since."""
+        lines = self._lines()
+        plain = map(signing.unsigned, lines)
+        return list(zip(plain, signing.edited(lines), strict=True))
+
+    def _lines(self) -> list[dict[str, Any]]:
+        """Return the records as they stand in the file."""
         try:
             lines = self.metrics.read_text(errors="replace").splitlines()
         except OSError:  # nothing has been written, or nothing could be
@@ -220,7 +247,8 @@ class Run:
     def forget_after(self, images_seen: int) -> None:
         """Drop the records of evaluations that a resumed run will repeat, and a best checkpoint
         that it has not reached yet."""
-        kept = [record for record in self.records() if record["images"] <= images_seen]
+        lines = self._lines()
+        kept = signing.signed_anew(lines, [each["images"] <= images_seen for each in lines])
         write_text(self.metrics, "".join(json.dumps(record) + "\n" for record in kept))
         from gdm.runs import checkpoints
 
