@@ -95,7 +95,11 @@ class Run:
             sweep(path)
 
     def recipe(self) -> dict[str, Any]:
-        """Return the configuration that the run was made from."""
+        """Return the configuration that the run was made from, in today's words."""
+        return upgraded(self.recipe_as_written())
+
+    def recipe_as_written(self) -> dict[str, Any]:
+        """Return the configuration as it stands in the run."""
         try:
             recipe = read_yaml(self._recipe)
         except FileNotFoundError:
@@ -106,7 +110,7 @@ class Run:
         for key, kind in RECIPE.items():
             if key not in recipe or (kind is dict and "_target_" not in recipe[key]):
                 raise UserError(f"{self._recipe} holds no recipe: it has no {key}")
-        return upgraded(recipe)
+        return recipe
 
     def write_recipe(self, recipe: dict[str, Any], overrides: list[str]) -> None:
         """Write down what makes the run, before it starts or goes on; overrides are added."""

@@ -1,0 +1,56 @@
+"""What several seeds say: their mean and spread, and whether two configurations differ."""
+
+import math
+import statistics
+from collections.abc import Sequence
+
+from gdm.tools.comparing.comparison import Cell
+
+LEVEL = 0.05  # of p, below which a difference is called beyond chance
+TEST = (
+    f"a difference is called beyond chance where Welch's t-test over the seeds (two-sided, unequal "
+    f"variances) gives p < {LEVEL}; each row is tested against the best alone, so of twenty rows "
+    "that are equal one will seem to differ"
+)
+
+
+def cell_of(values: dict[str, float]) -> Cell:
+    """Return the values of some seeds with their mean and the standard deviation of the sample."""
+    found = list(values.values())
+    std = statistics.stdev(found) if len(found) > 1 else None
+    return Cell(statistics.fmean(found), std, len(found), values)
+
+
+def welch(a: Sequence[float], b: Sequence[float]) -> float | None:
+    """Return p of Welch's t-test (1947): whether two samples are of one mean, their variances being
+    whatever they are.
+
+    None where there is nothing to test by: a single value, or no spread in either sample.
+    """
+    if min(len(a), len(b)) < 2 or (len(set(a)) == 1 and len(set(b)) == 1):
+        return None
+    from scipy import stats  # takes a second
+
+    p = float(stats.ttest_ind(a, b, equal_var=False).pvalue)
+    return p if math.isfinite(p) else None
+
+
+def against(best_name: str, best: Cell, cell: Cell) -> str:
+    """Say whether a configuration is worse than the best beyond chance.
+
+    Args:
+        best_name: what the best is called.
+        best: its values.
+        cell: those of the other.
+    """
+    if min(best.n, cell.n) < 2:
+        return "nothing can be said of chance from one seed"
+    p = welch(list(best.values.values()), list(cell.values.values()))
+    if p is None:
+        equal = best.mean == cell.mean
+        return "the same over all seeds" if equal else "no spread over seeds to judge chance by"
+    verdict = "worse than" if p < LEVEL else "not told from"
+    chance = "beyond chance" if p < LEVEL else "by these seeds"
+    return (
+        f"{verdict} {best_name} {chance} (Welch's t-test: p = {p:.2g}, n = {cell.n} and {best.n})"
+    )
