@@ -1,4 +1,4 @@
-"""A browser without a window, told what to do through a pair of pipes, for pages to be looked at."""
+"""Chromium without a window, told through a pair of pipes what to do with a page."""
 
 import base64
 import contextlib
@@ -12,13 +12,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-PROGRAM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+PROGRAM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
 FLAGS = (
     "--headless", "--no-first-run", "--disable-background-networking", "--disable-sync",
     "--disable-component-update", "--disable-extensions", "--disable-gpu", "--hide-scrollbars",
     "--remote-debugging-pipe",
 )  # fmt: skip
 KEYS = {"Enter": 13, "Escape": 27, "ArrowLeft": 37, "ArrowRight": 39, "ArrowDown": 40}
+NEXT_FRAME = "new Promise(done => requestAnimationFrame(() => setTimeout(done, 50)))"
 ERRORS = ("error", "warning", "assert")
 
 
@@ -64,9 +67,11 @@ class Browser:
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         self.tell("Emulation.setEmulatedMedia", features=features)
         self.tell("Page.navigate", url=address)
-        while self.ask("document.readyState") != "complete" or self.ask("location.href") != address:
+        while (
+            self.ask("document.readyState") != "complete" or self.ask("location.href") != address
+        ):
             time.sleep(0.05)
-        self.ask("new Promise(done => requestAnimationFrame(() => setTimeout(done, 50)))")
+        self.ask(NEXT_FRAME)
 
     def ask(self, expression: str) -> Any:
         """Return what a JavaScript expression is in the page."""
@@ -85,19 +90,15 @@ class Browser:
         x, y = self.middle(selector)
         self.move(x, y)
         for kind in ("mousePressed", "mouseReleased"):
-            self.tell(
-                "Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1
-            )
+            self.tell("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 
     def middle(self, selector: str) -> tuple[float, float]:
         """Return where an element is in the window, once it is scrolled into it."""
-        box = self.ask(
-            f"(() => {{ const found = document.querySelector({json.dumps(selector)});"
-            "found.scrollIntoView({block: 'center', inline: 'center', behavior: 'instant'});"
-            "const {left, top, width, height} = found.getBoundingClientRect();"
-            "return [left + width / 2, top + height / 2]; })()"
-        )
-        return box[0], box[1]
+        found = f"document.querySelector({json.dumps(selector)})"
+        self.ask(f"{found}.scrollIntoView({{block: 'center', behavior: 'instant'}})")
+        self.ask(NEXT_FRAME)
+        box = self.ask(f"{found}.getBoundingClientRect().toJSON()")
+        return box["left"] + box["width"] / 2, box["top"] + box["height"] / 2
 
     def press(self, key: str) -> None:
         """Press a key where the focus is."""
@@ -108,14 +109,11 @@ class Browser:
                 type=kind, key=key, code=key, windowsVirtualKeyCode=KEYS[key], **text,
             )  # fmt: skip
 
-    def photograph(self, path: Path, whole: bool = True) -> None:
-        """Write a picture of the page, or of what is in the window."""
-        shot = self.tell("Page.captureScreenshot", captureBeyondViewport=whole)
-        if whole:
-            height = self.ask("document.documentElement.scrollHeight")
-            width = self.ask("document.documentElement.clientWidth")
-            clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
-            shot = self.tell("Page.captureScreenshot", captureBeyondViewport=True, clip=clip)
+    def photograph(self, path: Path) -> None:
+        """Write a picture of the whole page."""
+        size = self.tell("Page.getLayoutMetrics")["cssContentSize"]
+        clip = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
+        shot = self.tell("Page.captureScreenshot", captureBeyondViewport=True, clip=clip)
         path.write_bytes(base64.b64decode(shot["data"]))
 
     def _read(self) -> dict[str, Any]:
@@ -148,7 +146,7 @@ def browser(folder: Path) -> Iterator[Browser]:
     from_read, from_write = os.pipe()
     sandbox = ("--no-sandbox",) if os.geteuid() == 0 else ()
     command = [PROGRAM, *FLAGS, *sandbox, f"--user-data-dir={folder}", "about:blank"]
-    shell = f"exec \"$@\" 3<&{to_read} 4>&{from_write}"  # where Chromium looks for the pipes
+    shell = f'exec "$@" 3<&{to_read} 4>&{from_write}'  # where Chromium looks for the pipes
     process = subprocess.Popen(
         ["bash", "-c", shell, "bash", *command],
         pass_fds=(to_read, from_write), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,

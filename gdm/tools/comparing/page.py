@@ -1,4 +1,4 @@
-"""A comparison as one HTML page, which holds all that it shows and asks the network for nothing."""
+"""A comparison as one HTML page, which holds all that it shows and asks nobody for more."""
 
 import base64
 import hashlib

@@ -176,13 +176,13 @@ function curveChoices() {
   return new Map([...found].map(([key, parts]) => [key, parts.join(" · ")]));
 }
 
-// Return a run's curve as its points [x, y] from left to right, the last of equal x.
+// Return a run's curve as its points [x, y, images] from left to right, the last of equal x.
 function points(member) {
   const curve = member.curves.find((one) => curveKey(one) === chosen.metric);
   if (!curve) return [];
   const xs = curve[chosen.over];
-  const at = new Map(xs.map((x, index) => [x, curve.values[index]]));
-  return [...at].filter(([x, y]) => x != null && y != null).sort(([a], [b]) => a - b);
+  const at = new Map(xs.map((x, k) => [x, [x, curve.values[k], curve.images[k]]]));
+  return [...at.values()].filter(([x, y]) => x != null && y != null).sort(([a], [b]) => a - b);
 }
 
 // Return the height of a broken line at x; null beside it.
@@ -196,12 +196,19 @@ function heightAt(line, x) {
   return y0 + ((y1 - y0) * (x - x0)) / (x1 - x0);
 }
 
-// Return the mean of broken lines where there are all of them.
+const average = (numbers) => numbers.reduce((a, b) => a + b, 0) / numbers.length;
+
+// Return the mean of lines: point by point where all were measured at the same images, else of
+// their heights wherever there are all of them.
 function meanLine(all) {
+  const at = (line) => line.map(([, , images]) => images).join();
+  if (all.every((line) => at(line) === at(all[0]))) {
+    return all[0].map((_, k) => [0, 1].map((part) => average(all.map((line) => line[k][part]))));
+  }
   const xs = [...new Set(all.flat().map(([x]) => x))].sort((a, b) => a - b);
   const columns = xs.map((x) => [x, all.map((line) => heightAt(line, x))]);
   const whole = columns.filter(([, heights]) => !heights.includes(null));
-  return whole.map(([x, heights]) => [x, heights.reduce((a, b) => a + b, 0) / heights.length]);
+  return whole.map(([x, heights]) => [x, average(heights)]);
 }
 
 function rowCurves() {
@@ -249,7 +256,12 @@ function drawCurves() {
     series: [{}, ...all.map(([curve, line, isMean]) => curveSeries(curve, line, isMean))],
     scales: { x: scale(xs, false, 0.02), y: scale(ys, log) },
     axes: [axis(over, false, false), axis(labels.get(chosen.metric), log, true)],
-    cursor: { y: false, points: { show: false }, drag: { x: false, y: false } },
+    cursor: {
+      y: false,
+      points: { show: false },
+      drag: { x: false, y: false },
+      move: (made, left, top) => [left < 0 ? left : toMeasured(made, left), top],
+    },
     hooks: { setCursor: [(made) => pointAtCurves(made, curves)] },
   };
   const tables = all.map(([, line]) => [line.map(([x]) => x), line.map(([, y]) => y)]);
@@ -258,6 +270,11 @@ function drawCurves() {
   listenToArrows("curves-chart", (made) =>
     made.data[0].map((x) => ({ left: made.valToPos(x, "x"), top: made.over.clientHeight / 2 })),
   );
+}
+
+// Return the place of the measurement that is nearest to a place along the axis.
+function toMeasured(made, left) {
+  return made.valToPos(made.data[0][made.posToIdx(left)], "x");
 }
 
 function pointAtCurves(made, curves) {
@@ -326,8 +343,7 @@ function ends({ mean, std }, log) {
 }
 
 function drawCost() {
-  const x = columnOf(settle("costX", costColumns.map(({ key }) => key)));
-  const y = columnOf(settle("costY", qualityColumns.map(({ key }) => key)));
+  const [x, y] = [columnOf(chosen.costX), columnOf(chosen.costY)];
   if (!x || !y) return noPlot("cost-chart", "There is no column of cost, or none of quality.");
   const found = costPoints(x, y);
   if (found.length === 0) return noPlot("cost-chart", "No row that is drawn has both.");
@@ -338,8 +354,8 @@ function drawCost() {
   const xs = found.flatMap((point) => ends(point.x, logX));
   const ys = [...found.flatMap((point) => ends(point.y, logY)), ...shownFloor];
   const sorted = [...found].sort((a, b) => a.x.mean - b.x.mean);
-  const label = ({ name, unit, better }) =>
-    [words(name), unit && `, ${unit}`, better && ` (${direction(better)})`].join("");
+  const label = (column) =>
+    [words(column.name), unitOf(column), direction(column.better)].filter(Boolean).join(", ");
   const options = {
     series: [{}, { paths: () => null, points: { show: false } }],
     scales: { x: scale(xs, logX, 0.1), y: scale(ys, logY, 0.1) },
@@ -370,18 +386,21 @@ function paintCost(made, found, floor, logX, logY) {
     const at = [toX(x.mean), toY(y.mean)];
     const [left, right] = ends(x, logX).map(toX);
     const [low, high] = ends(y, logY).map(toY);
+    const half = 4 * ratio;
     ctx.strokeStyle = ctx.fillStyle = seriesColour(row);
     ctx.lineWidth = 1.5 * ratio;
     ctx.beginPath();
-    if (x.std) bar(ctx, left, at[1], right, at[1], 4 * ratio);
-    if (y.std) bar(ctx, at[0], low, at[0], high, 4 * ratio);
+    if (x.std) bar(ctx, left, at[1], right, at[1], half);
+    if (y.std) bar(ctx, at[0], low, at[0], high, half);
     ctx.stroke();
     ctx.translate(...at);
     ctx.fill(new Path2D(markerPath(comparison.rows.indexOf(row), 6 * ratio)));
     ctx.translate(-at[0], -at[1]);
+    taken.push(box(left, at[1] - half, right - left, 2 * half));
+    taken.push(box(at[0] - half, high, 2 * half, low - high));
+    taken.push(box(at[0] - 2 * half, at[1] - 2 * half, 4 * half, 4 * half));
     return { row, at };
   });
-  taken.push(...placed.map(({ at: [x, y] }) => box(x - 7 * ratio, y - 7 * ratio, 14 * ratio, 14 * ratio)));
   ctx.fillStyle = colour("--ink");
   if (placed.length <= MOST_LABELLED) {
     for (const { row, at } of placed) paintLabel(ctx, bbox, row.name, at, taken, ratio);
@@ -423,7 +442,7 @@ function box(left, top, width, height) {
 // Write a name beside its point where it covers nothing, or not at all.
 function paintLabel(ctx, bbox, name, [x, y], taken, ratio) {
   const text = name.length > 30 ? `${name.slice(0, 29)}…` : name;
-  const [width, height, gap] = [ctx.measureText(text).width, 14 * ratio, 11 * ratio];
+  const [width, height, gap] = [ctx.measureText(text).width, 14 * ratio, 10 * ratio];
   const corners = [
     [x + gap, y - height / 2],
     [x - gap - width, y - height / 2],
@@ -464,9 +483,10 @@ function pointAtCost(made, found, x, y) {
 }
 
 function drawCostControls() {
-  if (costColumns.length === 0 || qualityColumns.length === 0) return;
-  settle("costX", costColumns.map(({ key }) => key));
+  const first = costColumns.filter(({ name }) => name === "minutes"); // then in their order
+  settle("costX", [...first, ...costColumns].map(({ key }) => key));
   settle("costY", qualityColumns.map(({ key }) => key));
+  if (!chosen.costX || !chosen.costY) return;
   const set = (key) => (value) => {
     chosen[key] = value;
     drawCost();

@@ -64,7 +64,7 @@ function drawDifferences() {
     byId("differences-controls").querySelector("select, :checked").focus();
   };
   const options = rows.map((row) => [row.id, row.name]);
-  byId("differences-controls").replaceChildren(choice("Told from", options, reference.id, change));
+  byId("differences-controls").replaceChildren(choice("Compared with", options, reference.id, change));
   const others = rows.filter((row) => row !== reference);
   byId("differing").replaceChildren(...others.map((row) => difference(row, reference)));
 }
@@ -86,7 +86,7 @@ function difference(row, reference) {
   const title = element(
     "summary",
     {},
-    element("span", { class: "named" }, swatch(comparison.rows.indexOf(row)), row.name),
+    named(row),
     element("small", {}, count(differing.length, "setting")),
   );
   return element("details", { open: few }, title, element("dl", { class: "settings" }, pairs));
@@ -115,11 +115,7 @@ function runRow(row, member) {
   return element(
     "tr",
     {},
-    element(
-      "th",
-      { scope: "row", class: "name" },
-      element("span", { class: "named" }, swatch(comparison.rows.indexOf(row)), row.name),
-    ),
+    element("th", { scope: "row", class: "name" }, named(row)),
     element("td", { class: "count" }, String(member.seed)),
     element("td", { class: "count" }, member.images_seen.toLocaleString("en")),
     element("td", { class: "count" }, member.minutes == null ? "–" : fixed(member.minutes, 1)),
@@ -145,7 +141,7 @@ function drawRuns() {
 
 function drawHow() {
   const pairs = comparison.columns.map((column) => {
-    const facts = [column.unit, direction(column.better)].filter(Boolean).join("; ");
+    const facts = [unitOf(column), direction(column.better)].filter(Boolean).join("; ");
     return element(
       "div",
       {},
@@ -193,7 +189,7 @@ function start() {
   for (const draw of [drawUnfinished, drawRuns, drawHow, listenToZoom]) draw();
   returnToPlace();
   addEventListener("pagehide", keepPlace);
-  addEventListener("scroll", hideTip, { passive: true });
+  addEventListener("scroll", moveTip, { passive: true, capture: true }); // of the tables too
   addEventListener("keydown", (event) => event.key === "Escape" && hideTip());
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawCharts);
   if (comparison.refresh_seconds) watch(comparison.refresh_seconds);

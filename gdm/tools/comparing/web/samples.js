@@ -27,11 +27,7 @@ function drawSamples() {
 
 function figure(row) {
   const member = memberOfSeed(row);
-  const name = element(
-    "figcaption",
-    {},
-    element("span", { class: "named" }, swatch(comparison.rows.indexOf(row)), row.name),
-  );
+  const name = element("figcaption", {}, named(row));
   if (!member?.picture) {
     const why = member ? "No picture of its samples" : `No finished run of seed ${chosen.seed}`;
     return element("figure", {}, element("div", { class: "missing" }, why), name);
@@ -60,7 +56,7 @@ function zoom(row) {
   byId("zoom-picture").alt = `Samples of ${row.name}, seed ${chosen.seed}`;
   byId("zoom-picture").style.width = "";
   const shrunk = picture.factor > 1 ? `, shown at 1/${picture.factor} of its size` : "";
-  const file = element("a", { href: picture.link }, "its file");
+  const file = element("a", { href: picture.link }, "the file");
   byId("zoom-caption").replaceChildren(`${row.name}, seed ${chosen.seed}${shrunk}; `, file);
   if (!byId("zoom").open) byId("zoom").showModal();
 }

@@ -3,14 +3,15 @@
 function headings() {
   const settings = (chosen.settings ? comparison.settings : []).map((key) => ({
     key: `setting ${key}`,
-    label: key,
+    label: key.split(".").at(-1),
+    below: key.includes(".") ? [key] : [],
     kind: "setting",
     value: (row) => row.settings[key] ?? null,
   }));
   const columns = comparison.columns.map((column) => ({
     key: column.key,
     label: words(column.name),
-    below: [column.unit, protocol(column.key), direction(column.better)].filter(Boolean),
+    below: [unitOf(column), protocol(column.key), direction(column.better)].filter(Boolean),
     kind: column.kind,
     column,
     value: (row) => rank(row, column),
@@ -70,16 +71,16 @@ function headingCell(heading) {
   const button = element(
     "button",
     { type: "button", "data-key": heading.key, click: () => sortBy(heading.key) },
-    element("span", { class: "label" }, heading.label),
+    element("span", { class: "label" }, breakable(heading.label)),
     element("span", { class: "arrow", "aria-hidden": "true" }, arrow ?? ""),
-    (heading.below ?? []).map((text) => element("small", {}, text)),
+    (heading.below ?? []).map((text) => element("small", {}, breakable(text))),
   );
   return element("th", { scope: "col", class: heading.kind, "aria-sort": sort }, button);
 }
 
 function sortedWords() {
   const heading = headings().find(({ key }) => key === chosen.sort);
-  if (!heading) return "";
+  if (!heading) return "In the order that was asked for";
   const ordered = heading.column?.better ? ["best first", "best last"] : ["rising", "falling"];
   if (heading.kind === "count") ordered.reverse();
   return `Sorted by ${heading.label}, ${ordered[Number(chosen.reversed)]}`;
@@ -101,7 +102,7 @@ function nameCell(row) {
   return element(
     "th",
     { scope: "row", class: "name" },
-    element("span", { class: "named" }, swatch(comparison.rows.indexOf(row)), row.name),
+    named(row),
     mark || null,
   );
 }
@@ -122,9 +123,7 @@ function valueCell(row, column, isBest, floor) {
       blur: hideTip,
     },
     element("span", { class: "mean" }, fixed(cell.mean, column.decimals)),
-    cell.std == null
-      ? null
-      : element("span", { class: "std" }, ` ± ${fixed(cell.std, column.decimals)}`),
+    cell.std ? element("span", { class: "std" }, ` ± ${fixed(cell.std, column.decimals)}`) : null,
     isBest ? element("span", { class: "unseen" }, " (best)") : null,
     cell.n === row.num_seeds ? null : element("small", {}, ` of ${count(cell.n, "seed")}`),
     floor == null && real != null
@@ -141,12 +140,13 @@ function pointAt(cell, row, column) {
     `Seed ${seed}`,
     fixed(value, column.decimals),
   ]);
-  const over = std == null ? "One seed" : `Mean ± std of ${count(n, "seed")}`;
-  const pairs = [...seeds, [over, meanAndStd({ mean, std }, column), "sum"]];
+  const over = [`Mean ± std of ${count(n, "seed")}`, meanAndStd({ mean, std }, column), "sum"];
+  const pairs = std == null ? seeds : [...seeds, over];
   if (real != null) pairs.push(["Real images", fixed(real, column.decimals)]);
   const title = element("p", { class: "title" }, `${columnLabel(column)} of ${row.name}`);
   const how = element("p", { class: "how" }, column.how);
-  showTip([title, lines(pairs), how], left + width / 2, bottom - 12);
+  const again = () => pointAt(cell, row, column);
+  showTip([title, lines(pairs), how], left + width / 2, bottom - 12, again);
 }
 
 // The whole -------------------------------------------------------------------------------------
@@ -178,8 +178,8 @@ function drawTable() {
   const body = element("tbody", { keydown: moveFocus }, rows);
   body.querySelector(".value")?.setAttribute("tabindex", "0");
   byId("sorted").textContent = sortedWords();
-  const parts = [element("thead", {}, element("tr", {}, heads.map(headingCell))), body];
-  byId("table").replaceChildren(byId("sorted"), ...parts, floorRow(heads, floors) ?? "");
+  const head = element("thead", {}, element("tr", {}, heads.map(headingCell)));
+  byId("table").replaceChildren(head, body, floorRow(heads, floors) ?? "");
 }
 
 // Move among the cells by the arrow keys, so that the table is one stop of the Tab key.

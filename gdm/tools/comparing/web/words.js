@@ -11,11 +11,11 @@ const STORED = `gdm compare ${location.pathname}`;
 const chosen = {
   sort: null, // key of a heading; null for the order that was asked for
   reversed: false,
-  settings: comparison.settings.length <= 6, // whether they are columns
+  settings: comparison.settings.length <= 6 && innerWidth > 640, // whether they are columns
   seed: null,
   metric: null,
   over: "images",
-  curvesLog: false,
+  curvesLog: true, // where all values are above 0
   costX: null,
   costY: null,
   costLogX: false,
@@ -63,9 +63,10 @@ function element(name, attributes = {}, ...children) {
 
 let numChoices = 0;
 
-// Make radio buttons for a few options, or a list for many. Options are [value, label] pairs.
+// Make radio buttons for a few short options, or a list. Options are [value, label] pairs.
 function choice(label, options, value, change) {
-  if (options.length > 4) {
+  const length = options.reduce((sum, [, text]) => sum + text.length, 0);
+  if (options.length > 4 || length > 40) {
     const listed = options.map(([option, text]) =>
       element("option", { value: option, selected: option === value }, text),
     );
@@ -172,6 +173,17 @@ function words(name) {
   return spaced.charAt(0).toUpperCase() + spaced.slice(1);
 }
 
+// Let a long name go on in the next line after a dot, an underscore and the like.
+function breakable(name) {
+  return name.split(/(?<=[._/=,])/).flatMap((part) => [part, element("wbr")]);
+}
+
+// Make a row's name with its mark.
+function named(row) {
+  const name = element("span", {}, breakable(row.name));
+  return element("span", { class: "named" }, swatch(comparison.rows.indexOf(row)), name);
+}
+
 // Return how a quantity was measured, in short: what follows its name in the key.
 function protocol(key) {
   return key.split("|").slice(1).join(" · ");
@@ -180,6 +192,11 @@ function protocol(key) {
 function columnLabel(column) {
   const same = comparison.columns.filter((other) => other.name === column.name);
   return same.length > 1 ? `${words(column.name)} (${protocol(column.key)})` : words(column.name);
+}
+
+// Return a column's unit unless its name says it, as that of minutes does.
+function unitOf({ name, unit }) {
+  return name.startsWith(unit) ? "" : unit;
 }
 
 function direction(better) {
@@ -200,7 +217,10 @@ function commonFloor(column) {
 
 const tip = byId("tip");
 
-function showTip(children, left, top) {
+let tipAgain = null; // shows it anew where its cell has gone, while that has the focus
+
+function showTip(children, left, top, again = null) {
+  tipAgain = again;
   tip.replaceChildren(...children);
   tip.hidden = false;
   const { width, height } = tip.getBoundingClientRect();
@@ -212,7 +232,13 @@ function showTip(children, left, top) {
 }
 
 function hideTip() {
+  tipAgain = null;
   tip.hidden = true;
+}
+
+function moveTip() {
+  if (tipAgain && document.activeElement.matches("td.value")) tipAgain();
+  else hideTip();
 }
 
 // Make lines of a name and a value; each is [name, value, class?, mark?].
