@@ -261,8 +261,8 @@ def _marks(
     lines = [str(number) for number, was_edited in enumerate(edited, 1) if was_edited]
     if lines:
         marks.append(
-            f"metrics.jsonl edited: record {', '.join(lines)} is not what was written, or does not "
-            "follow what it followed"
+            f"metrics.jsonl edited: record {', '.join(lines)} is not what was written, or what it "
+            "followed is gone"
         )
     if manifest.get("extended"):
         marks.append("made longer after it was trained for a shorter budget")

@@ -12,7 +12,12 @@ from gdm.evaluation import metrics
 from gdm.recipes.check import show
 from gdm.tools.comparing.comparison import Column
 
-MAIN = ("frechet_distance", "kernel_distance", "bits_per_dim", "accuracy")  # unless others are named
+MAIN = (
+    "frechet_distance",
+    "kernel_distance",
+    "bits_per_dim",
+    "accuracy",
+)  # unless others are named
 OF_LIKELIHOOD = ("bits_per_dim", "bits_per_dim_error", "elbo")
 WITH_SAMPLES = ("samples_per_second", "network_evaluations")  # costs that an evaluation measures
 OF_RUNS = {  # costs that a run's manifest knows: unit, decimals, how
@@ -87,7 +92,7 @@ def _column(name: str, unit: str, protocol: tuple[tuple[str, str], ...]) -> Colu
     return Column(key, name, unit, metric.better, metric.decimals, kind, how)
 
 
-# How it was measured: part of the key -> what is said of it ---------------------------------------
+# How it was measured: part of the key -> what is said of it --------------------------------------
 
 
 def _of_samples(name: str, record: dict[str, Any], facts: Facts) -> dict[str, str]:

@@ -8,9 +8,9 @@ from gdm.tools.comparing.comparison import Cell
 
 LEVEL = 0.05  # of p, below which a difference is called beyond chance
 TEST = (
-    f"a difference is called beyond chance where Welch's t-test over the seeds (two-sided, unequal "
-    f"variances) gives p < {LEVEL}; each row is tested against the best alone, so of twenty rows "
-    "that are equal one will seem to differ"
+    "a difference is called beyond chance where Welch's t-test over the seeds (two-sided, unequal "
+    f"variances) gives p < {LEVEL}; each row is tested against the best alone, so of twenty equal "
+    "rows one will seem to differ"
 )
 
 
@@ -22,8 +22,8 @@ def cell_of(values: dict[str, float]) -> Cell:
 
 
 def welch(a: Sequence[float], b: Sequence[float]) -> float | None:
-    """Return p of Welch's t-test (1947): whether two samples are of one mean, their variances being
-    whatever they are.
+    """Return p of Welch's t-test (1947): whether two samples are of one mean, whatever their
+    variances are.
 
     None where there is nothing to test by: a single value, or no spread in either sample.
     """
@@ -49,7 +49,7 @@ def against(best_name: str, best: Cell, cell: Cell) -> str:
     if p is None:
         equal = best.mean == cell.mean
         return "the same over all seeds" if equal else "no spread over seeds to judge chance by"
-    verdict = "worse than" if p < LEVEL else "not told from"
+    verdict = "worse than" if p < LEVEL else "not to be told from"
     chance = "beyond chance" if p < LEVEL else "by these seeds"
     return (
         f"{verdict} {best_name} {chance} (Welch's t-test: p = {p:.2g}, n = {cell.n} and {best.n})"
