@@ -26,7 +26,7 @@ def unsigned(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def edited(records: list[dict[str, Any]]) -> list[bool]:
-    """Say of each record whether it is no longer what was written, or one that it followed is gone.
+    """Say of each record whether it is not what was written, or one that it followed is gone.
 
     A record may follow any earlier one, since two processes may write at once. Records of earlier
     versions have no digest, and none is missed until the first that has one.
