@@ -13,6 +13,7 @@ from gdm.recipes.terminal import command, say, say_files
 
 if TYPE_CHECKING:
     from gdm.runs.run import Run
+    from gdm.tools.comparing.comparison import Comparison
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +70,7 @@ def _watch(compared_now, folder, seconds: float) -> None:
         time.sleep(seconds)
 
 
-def show(comparison) -> None:
+def show(comparison: "Comparison") -> None:
     """Print a comparison as wide as the terminal is."""
     from rich.console import Console
 

@@ -143,7 +143,7 @@ def _finished(
 ) -> Finished:
     data, device = str(manifest.get("data", "")), str(manifest.get("device", ""))
     dataset = _class_name(recipe["dataset"].get("source"))
-    facts = Facts(data, dataset, recipe["model"].get("ema") is not None, device)
+    facts = Facts(data, dataset, has_average=recipe["model"].get("ema") is not None)
     seen, seconds = manifest.get("images_seen", 0), manifest.get("seconds")
     current = [each for each in records if _is_current(each, seen, run)]
     if any(each.get("split") == "test" for each in records if each not in current):
@@ -152,7 +152,7 @@ def _finished(
     found = {each.column.key: each for each in _costs(manifest)}
     for record in current:  # the newest of each protocol is the last
         found |= {each.column.key: each for each in measurements(record, facts)}
-    picture = run.samples / "final.png"
+    picture = Path(str(run), run.samples.name, "final.png")
     member = Member(
         path=str(run),
         seed=recipe["seed"],
@@ -160,7 +160,7 @@ def _finished(
         images_seen=seen,
         minutes=None if seconds is None else seconds / 60,
         marks=marks,
-        picture=str(Run(picture)) if picture.is_file() else None,
+        picture=str(picture) if picture.is_file() else None,
         curves=_curves(records, manifest, facts, set(curves)),
     )
     created = manifest.get("created", "")

@@ -37,13 +37,11 @@ class Facts:
         data: fingerprint of the run's images.
         dataset: their name.
         has_average: whether the run keeps an average of its weights.
-        device: where it was trained.
     """
 
     data: str
     dataset: str
     has_average: bool
-    device: str
 
 
 @dataclass(frozen=True)

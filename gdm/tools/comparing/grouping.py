@@ -1,5 +1,6 @@
 """Finished runs -> rows, one per configuration, and the columns that they fill, in order."""
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -259,7 +260,7 @@ def rank_of(column: Column) -> Callable[[Row], float | None]:
 
     def rank(row: Row) -> float | None:
         cell = row.cells.get(column.key)
-        if cell is None:
+        if cell is None or not math.isfinite(cell.mean):
             return None
         if column.better == "as real":
             return abs(cell.mean - row.real[column.key]) if column.key in row.real else None
@@ -279,12 +280,13 @@ def with_notes(rows: Sequence[Row], columns: Iterable[Column]) -> list[Row]:
     """Return the rows with what can be said of each against the best, one note per metric."""
     notes: dict[str, list[str]] = {row.id: [] for row in rows}
     for column in columns:
-        measured = [row for row in rows if column.key in row.cells]
+        rank = rank_of(column)
+        measured = [row for row in rows if rank(row) is not None]
         if column.kind != "metric" or column.better not in ("lower", "higher"):
             continue
         if len(measured) < 2:
             continue
-        best = min(measured, key=rank_of(column))
+        best = min(measured, key=rank)
         of_best = best.cells[column.key]
         for row in measured:
             said = (

@@ -17,7 +17,7 @@ TEST = (
 def cell_of(values: dict[str, float]) -> Cell:
     """Return the values of some seeds with their mean and the standard deviation of the sample."""
     found = list(values.values())
-    std = statistics.stdev(found) if len(found) > 1 else None
+    std = _mean_and_std(found)[1] if len(found) > 1 else None
     return Cell(statistics.fmean(found), std, len(found), values)
 
 
@@ -37,7 +37,8 @@ def welch(a: Sequence[float], b: Sequence[float]) -> float | None:
 
 
 def _mean_and_std(values: Sequence[float]) -> tuple[float, float]:
-    return statistics.fmean(values), statistics.stdev(values)
+    is_finite = all(map(math.isfinite, values))
+    return statistics.fmean(values), statistics.stdev(values) if is_finite else math.nan
 
 
 def against(best_name: str, best: Cell, cell: Cell) -> str:
