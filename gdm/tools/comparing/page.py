@@ -19,10 +19,13 @@ from gdm.tools.comparing.comparison import Comparison
 
 PARTS = Path(__file__).with_name("web")
 STYLES = ("uplot.min.css", "page.css")
-SCRIPTS = ("uplot.min.js", "words.js", "table.js", "samples.js", "charts.js", "page.js")
+SCRIPTS = (
+    "uplot.min.js", "words.js", "table.js", "samples.js", "charts.js", "curves.js", "cost.js",
+    "page.js",
+)  # fmt: skip
 LICENCE = "UPLOT_LICENSE"  # goes along with every copy of the library, so into every page
 
-MAX_PICTURE_BYTES = 300_000  # a larger one is packed again, then halved
+MAX_PICTURE_BYTES = 320_000  # a larger one is packed again, then halved
 MAX_PAGE_BYTES = 40_000_000  # of all pictures; many of them get less room each
 MIN_PICTURE_WIDTH = 64  # pixels, below which nothing could be seen
 TYPES = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp", "GIF": "image/gif"}
@@ -105,7 +108,7 @@ def _webp(image: Image.Image, factor: int) -> bytes:
     if image.mode not in ("L", "RGB", "RGBA"):
         image = image.convert("RGBA")
     buffer = io.BytesIO()
-    image.reduce(factor).save(buffer, "WEBP", lossless=True, method=2, quality=50)
+    image.reduce(factor).save(buffer, "WEBP", lossless=True, method=0, quality=0)
     return buffer.getvalue()
 
 
