@@ -144,19 +144,34 @@ def test_a_link_is_never_a_script(comparison, tmp_path, monkeypatch):
     assert unquote(link) == "javascript:alert(1)"
 
 
-def test_a_large_picture_is_packed_again_or_halved(comparison, tmp_path, monkeypatch):
+def test_a_large_picture_is_packed_again_or_halved(tmp_path, monkeypatch):
     random = np.random.default_rng(0)
     noise = Image.fromarray(random.integers(0, 255, (256, 256, 3), dtype=np.uint8))
     for name, image in (("noise", noise), ("flat", noise.reduce(64).resize((256, 256), 0))):
         image.save(tmp_path / f"{name}.png", compress_level=0)
     monkeypatch.setattr(pages, "MAX_PICTURE_BYTES", 60_000)
-    flat, halved = (
-        pages._picture(tmp_path / f"{n}.png", 60_000, tmp_path) for n in ("flat", "noise")
-    )
+    flat, halved = (pages._picture(tmp_path / f"{name}.png") for name in ("flat", "noise"))
     assert (flat["factor"], flat["width"]) == (1, 256)
     assert flat["data"].startswith("data:image/webp;base64,")
     assert (halved["factor"], halved["width"]) == (2, 128)
     assert len(halved["data"]) < 100_000
+
+
+def test_without_room_for_all_pictures_each_row_has_its_first(comparison, tmp_path, monkeypatch):
+    rows = [
+        replace(row, members=[replace(m, picture=row.members[0].picture) for m in row.members])
+        for row in comparison.rows
+    ]
+    monkeypatch.setattr(pages, "MAX_PAGE_BYTES", 1)
+    found = record(page(replace(comparison, rows=rows), tmp_path))["rows"]
+    shown = [[m["picture"]["data"] is not None for m in row["members"]] for row in found]
+    assert shown == [[True, False], [False, False], [False, False]]
+    first = len(found[0]["members"][0]["picture"]["data"])
+    monkeypatch.setattr(pages, "MAX_PAGE_BYTES", 2 * first + 1)
+    found = record(page(replace(comparison, rows=rows), tmp_path))["rows"]
+    shown = [[m["picture"]["data"] is not None for m in row["members"]] for row in found]
+    assert shown == [[True, False], [True, False], [True, False]]
+    assert found[2]["members"][1]["picture"]["link"] == "gan/final.png"
 
 
 def test_a_picture_that_is_none_is_left_out(comparison, tmp_path):
