@@ -4,6 +4,7 @@ import json
 import math
 import re
 import time
+import tomllib
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,6 +14,7 @@ import chromium
 import numpy as np
 import pytest
 from chromium import NEXT_FRAME
+from conftest import ROOT
 from PIL import Image
 
 from gdm.tools.comparing import page as pages
@@ -235,6 +237,15 @@ def test_every_copy_of_the_library_has_its_licence(comparison, tmp_path):
     assert licence in page(comparison, tmp_path)
 
 
+def test_the_parts_of_the_page_are_in_the_wheel():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    setuptools, folder = project["tool"]["setuptools"], pages.PARTS.parent
+    packed = {p for g in setuptools["package-data"]["gdm.tools.comparing"] for p in folder.glob(g)}
+    assert packed >= {pages.PARTS / name for name in (*pages.STYLES, *pages.SCRIPTS, "page.html")}
+    licences = {path for glob in project["project"]["license-files"] for path in ROOT.glob(glob)}
+    assert pages.PARTS / pages.LICENCE in packed & licences
+
+
 def test_own_scripts_write_text_and_no_markup():
     for name in pages.SCRIPTS[1:]:
         text = (pages.PARTS / name).read_text()
@@ -333,6 +344,9 @@ def test_shows_single_seeds_pixels_and_values(browser, address):
     browser.move(*browser.middle("#curves-chart"))
     browser.ask(NEXT_FRAME)
     assert "1,000 images" in browser.ask("document.querySelector('#tip').innerText")
+    browser.ask("document.querySelector('#cost-chart').focus()")
+    browser.press("ArrowRight")
+    assert "4.0 ± 1.4 (n = 2)" in browser.ask("document.querySelector('#tip').innerText")
     browser.click("figure .open")
     assert browser.ask("document.querySelector('#zoom').open")
     rendering = "getComputedStyle(document.querySelector('#zoom-picture')).imageRendering"

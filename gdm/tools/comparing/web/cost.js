@@ -58,6 +58,7 @@ function paintCost(made, found, floor, logX, logY) {
   const ratio = devicePixelRatio;
   const [toX, toY] = [(v) => made.valToPos(v, "x", true), (v) => made.valToPos(v, "y", true)];
   ctx.save();
+  [ctx.textAlign, ctx.textBaseline] = ["left", "alphabetic"]; // the axes leave others behind
   ctx.font = `${12 * ratio}px ${getComputedStyle(document.body).fontFamily}`;
   const taken = floor.map((value) => paintFloor(ctx, bbox, toY(value), ratio));
   const placed = found.map(({ row, x, y }) => {

@@ -194,11 +194,12 @@ function distinction(key, others) {
   return protocol(key).filter((part) => others.some((other) => !protocol(other).includes(part)));
 }
 
-// Return the parts that a reader needs at once: the split, the number, and what tells it apart.
+// Return the parts that a reader needs at once: the first two, of which one is the split, the
+// number of images, and what tells it apart.
 function briefly(key, others) {
   const parts = protocol(key);
   const apart = distinction(key, others);
-  return parts.filter((part, k) => k === 0 || part.startsWith("n=") || apart.includes(part));
+  return parts.filter((part, k) => k < 2 || part.startsWith("n=") || apart.includes(part));
 }
 
 function keysOf(name) {
