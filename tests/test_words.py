@@ -21,6 +21,7 @@ from gdm.recipes.build import build
 from gdm.recipes.check import check
 from gdm.runs import catalogue
 from gdm.tools import evaluate, export, quality_cost, sample, schedules
+from gdm.tools.comparing import compare
 from gdm.tools.latent import tool
 from gdm.training.options import TrainOptions
 
@@ -35,6 +36,7 @@ OPTIONS = {
     "train": TrainOptions,
     "sample": sample.SampleOptions,
     "evaluate": evaluate.EvaluateOptions,
+    "compare": compare.CompareOptions,
     "latent": tool.LatentOptions,
     "quality_cost": quality_cost.QualityCostOptions,
     "draw_schedules": schedules.DrawSchedulesOptions,

@@ -17,7 +17,7 @@ def signed(record: dict[str, Any], previous: str) -> dict[str, Any]:
         record: what was found out.
         previous: the digest of the record before; empty for the first.
     """
-    return record | {DIGEST: _digest(record, previous)}
+    return record | {DIGEST: _digest(_text(record), previous)}
 
 
 def unsigned(record: dict[str, Any]) -> dict[str, Any]:
@@ -33,11 +33,11 @@ def edited(records: list[dict[str, Any]]) -> list[bool]:
     """
     found, known = [], []
     for record in records:
-        digest, plain = record.get(DIGEST), unsigned(record)
+        digest, text = record.get(DIGEST), _text(unsigned(record))
         if digest is None:
             found.append(bool(known))
             continue
-        found.append(all(digest != _digest(plain, each) for each in known or [""]))
+        found.append(all(digest != _digest(text, each) for each in reversed(known or [""])))
         known.append(digest)
     return found
 
@@ -55,6 +55,9 @@ def signed_anew(records: list[dict[str, Any]], keep: list[bool]) -> list[dict[st
     return made
 
 
-def _digest(record: dict[str, Any], previous: str) -> str:
-    text = json.dumps(record, sort_keys=True)
+def _text(record: dict[str, Any]) -> str:
+    return json.dumps(record, sort_keys=True)
+
+
+def _digest(text: str, previous: str) -> str:
     return hashlib.sha256(f"{previous}{text}".encode()).hexdigest()[:12]

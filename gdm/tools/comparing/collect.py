@@ -198,9 +198,8 @@ def _curves(
     for record in records:
         if record.get("split") != "validation":
             continue
-        for each in measurements(record, facts):
-            if each.column.name in names:
-                points.setdefault(each.column.key, {})[record["images"]] = each
+        for each in measurements(record, facts, names):
+            points.setdefault(each.column.key, {})[record["images"]] = each
     curves = []
     for key, by_images in points.items():
         images = sorted(by_images)

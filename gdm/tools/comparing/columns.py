@@ -3,7 +3,7 @@
 Two numbers share a column only if they were measured in the same way.
 """
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -55,10 +55,14 @@ class Measurement:
     real: float | None
 
 
-def measurements(record: dict[str, Any], facts: Facts) -> Iterator[Measurement]:
-    """Yield the single numbers of a record."""
+def measurements(
+    record: dict[str, Any], facts: Facts, names: Container[str] | None = None
+) -> Iterator[Measurement]:
+    """Yield the single numbers of a record, of some metrics or of all."""
     real = record.get("real") if isinstance(record.get("real"), dict) else {}
     for name, value in metrics.numbers(record).items():
+        if names is not None and name not in names:
+            continue
         of_real = real.get(name)
         floor = float(of_real) if isinstance(of_real, int | float) else None
         yield Measurement(column_of(name, record, facts), float(value), floor)

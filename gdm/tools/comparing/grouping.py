@@ -30,11 +30,19 @@ def columns_of(runs: Sequence[Finished]) -> list[Column]:
     place = {name: number for number, name in enumerate(order)}
 
     def rank(column: Column) -> tuple:
-        is_test = "|test|" in f"{column.key}|"
+        parts = column.key.split("|")
         known = place.get(column.name, len(order))
         is_cost = column.kind == "cost"
         cost = COSTS.index(column.name) if is_cost else 0
-        return is_cost, cost, known, not is_test, -counts[column.key], column.key
+        return (
+            is_cost,
+            cost,
+            known,
+            "test" not in parts,
+            "best" in parts,
+            -counts[column.key],
+            column.key,
+        )
 
     return sorted(columns.values(), key=rank)
 
