@@ -55,7 +55,7 @@ function axis(label, log, upright) {
     grid: { stroke: line, width: 1 },
     ticks: { show: false },
     splits: (plot, index, low, high) => {
-      const most = Math.max(2, upright ? plot.height / 50 : plot.width / 90);
+      const most = Math.max(3, upright ? plot.height / 50 : plot.width / 80);
       return (log ? logNumbers : roundNumbers)(low, high, most);
     },
     filter: (plot, splits) => splits,

@@ -127,6 +127,10 @@ function paintLabel(ctx, bbox, name, [x, y], taken, ratio) {
     [x - gap - width, y - height / 2],
     [x - width / 2, y - gap - height],
     [x - width / 2, y + gap],
+    ...[-gap - height, gap].flatMap((down) => [
+      [x + 0.6 * gap, y + down], // between the bars
+      [x - 0.6 * gap - width, y + down],
+    ]),
   ];
   const frame = box(bbox.left, bbox.top, bbox.width, bbox.height);
   for (const [left, top] of corners) {
