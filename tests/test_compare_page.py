@@ -4,6 +4,7 @@ import json
 import math
 import re
 import time
+import tomllib
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,6 +14,7 @@ import chromium
 import numpy as np
 import pytest
 from chromium import NEXT_FRAME
+from conftest import ROOT
 from PIL import Image
 
 from gdm.tools.comparing import page as pages
@@ -144,19 +146,34 @@ def test_a_link_is_never_a_script(comparison, tmp_path, monkeypatch):
     assert unquote(link) == "javascript:alert(1)"
 
 
-def test_a_large_picture_is_packed_again_or_halved(comparison, tmp_path, monkeypatch):
+def test_a_large_picture_is_packed_again_or_halved(tmp_path, monkeypatch):
     random = np.random.default_rng(0)
     noise = Image.fromarray(random.integers(0, 255, (256, 256, 3), dtype=np.uint8))
     for name, image in (("noise", noise), ("flat", noise.reduce(64).resize((256, 256), 0))):
         image.save(tmp_path / f"{name}.png", compress_level=0)
     monkeypatch.setattr(pages, "MAX_PICTURE_BYTES", 60_000)
-    flat, halved = (
-        pages._picture(tmp_path / f"{n}.png", 60_000, tmp_path) for n in ("flat", "noise")
-    )
+    flat, halved = (pages._picture(tmp_path / f"{name}.png") for name in ("flat", "noise"))
     assert (flat["factor"], flat["width"]) == (1, 256)
     assert flat["data"].startswith("data:image/webp;base64,")
     assert (halved["factor"], halved["width"]) == (2, 128)
     assert len(halved["data"]) < 100_000
+
+
+def test_without_room_for_all_pictures_each_row_has_its_first(comparison, tmp_path, monkeypatch):
+    rows = [
+        replace(row, members=[replace(m, picture=row.members[0].picture) for m in row.members])
+        for row in comparison.rows
+    ]
+    monkeypatch.setattr(pages, "MAX_PAGE_BYTES", 1)
+    found = record(page(replace(comparison, rows=rows), tmp_path))["rows"]
+    shown = [[m["picture"]["data"] is not None for m in row["members"]] for row in found]
+    assert shown == [[True, False], [False, False], [False, False]]
+    first = len(found[0]["members"][0]["picture"]["data"])
+    monkeypatch.setattr(pages, "MAX_PAGE_BYTES", 2 * first + 1)
+    found = record(page(replace(comparison, rows=rows), tmp_path))["rows"]
+    shown = [[m["picture"]["data"] is not None for m in row["members"]] for row in found]
+    assert shown == [[True, False], [True, False], [True, False]]
+    assert found[2]["members"][1]["picture"]["link"] == "gan/final.png"
 
 
 def test_a_picture_that_is_none_is_left_out(comparison, tmp_path):
@@ -218,6 +235,15 @@ def test_every_copy_of_the_library_has_its_licence(comparison, tmp_path):
     licence = (pages.PARTS / pages.LICENCE).read_text()
     assert "Permission is hereby granted" in licence
     assert licence in page(comparison, tmp_path)
+
+
+def test_the_parts_of_the_page_are_in_the_wheel():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    setuptools, folder = project["tool"]["setuptools"], pages.PARTS.parent
+    packed = {p for g in setuptools["package-data"]["gdm.tools.comparing"] for p in folder.glob(g)}
+    assert packed >= {pages.PARTS / name for name in (*pages.STYLES, *pages.SCRIPTS, "page.html")}
+    licences = {path for glob in project["project"]["license-files"] for path in ROOT.glob(glob)}
+    assert pages.PARTS / pages.LICENCE in packed & licences
 
 
 def test_own_scripts_write_text_and_no_markup():
@@ -318,6 +344,9 @@ def test_shows_single_seeds_pixels_and_values(browser, address):
     browser.move(*browser.middle("#curves-chart"))
     browser.ask(NEXT_FRAME)
     assert "1,000 images" in browser.ask("document.querySelector('#tip').innerText")
+    browser.ask("document.querySelector('#cost-chart').focus()")
+    browser.press("ArrowRight")
+    assert "4.0 ± 1.4 (n = 2)" in browser.ask("document.querySelector('#tip').innerText")
     browser.click("figure .open")
     assert browser.ask("document.querySelector('#zoom').open")
     rendering = "getComputedStyle(document.querySelector('#zoom-picture')).imageRendering"

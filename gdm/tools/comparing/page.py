@@ -9,6 +9,7 @@ import math
 import os
 import re
 from dataclasses import asdict
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -19,12 +20,15 @@ from gdm.tools.comparing.comparison import Comparison
 
 PARTS = Path(__file__).with_name("web")
 STYLES = ("uplot.min.css", "page.css")
-SCRIPTS = ("uplot.min.js", "words.js", "table.js", "samples.js", "charts.js", "page.js")
+SCRIPTS = (
+    "uplot.min.js", "words.js", "table.js", "samples.js", "charts.js", "curves.js", "cost.js",
+    "page.js",
+)  # fmt: skip
 LICENCE = "UPLOT_LICENSE"  # goes along with every copy of the library, so into every page
 
-MAX_PICTURE_BYTES = 300_000  # a larger one is packed again, then halved
-MAX_PAGE_BYTES = 40_000_000  # of all pictures; many of them get less room each
-MIN_PICTURE_WIDTH = 64  # pixels, below which nothing could be seen
+MAX_PICTURE_BYTES = 320_000  # a larger one is packed again, then halved
+MAX_PAGE_BYTES = 40_000_000  # of all pictures
+MIN_WIDTH = 64  # pixels, below which nothing could be seen
 TYPES = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp", "GIF": "image/gif"}
 
 
@@ -59,15 +63,23 @@ def page(comparison: Comparison, folder: Path, refresh_seconds: int | None = Non
 
 
 def _add_links(record: dict[str, Any], folder: Path) -> None:
-    """Add to each run where its directory is, and its picture itself."""
-    members = [member for row in record["rows"] for member in row["members"]]
-    num_pictures = sum(member["picture"] is not None for member in members)
-    max_bytes = min(MAX_PICTURE_BYTES, MAX_PAGE_BYTES // max(num_pictures, 1))
+    """Add to each run where its directory is, and its picture itself.
+
+    Where there is no room for all pictures, each row has those of its first seeds.
+    """
+    of_rows = [row["members"] for row in record["rows"]]
+    members = [member for rank in zip_longest(*of_rows) for member in rank if member is not None]
     for run in (*members, *record["unfinished"]):
         run["link"] = _link(run["path"], folder)
+    room = MAX_PAGE_BYTES
     for member in members:
-        if member["picture"] is not None:
-            member["picture"] = _picture(Path(member["picture"]), max_bytes, folder)
+        if member["picture"] is None:
+            continue
+        path = Path(member["picture"])
+        member["picture"] = picture = _picture(path) if room > 0 else {"data": None}
+        if picture is not None:
+            picture["link"] = _link(str(path), folder)
+            room -= len(picture["data"] or "")
 
 
 def _link(path: str, folder: Path) -> str:
@@ -80,7 +92,7 @@ def _link(path: str, folder: Path) -> str:
     return quote(os.fsencode(relative.as_posix()))
 
 
-def _picture(path: Path, max_bytes: int, folder: Path) -> dict[str, Any] | None:
+def _picture(path: Path) -> dict[str, Any] | None:
     """Return a picture as text, smaller where it is large; None where there is none to show."""
     if not path.is_file():
         return None
@@ -88,16 +100,16 @@ def _picture(path: Path, max_bytes: int, folder: Path) -> dict[str, Any] | None:
     try:
         with Image.open(path) as image:
             packed, kind = path.read_bytes(), image.format
-            if kind not in TYPES or len(packed) > max_bytes:
+            if kind not in TYPES or len(packed) > MAX_PICTURE_BYTES:
                 packed, kind = _webp(image, factor), "WEBP"
-            while len(packed) > max_bytes and image.width >= 2 * factor * MIN_PICTURE_WIDTH:
+            while len(packed) > MAX_PICTURE_BYTES and image.width >= 2 * factor * MIN_WIDTH:
                 factor *= 2
                 packed = _webp(image, factor)
             width = -(-image.width // factor)
     except (OSError, ValueError, Image.DecompressionBombError):
         return None
     data = f"data:{TYPES[kind]};base64,{base64.b64encode(packed).decode()}"
-    return {"data": data, "width": width, "factor": factor, "link": _link(str(path), folder)}
+    return {"data": data, "width": width, "factor": factor}
 
 
 def _webp(image: Image.Image, factor: int) -> bytes:
@@ -105,7 +117,7 @@ def _webp(image: Image.Image, factor: int) -> bytes:
     if image.mode not in ("L", "RGB", "RGBA"):
         image = image.convert("RGBA")
     buffer = io.BytesIO()
-    image.reduce(factor).save(buffer, "WEBP", lossless=True, method=2, quality=50)
+    image.reduce(factor).save(buffer, "WEBP", lossless=True, method=0, quality=0)
     return buffer.getvalue()
 
 

@@ -39,15 +39,17 @@ function setTheme() {
 // Notes, differences, runs, how it was measured -------------------------------------------------
 
 function drawNotes() {
-  const named = comparison.rows.flatMap((row) =>
+  const general = comparison.notes.map((note) => element("li", {}, note));
+  const ofRows = comparison.rows.flatMap((row) =>
     row.notes.map((note) => element("li", {}, element("strong", {}, row.name), `: ${note}`)),
   );
-  const items = [...comparison.notes.map((note) => element("li", {}, note)), ...named];
-  if (items.length === 0) return;
-  byId("notes").replaceChildren(
-    element("h3", {}, "What to keep in mind"),
-    element("ul", {}, items),
-  );
+  const parts = [element("h3", {}, "What to keep in mind"), element("ul", {}, general)];
+  if (ofRows.length > 0) {
+    const title = element("summary", {}, "How sure the differences are");
+    const open = ofRows.length <= 12;
+    parts.push(element("details", { open }, title, element("ul", {}, ofRows)));
+  }
+  if (general.length + ofRows.length > 0) byId("notes").replaceChildren(...parts);
 }
 
 function drawDifferences() {

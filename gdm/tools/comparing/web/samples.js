@@ -21,16 +21,24 @@ function drawSamplesControls() {
   byId("samples-controls").replaceChildren(choice("Seed", options, chosen.seed, change));
 }
 
+const figures = new Map(); // row and seed -> what was made for them, which sorting only moves
+
 function drawSamples() {
-  byId("pictures").replaceChildren(...sortedRows().map(figure));
+  const made = sortedRows().map((row) => {
+    const key = JSON.stringify([row.id, chosen.seed]);
+    if (!figures.has(key)) figures.set(key, figure(row));
+    return figures.get(key);
+  });
+  byId("pictures").replaceChildren(...made);
 }
 
 function figure(row) {
   const member = memberOfSeed(row);
   const name = element("figcaption", {}, named(row));
-  if (!member?.picture) {
-    const why = member ? "No picture of its samples" : `No finished run of seed ${chosen.seed}`;
-    return element("figure", {}, element("div", { class: "missing" }, why), name);
+  if (!member?.picture?.data) {
+    const why = !member ? `No finished run of seed ${chosen.seed}` : "No picture of its samples";
+    const file = member?.picture && element("a", { href: member.picture.link }, "Only as a file");
+    return element("figure", {}, element("div", { class: "missing" }, file ?? why), name);
   }
   const image = element("img", {
     src: member.picture.data,
@@ -62,7 +70,7 @@ function zoom(row) {
 }
 
 function zoomAlong(step) {
-  const rows = sortedRows().filter((row) => memberOfSeed(row)?.picture);
+  const rows = sortedRows().filter((row) => memberOfSeed(row)?.picture?.data);
   zoom(rows[(rows.indexOf(zoomed) + step + rows.length) % rows.length]);
 }
 

@@ -11,7 +11,11 @@ function headings() {
   const columns = comparison.columns.map((column) => ({
     key: column.key,
     label: words(column.name),
-    below: [unitOf(column), protocol(column.key), direction(column.better)].filter(Boolean),
+    below: [
+      unitOf(column),
+      briefly(column.key, keysOf(column.name)).join(" · "),
+      direction(column.better),
+    ].filter(Boolean),
     kind: column.kind,
     column,
     value: (row) => rank(row, column),

@@ -184,14 +184,31 @@ function named(row) {
   return element("span", { class: "named" }, swatch(comparison.rows.indexOf(row)), name);
 }
 
-// Return how a quantity was measured, in short: what follows its name in the key.
+// Return the parts of how a quantity was measured, which follow its name in the key.
 function protocol(key) {
-  return key.split("|").slice(1).join(" · ");
+  return key.split("|").slice(1);
 }
 
-function columnLabel(column) {
-  const same = comparison.columns.filter((other) => other.name === column.name);
-  return same.length > 1 ? `${words(column.name)} (${protocol(column.key)})` : words(column.name);
+// Return the parts by which a key differs from others of the same quantity.
+function distinction(key, others) {
+  return protocol(key).filter((part) => others.some((other) => !protocol(other).includes(part)));
+}
+
+// Return the parts that a reader needs at once: the first two, of which one is the split, the
+// number of images, and what tells it apart.
+function briefly(key, others) {
+  const parts = protocol(key);
+  const apart = distinction(key, others);
+  return parts.filter((part, k) => k < 2 || part.startsWith("n=") || apart.includes(part));
+}
+
+function keysOf(name) {
+  return comparison.columns.filter((other) => other.name === name).map(({ key }) => key);
+}
+
+function columnLabel({ name, key }) {
+  const apart = distinction(key, keysOf(name)).join(" · ");
+  return apart ? `${words(name)} (${apart})` : words(name);
 }
 
 // Return a column's unit unless its name says it, as that of minutes does.
