@@ -17,6 +17,7 @@ from gdm.recipes.ranges import Count
 SCRIPTS = {
     "sample": "gdm.tools.sample.SampleOptions",
     "evaluate": "gdm.tools.evaluate.EvaluateOptions",
+    "compare": "gdm.tools.comparing.compare.CompareOptions",
     "latent": "gdm.tools.latent.tool.LatentOptions",
     "quality_cost": "gdm.tools.quality_cost.QualityCostOptions",
     "draw_schedules": "gdm.tools.schedules.DrawSchedulesOptions",

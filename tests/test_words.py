@@ -23,6 +23,7 @@ from gdm.recipes.check import check
 from gdm.runs import catalogue
 from gdm.runs.sweeps import Sweep, asked_for
 from gdm.tools import evaluate, export, quality_cost, sample, schedules
+from gdm.tools.comparing import compare
 from gdm.tools.latent import tool
 from gdm.training.options import TrainOptions
 
@@ -37,6 +38,7 @@ OPTIONS = {
     "train": TrainOptions,
     "sample": sample.SampleOptions,
     "evaluate": evaluate.EvaluateOptions,
+    "compare": compare.CompareOptions,
     "latent": tool.LatentOptions,
     "quality_cost": quality_cost.QualityCostOptions,
     "draw_schedules": schedules.DrawSchedulesOptions,

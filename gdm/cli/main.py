@@ -8,6 +8,7 @@ from inspect import getmodule
 
 from gdm.cli import command_line
 from gdm.cli.benchmark import benchmark
+from gdm.cli.compare import compare as compare_runs
 from gdm.cli.draw_schedules import draw
 from gdm.cli.evaluate import evaluate
 from gdm.cli.export_classifier import export
@@ -22,6 +23,7 @@ TASKS = {
     "train": train,
     "sample": sample,
     "evaluate": evaluate,
+    "compare": compare_runs,
     "latent": use,
     "quality-cost": compare,
     "draw-schedules": draw,

@@ -21,8 +21,7 @@ class Metric(NamedTuple):
     decimals: int = 4
 
 
-METRICS = {
-    # the samples
+OF_SAMPLES = {
     "frechet_distance": Metric("", "lower", 3),
     "kernel_distance": Metric("", "lower"),
     "kernel_distance_error": Metric("standard error"),
@@ -35,7 +34,8 @@ METRICS = {
     "memorised": Metric("fraction of {num_neighbours} samples", "lower"),
     "samples_per_second": Metric("1/s", "higher", 1),
     "network_evaluations": Metric("per sample", "lower", 0),
-    # the model's own
+}
+OF_MODELS = {
     "loss": Metric("", "lower"),
     "reconstruction": Metric("nats", "lower", 2),
     "kl": Metric("nats", decimals=2),
@@ -56,6 +56,7 @@ METRICS = {
     "accuracy": Metric("fraction of images", "higher"),
     "calibration_error": Metric("", "lower"),
 }
+METRICS = OF_SAMPLES | OF_MODELS
 
 
 def unit(name: str, record: dict[str, Any]) -> str:

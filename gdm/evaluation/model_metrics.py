@@ -48,7 +48,10 @@ def evaluate(
         num_images += len(batch.x)
         for name, values in model.metrics(batch).items():
             moments[name].update(values)
-    return {"split": split, "num_images": num_images} | model.summarise(dict(moments))
+    found = model.summarise(dict(moments))
+    has_likelihood = model.likelihood_kind is not None and "bits_per_dim" in found
+    kind = {"likelihood": model.likelihood_kind} if has_likelihood else {}
+    return {"split": split, "num_images": num_images} | found | kind
 
 
 def reconstruction(

@@ -164,6 +164,11 @@ class Model(LightningModule):
         return self.batches_seen * self.batch_size
 
     @property
+    def num_parameters(self) -> int:
+        """Number of weights that are trained."""
+        return sum(each.numel() for each in self.parameters() if each.requires_grad)
+
+    @property
     def depends_on_length(self) -> bool:
         """Whether a step depends on the run's length, so that an extended run is another."""
         return self.learning_rate.decays

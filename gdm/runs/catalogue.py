@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import os
 import platform
 import subprocess
 from collections.abc import Iterable
@@ -122,8 +123,18 @@ def find(reference: str, outputs: Path) -> Run:
 
 def listed(outputs: Path) -> list[Run]:
     """Return all runs in the folder of runs, the newest last."""
-    paths = (path.parent.parent for path in outputs.glob("**/.hydra/config.yaml"))
-    return [Run(path) for path in sorted(paths, key=_created)]
+    return [Run(path) for path in sorted(below(outputs), key=_created)]
+
+
+def below(folder: Path) -> list[Path]:
+    """Return the directories of all runs in a folder, itself included, by their names."""
+    found = []
+    for path, folders, _ in os.walk(folder):
+        if Path(path, ".hydra", "config.yaml").is_file():
+            found.append(Path(path))
+            folders.clear()  # a run holds no runs
+        folders.sort()
+    return found
 
 
 def load(

@@ -11,6 +11,7 @@ from gdm.errors import UserError
 MAX_YAML_BYTES = 100_000  # a recipe has some 2,000
 MAX_YAML_DEPTH = 40  # a recipe has some 5 levels
 MAX_JSON_BYTES = 10_000_000
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where it was built
 
 
 def read_yaml(path: Path) -> Any:
@@ -23,7 +24,7 @@ def read_yaml(path: Path) -> Any:
     try:
         text = _text(path, MAX_YAML_BYTES)
         _refuse_bomb(text)
-        return yaml.safe_load(text)
+        return yaml.load(text, Loader=LOADER)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"{path} is not readable YAML: {' '.join(str(error).split())}") from error
 
@@ -59,7 +60,7 @@ def _text(path: Path, max_bytes: int) -> str:
 def _refuse_bomb(text: str) -> None:
     """Refuse what is small to write and large to read: deep nesting, and aliases of aliases."""
     depth = 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):  # one after another, without recursion
+    for event in yaml.parse(text, Loader=LOADER):  # one after another, without recursion
         if isinstance(event, yaml.AliasEvent):
             raise ValueError(f"it uses an alias, *{event.anchor}; write the value itself")
         depth += isinstance(event, yaml.CollectionStartEvent)

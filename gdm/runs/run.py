@@ -15,6 +15,7 @@ from gdm.files import remove_leftovers, write_text
 from gdm.recipes.moved import upgraded
 from gdm.recipes.terminal import command, override
 from gdm.recipes.tree import changes, flat
+from gdm.runs import signing
 from gdm.runs.reading import read_json, read_yaml
 
 log = logging.getLogger(__name__)
@@ -28,6 +29,8 @@ MANIFEST = {
     "minutes_wished": int | float,
     "num_batches": int,
     "images_seen": int,
+    "num_parameters": int,
+    "validated_at": dict,
     "resumed": list,
     "trained_recipe": dict,
     "budget": dict,
@@ -95,7 +98,11 @@ class Run:
             remove_leftovers(path)
 
     def recipe(self) -> dict[str, Any]:
-        """Return the configuration that the run was made from."""
+        """Return the configuration that the run was made from, in today's words."""
+        return upgraded(self.recipe_as_written())
+
+    def recipe_as_written(self) -> dict[str, Any]:
+        """Return the configuration as it stands in the run."""
         try:
             recipe = read_yaml(self._recipe)
         except FileNotFoundError:
@@ -106,7 +113,7 @@ class Run:
         for key, kind in RECIPE.items():
             if key not in recipe or (kind is dict and "_target_" not in recipe[key]):
                 raise UserError(f"{self._recipe} holds no recipe: it has no {key}")
-        return upgraded(recipe)
+        return recipe
 
     def write_recipe(self, recipe: dict[str, Any], overrides: list[str]) -> None:
         """Write down what makes the run, before it starts or goes on; overrides are added."""
@@ -159,6 +166,18 @@ class Run:
         text = json.dumps(self.manifest() | facts, indent=2)
         write_text(self._manifest, text + "\n")
 
+    def note_validation(self, images_seen: int, seconds: float) -> None:
+        """Write down when a validation was: not in its record, which any repetition equals."""
+        with contextlib.suppress(UserError):  # of a damaged manifest
+            noted = self.manifest().get("validated_at", {}) | {str(images_seen): round(seconds, 1)}
+            self.keep(lambda: self.describe(validated_at=noted))
+
+    def seconds_before(self) -> float:
+        """Return what the run has taken so far; if it was killed, until its last validation."""
+        manifest = self.manifest()
+        known = [manifest.get("seconds", 0.0), *manifest.get("validated_at", {}).values()]
+        return max(seconds for seconds in known if isinstance(seconds, int | float))
+
     def warn_of_other_bits(self, now: dict[str, Any]) -> None:
         """Say in the log what may keep a repeated or resumed run from giving the same bits.
 
@@ -183,9 +202,11 @@ class Run:
 
     def record(self, images_seen: int, metrics: dict[str, Any]) -> None:
         """Add the record of an evaluation to `metrics.jsonl`."""
-        line = json.dumps({"images": images_seen} | metrics) + "\n"
+        record = {"images": images_seen} | metrics
 
         def append() -> None:
+            digests = [each[signing.DIGEST] for each in self._lines() if signing.DIGEST in each]
+            line = json.dumps(signing.signed(record, digests[-1] if digests else "")) + "\n"
             with self.metrics.open("a") as file:
                 file.write(line)
 
@@ -194,6 +215,16 @@ class Run:
     def records(self) -> list[dict[str, Any]]:
         """Return the records of all evaluations so far, in their order; a line that is none, as
         a crash may leave, is passed over."""
+        return [signing.unsigned(each) for each in self._lines()]
+
+    def checked_records(self) -> list[tuple[dict[str, Any], bool]]:
+        """Return the same records, and of each whether it has been edited since."""
+        lines = self._lines()
+        plain = map(signing.unsigned, lines)
+        return list(zip(plain, signing.edited(lines), strict=True))
+
+    def _lines(self) -> list[dict[str, Any]]:
+        """Return the records as they stand in the file."""
         try:
             lines = self.metrics.read_text(errors="replace").splitlines()
         except OSError:  # nothing has been written, or nothing could be
@@ -223,7 +254,8 @@ class Run:
     def forget_after(self, images_seen: int) -> None:
         """Drop the records of evaluations that a resumed run will repeat, and a best checkpoint
         that it has not reached yet."""
-        kept = [record for record in self.records() if record["images"] <= images_seen]
+        lines = self._lines()
+        kept = signing.signed_anew(lines, [each["images"] <= images_seen for each in lines])
         write_text(self.metrics, "".join(json.dumps(record) + "\n" for record in kept))
         from gdm.runs import checkpoints
 

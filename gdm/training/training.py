@@ -149,7 +149,9 @@ class Training:
 
     def _described(self, run: Run, checkpoint: Path | None, resume: bool) -> dict[str, Any]:
         """Train, and write down how it ended, however it ended."""
-        before, status = run.manifest().get("seconds", 0.0), "failed"
+        before, status = run.seconds_before(), "failed"
+        if self.validation is not None:
+            self.validation.started = self.started - before
         try:
             record = self._logged(run, checkpoint, resume)
             status = "finished"
@@ -199,6 +201,7 @@ class Training:
             "seed": self.recipe["seed"],
             "data": self.data.fingerprint,
             "num_batches": num_batches,
+            "num_parameters": self.model.num_parameters,
             "recipe": recipe_hash(self.recipe),
             "trained_recipe": trained_part(self.recipe),
         }

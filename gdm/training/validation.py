@@ -44,6 +44,7 @@ class Validation(Callback):
         self.quality = quality
         self.health = health
         self.pictures = pictures
+        self.started = time.monotonic()  # when the run began, less what it was away
 
     def announce(self, model) -> None:
         """Say how often the model is validated."""
@@ -72,7 +73,9 @@ class Validation(Callback):
                 f"{model.images_seen:,}", record[CHOSEN_BY], record["n"],
                 ", kept as the best" if is_best else "", seconds,
             )  # fmt: skip
-        Run(trainer.default_root_dir).record(model.images_seen, record)
+        run = Run(trainer.default_root_dir)
+        run.record(model.images_seen, record)
+        run.note_validation(model.images_seen, time.monotonic() - self.started)
         metrics = named_metrics(record)
         metrics["validation/seconds"] = seconds
         if "health" in record:
