@@ -14,7 +14,7 @@ from rich.text import Text
 
 from gdm.evaluation import metrics
 from gdm.evaluation.classifier import NoClassifier
-from gdm.recipes.terminal import printable, say
+from gdm.recipes.terminal import command, printable, say
 from gdm.runs.run import Run
 from gdm.runs.sweeps import Job, Sweep
 from gdm.tools import quality_cost
@@ -109,6 +109,8 @@ def report_sweep(sweep: Sweep, jobs: Sequence[Job]) -> None:
         cost = f"{fate.seconds / 60:7.1f} min {fate.images_seen:>12,} images"
         said = f": {fate.error}" if fate.error else ""
         say(f"  {fate.status:<{width}} {cost}  {job.name}{said}")
+    if any(fate.status == "finished" for fate in fates.values()):
+        say(f"To compare them: {command('compare', shlex.quote(str(sweep)))}")
 
 
 def _to_see_curves(run: Run) -> Iterable[str]:

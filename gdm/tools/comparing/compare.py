@@ -10,6 +10,7 @@ from gdm.files import named_folder, write_text
 from gdm.recipes.ranges import Count, Positive
 from gdm.runs import catalogue
 from gdm.runs.run import Run
+from gdm.runs.sweeps import Sweep
 from gdm.tools.comparing import grouping, texts
 from gdm.tools.comparing.collect import Finished, read, runs_of
 from gdm.tools.comparing.columns import COSTS, MAIN
@@ -105,8 +106,15 @@ def compare(options: CompareOptions, command: str) -> Compared:
         unfinished=unfinished,
         notes=_notes(runs, repeated, rows, shown, keys),
     )
-    at_work = any(each.status in AT_WORK for each in unfinished)
+    at_work = any(each.status in AT_WORK for each in unfinished) or _is_awaited(options.runs)
     return Compared(replace(whole, columns=shown), whole, at_work)
+
+
+def _is_awaited(paths: Sequence[str]) -> bool:
+    """Whether a sweep among the paths has jobs that nobody has begun yet."""
+    sweeps = [Sweep(Path(path)) for path in paths if (Path(path) / "sweep.json").is_file()]
+    fates = [fate for sweep in sweeps for fate in sweep.fates(sweep.jobs()).values()]
+    return any(fate.status in ("waiting", "running") for fate in fates)
 
 
 def refuse_nothing_finished(comparison: Comparison) -> None:
