@@ -632,14 +632,3 @@ def test_the_command_saves_on_sigterm_and_exits_with_143(tmp_path):
     assert status == 143
     assert run.manifest()["status"] == "interrupted"
     assert (run.checkpoints / checkpoints.LAST).exists()
-
-
-def test_a_sweep_goes_on_after_a_failure_and_its_exit_status_tells(run_script, tmp_path):
-    sizes = "dataset.validation_size=50,10000,60"
-    done = run_script("train", *SHORT, *UNSEEN, "-m", sizes, f"outputs={tmp_path}")
-    assert done.returncode == 1
-    assert "dataset.validation_size=10000" in done.stderr
-    assert "Traceback" not in done.stderr
-    statuses = [json.loads(path.read_text())["status"]
-                for path in tmp_path.glob("sweeps/*/*/manifest.json")]  # fmt: skip
-    assert statuses == ["finished", "finished"]

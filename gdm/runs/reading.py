@@ -59,11 +59,16 @@ def _text(path: Path, max_bytes: int) -> str:
 
 def _refuse_bomb(text: str) -> None:
     """Refuse what is small to write and large to read: deep nesting, and aliases of aliases."""
-    depth = 0
-    for event in yaml.parse(text, Loader=LOADER):  # one after another, without recursion
-        if isinstance(event, yaml.AliasEvent):
-            raise ValueError(f"it uses an alias, *{event.anchor}; write the value itself")
-        depth += isinstance(event, yaml.CollectionStartEvent)
-        depth -= isinstance(event, yaml.CollectionEndEvent)
-        if depth > MAX_YAML_DEPTH:
-            raise ValueError(f"it is nested more than {MAX_YAML_DEPTH} levels deep")
+    depth, too_deep = 0, f"it is nested more than {MAX_YAML_DEPTH} levels deep"
+    try:
+        for event in yaml.parse(text, Loader=LOADER):  # one after another, without recursion
+            if isinstance(event, yaml.AliasEvent):
+                raise ValueError(f"it uses an alias, *{event.anchor}; write the value itself")
+            depth += isinstance(event, yaml.CollectionStartEvent)
+            depth -= isinstance(event, yaml.CollectionEndEvent)
+            if depth > MAX_YAML_DEPTH:
+                raise ValueError(too_deep)
+    except yaml.YAMLError as error:
+        if "nesting depth" in str(error):  # the fast loader reads ahead, and has a limit too
+            raise ValueError(too_deep) from error
+        raise
