@@ -31,6 +31,7 @@ MANIFEST = {
     "resumed": list,
     "trained_recipe": dict,
     "budget": dict,
+    "trial": dict,
 }
 
 
