@@ -31,7 +31,7 @@ def write_experiment(path: Path, heading: str, overrides: list[str]) -> list[str
     for each in parse(overrides):
         room, key = room_of(each).partition("/")[0], each.key_or_group
         value = None if each.is_delete() else each.value()
-        if room in NOT_IN_FILES:
+        if room in NOT_IN_FILES or (key == "experiment" and value is None):
             continue
         if key == "plugins":
             rest.append(terminal.override(key, value))

@@ -241,7 +241,7 @@ class Search:
                 if min(each, default=images + 1) <= images <= max(each)
             ]
             if len(by_then) >= self.options.prune_after:
-                limits.append((images, statistics.median(by_then)))
+                limits.append([images, statistics.median(by_then)])
         return {"metric": metric, "limits": limits}
 
     # What has become of it -------------------------------------------------------------------
@@ -258,7 +258,9 @@ class Search:
             self.sweep.add(new.values())
             settle(self.sweep, todo, self.launch, self.retries)
             fates = self.sweep.fates(new.values())
-        refuse_undone(self.sweep, [job for job in todo if fates[job] == before[job]])
+        stuck = [job for job in todo if fates[job] == before[job]]
+        if stuck:  # not even begun, for a reason that has been said
+            refuse_undone(self.sweep, stuck)
         self._fates |= {job.asked: fate for job, fate in fates.items()}
         for job in new.values():
             if job.mistake:

@@ -20,10 +20,10 @@ class Pruning:
 
     Args:
         metric: that is compared.
-        limits: images seen -> the worst value allowed from there on, as pairs in their order.
+        limits: images seen -> the worst value allowed from there on, pairs in their order.
     """
 
-    def __init__(self, metric: str, limits: list[tuple[int, float]]) -> None:
+    def __init__(self, metric: str, limits: list[list]) -> None:
         self.metric = metric
         self.limits = limits
 
@@ -48,7 +48,8 @@ class Pruning:
         if at_least_as_good(self.metric, best, limit):
             return None
         said = [shown(self.metric, value) for value in (best, limit)]
-        return f"{self.metric} is {said[0]} by {max(found):,} images, half of the others had {said[1]}"
+        seen = f"{max(found):,} images"
+        return f"{self.metric} is {said[0]} by {seen}, where half of the others had {said[1]}"
 
 
 def curve(run: Run, metric: str) -> dict[int, float]:
