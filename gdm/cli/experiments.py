@@ -44,7 +44,7 @@ def write_experiment(path: Path, heading: str, overrides: list[str]) -> list[str
     parts = ([yaml.safe_dump({"defaults": defaults}, sort_keys=False)] if defaults else []) + (
         [yaml.safe_dump(keys, sort_keys=False, allow_unicode=True)] if keys else []
     )
-    write_text(path, "\n".join([f"# @package _global_\n# {terminal.printable(heading)}", *parts]))
+    write_text(path, "\n".join([f"# @package _global_\n# {" ".join(heading.split())}", *parts]))
     return rest
 
 
