@@ -34,6 +34,7 @@ from optuna.distributions import (  # noqa: E402
 from gdm.cli import searching  # noqa: E402
 from gdm.cli.experiments import write_experiment  # noqa: E402
 from gdm.tools import search as tool  # noqa: E402
+from gdm.tools.objectives import refuse_impossible  # noqa: E402
 
 SPACE = {
     "dim": CategoricalDistribution(["8", "16", "32"]),
@@ -447,12 +448,12 @@ def test_what_is_no_dimension_is_refused(text, reason):
 )
 def test_an_impossible_search_is_refused_before_anything_is_trained(options, overrides, reason):
     with pytest.raises(UserError, match=reason):
-        tool.refuse_impossible(replace(DEFAULTS, **options), SPACE, composed(*overrides))
+        refuse_impossible(replace(DEFAULTS, **options), SPACE, composed(*overrides))
 
 
 def test_a_search_needs_a_dimension():
     with pytest.raises(UserError, match="no key has several values"):
-        tool.refuse_impossible(DEFAULTS, {}, None)
+        refuse_impossible(DEFAULTS, {}, None)
 
 
 @pytest.mark.parametrize(

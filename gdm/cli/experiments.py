@@ -41,10 +41,10 @@ def write_experiment(path: Path, heading: str, overrides: list[str]) -> list[str
             _put(keys, key.split("."), value)
         else:
             rest.append(shlex.quote(each.input_line))
-    parts = ([yaml.safe_dump({"defaults": defaults}, sort_keys=False)] if defaults else []) + (
-        [yaml.safe_dump(keys, sort_keys=False, allow_unicode=True)] if keys else []
-    )
-    write_text(path, "\n".join([f"# @package _global_\n# {" ".join(heading.split())}", *parts]))
+    heading = " ".join(heading.split())
+    parts = [{"defaults": defaults}] * bool(defaults) + [keys] * bool(keys)
+    written = [yaml.safe_dump(part, sort_keys=False, allow_unicode=True) for part in parts]
+    write_text(path, "\n".join([f"# @package _global_\n# {heading}\n", *written]))
     return rest
 
 

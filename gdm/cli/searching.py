@@ -65,6 +65,7 @@ def search(
     _refuse_missing()
     from gdm.cli import console
     from gdm.tools import search as tool
+    from gdm.tools.objectives import refuse_impossible
 
     node = {"sweeper": OmegaConf.to_container(config.sweeper, resolve=True)}
     check.check(node)
@@ -76,7 +77,7 @@ def search(
         job = job_of(words.overrides_of(values))
         return replace(job, name=f"{number:03d},{job.name}")
 
-    tool.refuse_impossible(options, words.space, _recipe(config, words))
+    refuse_impossible(options, words.space, _recipe(config, words))
     found = tool.Search(
         sweep, words.space, options, words.letters, job_of_trial, words.overrides_of, launch,
         options.batch or _workers(config), retries,
