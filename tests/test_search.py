@@ -263,6 +263,11 @@ def test_trials_that_come_to_nothing_count_and_stop_nothing(tmp_path, end):
     assert searched(tmp_path / "b", end=ends).begun == []
 
 
+def test_a_mistake_in_all_trials_ends_the_search(tmp_path):
+    with pytest.raises(UserError, match="all 5 trials are refused; it is refused"):
+        searched(tmp_path / "a", end=lambda values: "refused")
+
+
 def test_a_trial_that_nobody_begins_ends_the_search(tmp_path):
     sweep = Sweep(tmp_path / "a")
     found = tool.Search(

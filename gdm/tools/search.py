@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 DEFAULT_TRIALS = 20
+MAX_REFUSED = 5  # first trials without any that can be trained: a mistake in all of them
 MAX_REPEATS = 50  # trials in a row that train nothing: nothing new is to be found
 
 
@@ -307,7 +308,10 @@ class Search:
                 )
 
     def _refuse_fruitless(self) -> None:
-        """Refuse to go on if none of the trials records what is searched for."""
+        """Refuse to go on if no trial can be trained, or none records what is searched for."""
+        mistakes = [trial.job.mistake for trial in self.trials if trial.job.mistake]
+        if MAX_REFUSED <= len(mistakes) == len(self.trials):
+            raise UserError(f"all {len(mistakes)} trials are refused; {mistakes[0]}")
         finished = [trial for trial in self.trials if trial.fate.status == "finished"]
         if not finished or any(trial.found for trial in finished):
             return
