@@ -199,6 +199,15 @@ def test_another_seed_suggests_otherwise(tmp_path):
     assert suggestions(a) != suggestions(b)
 
 
+def test_what_was_begun_keeps_its_values_and_counts_whatever_the_next_command_asks(tmp_path):
+    begun = searched(tmp_path / "a", trials=5)
+    other = searched(tmp_path / "a", trials=3, seed=1)
+    assert suggestions(other) == suggestions(begun)
+    assert other.begun == []
+    longer = searched(tmp_path / "a", trials=6, seed=1)
+    assert suggestions(longer)[:5] == suggestions(begun)
+
+
 def test_suggestions_follow_what_was_found(tmp_path):
     """After its random trials it keeps near the best more often than chance would."""
     found = searched(tmp_path / "a", trials=40, startup=10)
