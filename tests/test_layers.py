@@ -18,7 +18,8 @@ ROOMS = STOREYS.split()
 HYDRA = {"hydra", "omegaconf"}
 # The files of the command line that know Hydra.
 OF_HYDRA = {
-    "command_line", "compose", "composed", "earlier_run", "mistakes", "new_run", "sweeping",
+    "command_line", "compose", "composed", "dimensions", "earlier_run", "experiments", "mistakes",
+    "new_run", "searching", "sweeping",
 }  # fmt: skip
 FILES = sorted((ROOT / "gdm").rglob("*.py"))
 

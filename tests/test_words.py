@@ -22,7 +22,7 @@ from gdm.recipes.build import build
 from gdm.recipes.check import check
 from gdm.runs import catalogue
 from gdm.runs.sweeps import Sweep, asked_for
-from gdm.tools import evaluate, export, quality_cost, sample, schedules
+from gdm.tools import evaluate, export, quality_cost, sample, schedules, search
 from gdm.tools.comparing import compare
 from gdm.tools.latent import tool
 from gdm.training.options import TrainOptions
@@ -126,12 +126,15 @@ def typed(command: Command, monkeypatch) -> list[tuple]:
         UserError: if the command is refused.
     """
     made = []
+    monkeypatch.setattr(search, "_trials_of", lambda options: 2)
 
     def task(recipe, origin):
         if origin.sweep is not None:  # as if it were trained
             sweep = Sweep(Path(recipe["outputs"], origin.sweep))
             job = sweep.job(asked_for(recipe))
-            sweep.create(job, dict(recipe), origin.choices).describe(status="finished")
+            run = sweep.create(job, dict(recipe), origin.choices)
+            run.describe(status="finished", images_seen=1)
+            run.record(1, {"split": "validation", "frechet_distance": 1.0})
         options = origin.options if origin.kind == "run" else recipe
         check(options, root=OPTIONS[command.script], trusted=origin.plugins)
         if "model" in recipe:

@@ -56,6 +56,8 @@ def start(config_name: str, task: Task, configs: Path, command: Namespace) -> No
     except COMPOSITION_ERRORS as error:
         raise UserError(explain(error, config_name, configs, command.overrides)) from error
     for config, settings in waiting:
+        if config.get("sweeper"):
+            raise UserError("sweeper=optuna: a search is a sweep, which -m runs")
         task(recipe_of(config), origin_of(settings))
     if failures:
         raise UserError(f"{len(failures)} of the sweep's runs failed: {'; '.join(failures)}")

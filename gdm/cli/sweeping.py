@@ -18,7 +18,7 @@ from hydra.core.plugins import Plugins
 from hydra.types import HydraContext, RunMode, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from gdm.cli import model_groups
+from gdm.cli import model_groups, searching
 from gdm.cli.compose import (
     COMPOSITION_ERRORS,
     composing,
@@ -88,6 +88,10 @@ class _Sweeping:
         axes = [f"{key}={value}" for key, value in axes]
         overrides = OverridesParser.create(self.loader).parse_overrides([*axes, *written])
         self.swept = [each.key_or_group for each in overrides if each.is_sweep_override()]
+        if self.config.sweeper is not None:
+            searching.search(self.config, overrides, options.retries, self._job, self._launch)
+            return
+        searching.refuse_intervals(overrides)
         combinations = BasicSweeper.split_arguments(overrides, None)[0]
         jobs = list({job.asked: job for job in map(self._job, combinations)}.values())
         sweep = Sweep(Path(self.config.hydra.sweep.dir))

@@ -28,6 +28,7 @@ def create(
     choices: dict[str, str] | None = None,
     sweep: str | None = None,
     job: str = "",
+    **facts: Any,
 ) -> Run:
     """Make a directory of its own for a new run, below the recipe's `outputs`.
 
@@ -40,6 +41,7 @@ def create(
         choices: the options that were chosen, of which model and dataset make the name.
         sweep: the folder of a sweep, relative to `outputs`; None for a single run.
         job: the name of this run within its sweep.
+        facts: what the manifest says from the first on, besides.
 
     Raises:
         UserError: if the name leads out of `outputs`, or nothing can be written there.
@@ -55,7 +57,7 @@ def create(
         parent.mkdir(parents=True, exist_ok=True)
         run = Run(_own_folder(outputs / name, recipe, job if sweep else None))
         run.write_recipe(recipe, overrides or [])
-        run.describe(status="created", recipe=recipe_hash(recipe), **environment())
+        run.describe(status="created", recipe=recipe_hash(recipe), **environment(), **facts)
     except (OSError, ValueError) as error:  # the latter for a name that no folder can have
         raise UserError(
             f"outputs={outputs} name={name!r}: no folder can be made there ({error})"

@@ -34,6 +34,7 @@ MANIFEST = {
     "resumed": list,
     "trained_recipe": dict,
     "budget": dict,
+    "trial": dict,
 }
 
 

@@ -14,7 +14,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +41,14 @@ class Job:
         asked: letters that stand for its recipe; see `asked_for`.
         overrides: what the command line says of it.
         mistake: what is wrong with its recipe; None for nothing.
+        trial: what a search knows of it; see `gdm.tools.search`.
     """
 
     name: str
     asked: str
     overrides: tuple[str, ...]
     mistake: str | None = None
+    trial: dict[str, Any] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -106,12 +108,39 @@ class Sweep:
         except OSError as error:
             raise UserError(f"{self.path}: nothing can be written there ({error})") from error
 
+    def add(self, jobs: Iterable[Job]) -> None:
+        """Write down jobs that what was asked for has led to.
+
+        Raises:
+            UserError: if nothing can be written there.
+        """
+        try:
+            with self._locked():
+                self._write_fates({job.asked: job for job in (*self.jobs(), *jobs)}.values())
+        except OSError as error:
+            raise UserError(f"{self.path}: nothing can be written there ({error})") from error
+
+    def trials(self) -> dict[int, Run]:
+        """Return the runs of a search, by the numbers of their trials."""
+        found = {}
+        for run in self._runs().values():
+            trial = run.manifest().get("trial") or {}
+            if isinstance(trial.get("number"), int):
+                found[trial["number"]] = run
+        return dict(sorted(found.items()))
+
     def jobs(self) -> list[Job]:
         """Return all jobs that the sweep has been asked for, in their order."""
         found = self._read(read_json, self._fates).get("jobs", [])
         with suppress(KeyError, TypeError, AttributeError):
             return [
-                Job(job["name"], job["asked"], tuple(job["overrides"]), job.get("mistake"))
+                Job(
+                    job["name"],
+                    job["asked"],
+                    tuple(job["overrides"]),
+                    job.get("mistake"),
+                    job.get("trial"),
+                )
                 for job in found
             ]
         raise UserError(f"{self._fates} holds no jobs; remove it: the runs are the truth")
@@ -152,12 +181,14 @@ class Sweep:
             UserError: if nothing can be written there.
         """
         folder, place = self.path / job.name, self.path.relative_to(recipe["outputs"])
+        facts = {"asked": job.asked} | ({"trial": job.trial} if job.trial else {})
         try:
             with self._locked():  # so that nobody else is making one
-                if folder.exists() and not (folder / "manifest.json").exists():
+                if folder.exists() and {path.name for path in folder.iterdir()} <= {".hydra"}:
                     shutil.rmtree(folder)  # left by a process that was killed while it made this
-                run = catalogue.create(recipe, list(job.overrides), choices, str(place), job.name)
-                run.describe(asked=job.asked)
+                run = catalogue.create(
+                    recipe, list(job.overrides), choices, str(place), job.name, **facts
+                )
         except OSError as error:
             raise UserError(f"{folder}: nothing can be written there ({error})") from error
         return run
@@ -262,6 +293,7 @@ def _described(job: Job, fate: Fate) -> dict[str, Any]:
         "asked": job.asked,
         "overrides": list(job.overrides),
         "mistake": job.mistake,
+        "trial": job.trial,
         "status": fate.status,
         "run": fate.run.path.name if fate.run else None,
         "error": fate.error,

@@ -8,6 +8,7 @@ from gdm.errors import UserError
 from gdm.runs.claims import HeldError
 from gdm.runs.run import Run
 from gdm.runs.sweeps import SETTLED, Job, Sweep
+from gdm.training.pruning import Pruned, Pruning
 from gdm.training.signals import Interrupted
 from gdm.training.training import Training
 
@@ -60,7 +61,10 @@ def _train(run: Run, recipe: dict[str, Any], plugins: Iterable[str], started: fl
         if not is_begun:
             training.settle_budget()
             run.write_recipe(training.recipe, [])
+        training.pruning = Pruning.of(before.get("trial"))
         training.run(run, resume=is_begun)
+    except Pruned as reason:
+        log.info("%s is given up: %s", run.path.name, reason)
     except (Interrupted, KeyboardInterrupt):
         raise
     except Exception as error:

@@ -3,8 +3,10 @@
 from pytorch_lightning import Callback
 
 from gdm.errors import UserError
+from gdm.runs.run import Run
 from gdm.training.metrics import TrainingMetrics, refuse_nonfinite_weights
 from gdm.training.progress import ProgressBar
+from gdm.training.pruning import Pruned, Pruning
 from gdm.training.saving import Checkpoints
 from gdm.training.signals import Interrupted, Signals
 from gdm.training.validation import Validation
@@ -28,6 +30,7 @@ class Loop(Callback):
     Args:
         signals: what the run is asked to stop by.
         metrics, validation, saving, progress: None for a part that is switched off.
+        pruning: what a run of a search is given up by; None for nothing.
     """
 
     def __init__(
@@ -37,11 +40,13 @@ class Loop(Callback):
         validation: Validation | None = None,
         saving: Checkpoints | None = None,
         progress: ProgressBar | None = None,
+        pruning: Pruning | None = None,
     ) -> None:
         self.metrics = metrics
         self.validation = validation
         self.saving = saving
         self.progress = progress
+        self.pruning = pruning
         self.signals = signals
 
     def on_train_start(self, trainer, model) -> None:
@@ -55,6 +60,9 @@ class Loop(Callback):
             self.saving.start()
         if self.progress is not None:
             self.progress.start(model)
+        reason = self._reason_to_prune(trainer, model)
+        if reason is not None:  # killed after it was saved
+            raise Pruned(reason)
         self.signals.start()
 
     def on_train_batch_end(self, trainer, model, outputs, batch, batch_idx: int) -> None:
@@ -62,15 +70,19 @@ class Loop(Callback):
             self.metrics.add(outputs)
             if self.metrics.is_due():
                 self.metrics.flush(trainer, model)
+        reason = None
         if self.validation is not None and self.validation.is_due(model):
             self.validate(trainer, model)
+            reason = self._reason_to_prune(trainer, model)
         is_asked_to_stop = self.signals.received is not None
-        if is_asked_to_stop or (self.saving is not None and self.saving.is_due(model)):
+        if is_asked_to_stop or reason or (self.saving is not None and self.saving.is_due(model)):
             self.save(trainer, model)
         if self.progress is not None and self.progress.is_due(model):
             self.progress.show(model, self.metrics.latest if self.metrics is not None else {})
         if is_asked_to_stop:
             raise Interrupted(self.signals.received)
+        if reason is not None:
+            raise Pruned(reason)
 
     def on_train_end(self, trainer, model) -> None:
         self.signals.stop()
@@ -99,6 +111,11 @@ class Loop(Callback):
             self._refuse_nonfinite(trainer, model)
             self.saving.save(trainer, model)
 
+    def _reason_to_prune(self, trainer, model) -> str | None:
+        if self.pruning is None or model.batches_seen == model.num_batches:
+            return None
+        return self.pruning.reason(Run(trainer.default_root_dir), model.images_seen)
+
     def _refuse_nonfinite(self, trainer, model) -> None:
         """Write the metrics that have gathered, and let no broken model be evaluated or saved."""
         if self.metrics is not None:
@@ -106,7 +123,9 @@ class Loop(Callback):
         refuse_nonfinite_weights(model)
 
 
-def callbacks_in_order(callbacks: dict[str, Callback | None], signals: Signals) -> list[Callback]:
+def callbacks_in_order(
+    callbacks: dict[str, Callback | None], signals: Signals, pruning: Pruning | None = None
+) -> list[Callback]:
     """Return what Lightning calls: a user's own callbacks, then the loop.
 
     So what is validated and saved is what they have left, their state of this step included, and a
@@ -115,6 +134,7 @@ def callbacks_in_order(callbacks: dict[str, Callback | None], signals: Signals) 
     Args:
         callbacks: what the recipe names, by its names.
         signals: what the run is asked to stop by.
+        pruning: what a run of a search is given up by; None for nothing.
     """
     own = [each for name, each in callbacks.items() if name not in KINDS and each is not None]
     loop = Loop(
@@ -123,6 +143,7 @@ def callbacks_in_order(callbacks: dict[str, Callback | None], signals: Signals) 
         validation=callbacks.get("validation"),
         saving=callbacks.get("checkpoints"),
         progress=callbacks.get("progress"),
+        pruning=pruning,
     )
     return [*own, loop]
 

@@ -25,6 +25,7 @@ from gdm.training.log import logging_to
 from gdm.training.loop import callbacks_in_order, refuse_misplaced
 from gdm.training.machine import device_name, peak_memory_mib, refuse_impossible_trainer
 from gdm.training.metrics import Diverged
+from gdm.training.pruning import Pruned, Pruning
 from gdm.training.saving import Checkpoints
 from gdm.training.signals import Interrupted, Signals
 from gdm.training.validation import Validation
@@ -58,6 +59,7 @@ class Training:
         self.loggers: dict[str, loggers.Maker | None] = self._build("logger") or {}
         loggers.refuse_unusable(self.loggers)
         self.signals = Signals()
+        self.pruning: Pruning | None = None  # given by the search that the run is a trial of
         self.not_evaluated: str | None = None  # why samples are not evaluated during training
         self.data: ImageDataModule = self._build("dataset")
         settle_facts(self.recipe, self.data)
@@ -119,6 +121,7 @@ class Training:
         Raises:
             Diverged: if a metric of training is NaN or infinite.
             Interrupted: if the run was asked to stop; it has been saved.
+            Pruned: if `pruning` gives the run up; it has been saved.
             UserError: if the run can not go on from what is there.
         """
         run.refuse_links()
@@ -162,6 +165,9 @@ class Training:
             raise Diverged(f"{error}; the last good checkpoint is {kept or 'none'}") from error
         except (Interrupted, KeyboardInterrupt):
             status = "interrupted"
+            raise
+        except Pruned:
+            status = "pruned"
             raise
         finally:
             seconds = before + time.monotonic() - self.started
@@ -239,7 +245,7 @@ class Training:
     ) -> dict[str, Any]:
         """Train, and return the final record."""
         model = self.model
-        callbacks = callbacks_in_order(self.callbacks, self.signals)
+        callbacks = callbacks_in_order(self.callbacks, self.signals, self.pruning)
         trainer = self._trainer(run, callbacks, writing)
         pictures = self.validation.pictures if self.validation is not None else None
         if pictures is not None and model.batches_seen == 0:
