@@ -1,5 +1,6 @@
 """Files that are whole or not there: durable writing and downloads."""
 
+import functools
 import glob
 import os
 import shutil
@@ -123,6 +124,17 @@ def locked(path: Path) -> Iterator[None]:
         lock.release()
 
 
+def is_locked(path: Path) -> bool:
+    """Whether a process holds a lock that `locked` gives."""
+    if not path.is_file() or path.is_symlink():
+        return False
+    try:
+        with FileLock(path, timeout=0):
+            return False
+    except OSError:  # somebody has it, or it is another user's
+        return True
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a small file durably, in UTF-8."""
     with durable_replacement(path) as temporary:
@@ -164,6 +176,7 @@ def flush_to_disk(path: Path) -> None:
         os.close(descriptor)
 
 
+@functools.cache  # asked once: between the two calls a file of another thread would be open to all
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)

@@ -121,7 +121,7 @@ def test_who_finds_its_work_taken_over_ends_without_writing(tmp_path):
     process = subprocess.Popen([sys.executable, "-c", hold, tmp_path], stdout=subprocess.PIPE)
     assert process.stdout.readline() == b"held\n"
     written(tmp_path, 2)
-    assert process.wait(timeout=20) == claims.LOST
+    assert process.wait(timeout=20) == claims.LOST_STATUS
     assert "beat" in json.loads((tmp_path / "work.2.json").read_text())
 
 

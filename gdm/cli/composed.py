@@ -16,7 +16,7 @@ from gdm.errors import UserError
 from gdm.recipes.tree import TARGET
 
 NOT_IN_RECIPES = ("rerun", "resume", "plugins", "sweep", "sweeper", "launcher")
-PLACES = ("outputs=", "name=", "plugins=", "sweep.", "sweeper", "launcher", "hydra")
+UNNAMED = ("outputs=", "name=", "plugins=", "sweep.", "sweeper", "launcher", "hydra")
 MAX_NAME = 80  # letters of a job's name: file systems allow 255 bytes
 
 
@@ -32,7 +32,6 @@ def origin_of(settings: DictConfig) -> Origin:
         choices={group: option for group, option in groups if not group.startswith("hydra/")},
         sweep=f"sweeps/{Path(settings.sweep.dir).name}" if is_sweep else None,
         has_neighbours=not settings.launcher._target_.endswith(".BasicLauncher"),
-        job=job_name(overrides),
     )
 
 
@@ -61,7 +60,7 @@ def recipe_of(config: DictConfig) -> dict[str, Any]:
 
 def job_name(overrides: list[str]) -> str:
     """Return a name for a run's directory, made of its overrides: short, and without surprises."""
-    text = ",".join(each for each in overrides if not each.startswith(PLACES))
+    text = ",".join(each for each in overrides if not each.startswith(UNNAMED))
     text = text or "default"
     name = re.sub(r"[^\w=,.+-]|^[.-]|(?<=\.)\.", "_", text, flags=re.ASCII)
     if name == text and len(name) <= MAX_NAME:

@@ -18,7 +18,6 @@ from gdm.cli.compose import (
     room_of,
     without_quotes,
 )
-from gdm.cli.composed import job_name
 from gdm.cli.mistakes import explain, refuse_no_folder, unknown_option
 from gdm.cli.origin import Origin, Task
 from gdm.errors import UserError
@@ -92,7 +91,7 @@ def reopen(
         print(yaml.safe_dump(recipe, sort_keys=False), end="")
         return
     plugins, options = plugins_of(overrides), script if kind == "run" else {}
-    task(recipe, Origin(kind, run, written, plugins, job=job_name(written), options=options))
+    task(recipe, Origin(kind, run, written, plugins, options=options))
 
 
 def _settle_classes_anew(recipe: dict[str, Any], keys: Iterable[str]) -> None:

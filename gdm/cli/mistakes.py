@@ -23,7 +23,7 @@ def explain(error: Exception, config_name: str, configs: Path, overrides: list[s
         group, _, option = (error.missing_cfg_file or "").rpartition("/")
         if group == "hydra/launcher":
             extra = option.partition("_")[0]
-            return f"launcher={extra}: needs one package more: pip install 'gdm[{extra}]'"
+            return f"launcher={extra}: needs one package more: pip install -e '.[{extra}]'"
         return unknown_option(group, option, error.options)
     known = _known_keys(config_name, configs, overrides)
     problems = (_problem(text, known, configs, str(error)) for text in overrides)

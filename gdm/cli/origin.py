@@ -17,7 +17,6 @@ class Origin:
         choices: group -> option, of a new run.
         sweep: the sweep's folder, relative to the folder of all runs.
         has_neighbours: whether other jobs of the sweep may run beside it.
-        job: a short name made of the overrides, safe as a directory's.
         options: the keys of a script that works on an earlier run.
     """
 
@@ -28,7 +27,6 @@ class Origin:
     choices: dict[str, str] = field(default_factory=dict)
     sweep: str | None = None
     has_neighbours: bool = False
-    job: str = ""
     options: dict[str, Any] = field(default_factory=dict)
 
 

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -166,14 +165,16 @@ def _workers(config: DictConfig) -> int:
     workers = OmegaConf.select(config, "launcher.workers")
     if config.launcher is not None and workers is None:
         log.info("trials are suggested one at a time; sweeper.batch=8 is eight at a time")
-    return (os.cpu_count() or 1) if workers == -1 else workers or 1
+    from gdm.training.machine import num_cores
+
+    return num_cores() if workers == -1 else workers or 1
 
 
 def _refuse_missing() -> None:
     try:
         import optuna  # noqa: F401
     except ImportError:
-        raise UserError("sweeper=optuna: is not installed; pip install 'gdm[optuna]'") from None
+        raise UserError("sweeper=optuna: is not installed; pip install -e '.[optuna]'") from None
 
 
 def _refuse_other_data(sweep: Sweep, found: "Search", plugins: list[str]) -> None:

@@ -1,9 +1,9 @@
 """A sweep of trainings: Hydra's syntax and Hydra's launchers, of whose results none is needed."""
 
 import logging
-import os
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -32,7 +32,7 @@ from gdm.cli.origin import Origin
 from gdm.errors import UserError
 from gdm.recipes import check
 from gdm.recipes.build import build
-from gdm.runs.sweeps import Job, Sweep, asked_for
+from gdm.runs.sweeps import NO_RECIPE, Job, Sweep, asked_for
 
 log = logging.getLogger(__name__)
 
@@ -88,17 +88,19 @@ class _Sweeping:
         axes = [f"{key}={value}" for key, value in axes]
         overrides = OverridesParser.create(self.loader).parse_overrides([*axes, *written])
         self.swept = [each.key_or_group for each in overrides if each.is_sweep_override()]
+        self._say_of_workers()
         if self.config.sweeper is not None:
             searching.search(self.config, overrides, options.retries, self._job, self._launch)
             return
         searching.refuse_intervals(overrides)
         combinations = BasicSweeper.split_arguments(overrides, None)[0]
+        if combinations == [[]]:
+            raise UserError(f"{' '.join(self.swept)}: has no value, and makes no job")
         jobs = list({job.asked: job for job in map(self._job, combinations)}.values())
         sweep = Sweep(Path(self.config.hydra.sweep.dir))
         jobs = tool.of_these_data(sweep, jobs, plugins_of(overrides))
         sweep.begin(jobs, _axes(overrides), written)
         tool.say_where_it_stands(sweep, jobs)
-        self._say_of_workers()
         try:
             tool.settle(sweep, jobs, self._launch, options.retries)
         finally:  # stopped by a signal too
@@ -118,7 +120,7 @@ class _Sweeping:
 
         telling = [text for text in overrides if text.partition("=")[0] in self.swept]
         name = job_name(telling or overrides)
-        job = Job(name, f"no-recipe-{name}", tuple(overrides))
+        job = Job(name, f"{NO_RECIPE}{name}", tuple(overrides))
         try:
             recipe, origin = self._composed(overrides)
             job = replace(job, asked=asked_for(recipe))
@@ -143,13 +145,16 @@ class _Sweeping:
 
     def _say_of_workers(self) -> None:
         """Say what each of several workers on this machine has."""
-        from gdm.training.machine import available_memory_gib
+        from gdm.training.machine import available_memory_gib, num_cores
 
         workers = OmegaConf.select(self.config, "launcher.workers")
         if workers is None:
             return
-        workers = os.cpu_count() if workers == -1 else workers
-        threads, free = max(1, os.cpu_count() // workers), available_memory_gib()
+        if not isinstance(workers, int) or not (workers == -1 or workers > 0):
+            raise UserError(f"launcher.workers={workers}: must be a number of processes, or -1")
+        cores = num_cores()
+        workers = cores if workers == -1 else workers
+        threads, free = max(1, cores // workers), available_memory_gib()
         memory = f"; {free / workers:.1f} GiB of memory are free for each" if free else ""
         log.info("%d workers with %d threads each%s", workers, threads, memory)
 
@@ -170,6 +175,15 @@ def _name(overrides: Sequence[str]) -> list[str]:
 def _axes(overrides: Sequence[Override]) -> dict[str, list]:
     axes = {each.key_or_group: values(each) for each in overrides if room_of(each) not in NO_AXES}
     return {
-        key: [yaml.safe_load(value) if isinstance(value, str) else value for value in of_axis]
+        key: [_scalar(value) if isinstance(value, str) else value for value in of_axis]
         for key, of_axis in axes.items()
     }
+
+
+def _scalar(text: str) -> bool | int | float | str | None:
+    """Return a value of an axis as what a recipe would hold."""
+    with suppress(yaml.YAMLError):
+        value = yaml.safe_load(text)
+        if ":" not in text and isinstance(value, bool | int | float | None):
+            return value
+    return text

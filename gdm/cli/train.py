@@ -60,6 +60,8 @@ def _work_on_sweep(recipe: dict[str, Any], origin: Origin) -> None:
         job = sweep.job(asked_for(recipe))
         jobs.work(sweep, job, recipe, origin.choices, origin.plugins, time.monotonic())
     except Interrupted as stop:
-        sys.exit(stop.exit_status)
+        if not origin.has_neighbours:  # which a launcher would end too
+            sys.exit(stop.exit_status)
     finally:
+        sweep.record()
         console.say_progress(sweep)

@@ -165,7 +165,7 @@ class HuggingFace(SizedSource):
             from datasets import load_dataset
         except ImportError as error:
             raise UserError(
-                "dataset=huggingface needs the library datasets: pip install 'gdm[huggingface]'"
+                "dataset=huggingface needs the library datasets: pip install -e '.[huggingface]'"
             ) from error
         try:
             return load_dataset(self.data_set, self.subset)

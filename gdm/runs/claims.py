@@ -1,4 +1,4 @@
-"""Claims: work that several processes share, on one machine or on many, is done by one of them.
+"""Claims: work that processes share, on one machine or on many, is done by one of them.
 
 A claim is a file with a number. Who takes work over makes the file with the next number, which of
 all that try only one can, and the highest number holds. On one machine a lock of the operating
@@ -9,12 +9,14 @@ taken for dead.
 """
 
 import contextlib
+import glob
 import json
 import logging
 import os
 import platform
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,13 +26,13 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from gdm.errors import UserError
-from gdm.files import write_text
 
 log = logging.getLogger(__name__)
 
 BEAT_SECONDS = 10.0
+LOOK_SECONDS = 1.0  # in which nobody who only looks has a lock any more
 SILENT_SECONDS = 300.0  # without a beat, after which a process elsewhere is taken for dead
-LOST = 75  # exit status of who finds its work taken over: try again (sysexits.h)
+LOST_STATUS = 75  # exit status of who finds its work taken over: try again (sysexits.h)
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -80,7 +82,7 @@ class Claims:
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            lock = self._lock(name)
+            lock = self._lock(name, LOOK_SECONDS)
             lock.acquire()
         except Timeout:
             raise HeldError(self._newest(name).facts) from None
@@ -100,24 +102,28 @@ class Claims:
     def holder(self, name: str) -> dict[str, Any] | None:
         """Return who has the work of a name: `host`, `process`, `boot`, `beat`; None for nobody.
 
-        Whoever asks again and again finds out that a holder on another machine is dead.
+        Whoever asks again and again finds out that a holder on another machine is dead, and then
+        releases what it held, so that any process can have it.
         """
         claim = self._newest(name)
         if not claim.is_held:
             return None
         if claim.is_of_this_machine:
             return claim.facts if self._is_locked(name) else None
-        return None if self._is_silent(name, claim) else claim.facts
+        if not self._is_silent(name, claim):
+            return claim.facts
+        with contextlib.suppress(OSError):  # such as that somebody else has released it
+            self._make(name, _Claim(claim.number + 1, _me() | {"released": True}))
+        return None
 
     def _take(self, name: str) -> _Claim:
         """Make the next claim, within the lock, so that no process of this machine has it."""
         before = self._newest(name)
-        if before.is_held and not before.is_of_this_machine and not self._is_silent(name, before):
+        if before.is_held and not before.is_of_this_machine:
             raise HeldError(before.facts)
         claim = _Claim(before.number + 1, _me() | {"beat": 0})
         try:
-            with self.path(name, claim.number).open("x", encoding="utf-8") as file:
-                json.dump(claim.facts, file)
+            self._make(name, claim)
         except FileExistsError:  # another machine was faster
             raise HeldError(self._newest(name).facts) from None
         except OSError as error:
@@ -126,6 +132,21 @@ class Claims:
             if number < claim.number:
                 self.path(name, number).unlink(missing_ok=True)
         return claim
+
+    def _make(self, name: str, claim: _Claim) -> None:
+        """Make the file of a claim, whole; of all that try one succeeds.
+
+        Raises:
+            FileExistsError: if it is there.
+            OSError: if it cannot be written.
+        """
+        path = self.path(name, claim.number)
+        whole = path.with_suffix(f".{uuid.uuid4().hex}")
+        try:
+            whole.write_text(json.dumps(claim.facts), encoding="utf-8")
+            _link(whole, path)
+        finally:
+            whole.unlink(missing_ok=True)
 
     def _is_silent(self, name: str, claim: _Claim) -> bool:
         first, since = self._seen.get(name, (None, 0.0))
@@ -136,9 +157,9 @@ class Claims:
 
     def _is_locked(self, name: str) -> bool:
         try:
-            with self._lock(name):
+            with self._lock(name, timeout=0):
                 return False
-        except Timeout:
+        except OSError:  # somebody has it, or it is another user's
             return True
 
     def _newest(self, name: str) -> _Claim:
@@ -150,15 +171,16 @@ class Claims:
 
     def numbers(self, name: str) -> list[int]:
         """Return the numbers of the claims of a name."""
-        stems = (path.name.split(".") for path in self.folder.glob(f"{name}.*.json"))
-        return [int(number) for _, number, _ in stems if number.isdigit()]
+        paths = self.folder.glob(f"{glob.escape(name)}.*.json")
+        parts = (path.name.removeprefix(name).split(".") for path in paths)
+        return [int(number) for _, number, _ in parts if number.isdigit()]
 
     def path(self, name: str, number: int) -> Path:
         """Return the file of a claim."""
         return self.folder / f"{name}.{number}.json"
 
-    def _lock(self, name: str) -> FileLock:
-        return FileLock(self.folder / f"{name}.lock", timeout=0)
+    def _lock(self, name: str, timeout: float) -> FileLock:
+        return FileLock(self.folder / f"{name}.lock", timeout=timeout)
 
 
 class _Beating(threading.Thread):
@@ -174,7 +196,7 @@ class _Beating(threading.Thread):
         while not self._stopped.wait(BEAT_SECONDS):
             if not self._is_newest():
                 log.error("%s was taken over by another machine while this one slept", self._name)
-                os._exit(LOST)
+                os._exit(LOST_STATUS)
             self._claim.facts["beat"] += 1
             self._write()
 
@@ -187,12 +209,28 @@ class _Beating(threading.Thread):
             self._write()
 
     def _is_newest(self) -> bool:
-        return max(self._claims.numbers(self._name), default=0) <= self._claim.number
+        try:
+            return max(self._claims.numbers(self._name), default=0) <= self._claim.number
+        except OSError:  # a network that is away for a while
+            return True
 
     def _write(self) -> None:
         path = self._claims.path(self._name, self._claim.number)
         with contextlib.suppress(OSError):  # a disk that is full; the lock holds all the same
-            write_text(path, json.dumps(self._claim.facts))
+            beaten = path.with_suffix(".beat")
+            beaten.write_text(json.dumps(self._claim.facts), encoding="utf-8")
+            os.replace(beaten, path)
+
+
+def _link(whole: Path, path: Path) -> None:
+    """Give a file a further name, which must be new."""
+    try:
+        os.link(whole, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a disk without links; there a crash may leave it empty
+        with path.open("x", encoding="utf-8") as file:
+            file.write(whole.read_text(encoding="utf-8"))
 
 
 def _me() -> dict[str, Any]:

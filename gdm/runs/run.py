@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from gdm.errors import UserError
-from gdm.files import remove_leftovers, write_text
+from gdm.files import is_locked, remove_leftovers, write_text
 from gdm.recipes.moved import upgraded
 from gdm.recipes.terminal import command, override
 from gdm.recipes.tree import changes, flat
@@ -34,6 +34,9 @@ MANIFEST = {
     "resumed": list,
     "trained_recipe": dict,
     "budget": dict,
+    "asked": str,
+    "attempts": int,
+    "error": str | None,
     "trial": dict,
 }
 
@@ -58,6 +61,7 @@ class Run:
         self.mlflow = self.path / "mlflow"
         self.metrics = self.path / "metrics.jsonl"
         self.log = self.path / "train.log"
+        self.lock = self.path / ".lock"
         self._recipe = self.path / ".hydra" / "config.yaml"
         self._overrides = self.path / ".hydra" / "overrides.yaml"
         self._manifest = self.path / "manifest.json"
@@ -88,6 +92,10 @@ class Run:
                         f"{path} is {kind}: nothing is written into such a run; put what it "
                         "stands for in its place, or remove it"
                     )
+
+    def is_in_use(self) -> bool:
+        """Whether a process trains there now."""
+        return is_locked(self.lock)
 
     def remove_leftovers(self) -> None:
         """Remove what processes that were killed have left; the caller holds the run's lock."""

@@ -10,6 +10,7 @@ sweep.json   its jobs and the fate of each, as they were last looked at
 
 import hashlib
 import json
+import re
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -29,6 +30,7 @@ from gdm.runs.reading import read_json, read_yaml
 from gdm.runs.run import Run
 
 SETTLED = ("finished", "diverged", "pruned")  # and not to be repeated: they would end the same
+NO_RECIPE = "no-recipe-"  # what is asked for by words that make none begins so
 PLACES = ("outputs", "name")  # keys of a recipe that say where its run goes, and not what it is
 
 
@@ -104,7 +106,8 @@ class Sweep:
             with self._locked():
                 request = self._read(read_yaml, self._request)
                 write_text(self._request, _extended(request, axes, overrides))
-                self._write_fates({job.asked: job for job in (*self.jobs(), *jobs)}.values())
+                earlier = [job for job in self.jobs() if not job.asked.startswith(NO_RECIPE)]
+                self._write_fates({job.asked: job for job in (*earlier, *jobs)}.values())
         except OSError as error:
             raise UserError(f"{self.path}: nothing can be written there ({error})") from error
 
@@ -132,7 +135,9 @@ class Sweep:
     def jobs(self) -> list[Job]:
         """Return all jobs that the sweep has been asked for, in their order."""
         found = self._read(read_json, self._fates).get("jobs", [])
-        with suppress(KeyError, TypeError, AttributeError):
+        with suppress(KeyError, TypeError, AttributeError, ValueError):
+            if not all(_is_asked(job["asked"]) for job in found):
+                raise ValueError
             return [
                 Job(
                     job["name"],
@@ -217,13 +222,12 @@ class Sweep:
         run = runs.get(job.asked)
         if job.mistake:
             return Fate("refused", run, job.mistake)
-        if run is None:
-            return Fate("running" if self.claims.holder(job.asked) else "waiting")
-        manifest = run.manifest()
+        manifest = run.manifest() if run else {}
         status = manifest.get("status", "created")
-        if status not in (*SETTLED, "failed"):
-            begun = "interrupted" if "num_batches" in manifest else "waiting"
-            status = "running" if self.claims.holder(job.asked) else begun
+        if status not in SETTLED and self._is_at_work(job, run):
+            status = "running"
+        elif status not in (*SETTLED, "failed"):
+            status = "interrupted" if "num_batches" in manifest else "waiting"
         return Fate(
             status,
             run,
@@ -233,13 +237,20 @@ class Sweep:
             manifest.get("images_seen", 0),
         )
 
+    def _is_at_work(self, job: Job, run: Run | None) -> bool:
+        """Whether a process has a job, or a user goes on with its run by hand."""
+        is_held = self.claims.holder(job.asked) is not None
+        return is_held or (run is not None and run.is_in_use())
+
     def _runs(self) -> dict[str, Run]:
         """Return the runs by what was asked for; one whose manifest is damaged counts as none."""
         found = {}
         for path in sorted(self.path.glob("*/manifest.json")):
             run = Run(path.parent)
             with suppress(UserError):
-                found[run.manifest().get("asked")] = run
+                asked = run.manifest().get("asked", "")
+                if _is_asked(asked):
+                    found[asked] = run
         return found
 
     def _write_fates(self, jobs: Iterable[Job]) -> None:
@@ -268,6 +279,11 @@ def asked_for(recipe: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def _is_asked(letters: Any) -> bool:
+    """Whether something from a file can stand for a recipe, and be a part of a file's name."""
+    return isinstance(letters, str) and bool(re.fullmatch(r"[\w=,.+-]+", letters))
+
+
 def _extended(request: dict[str, Any], axes: dict[str, list], overrides: Sequence[str]) -> str:
     """Return what has been asked for of a sweep, with what is asked for now."""
     known = request.get("settings", {}) | request.get("axes", {})
@@ -277,12 +293,15 @@ def _extended(request: dict[str, Any], axes: dict[str, list], overrides: Sequenc
             if value not in merged.setdefault(key, []):
                 merged[key].append(value)
     now = catalogue.environment()
-    code = {name: now[name] for name in ("created", "commit", "versions")}
+    command = {"overrides": list(overrides), "commit": now["commit"], "versions": now["versions"]}
+    commands = request.get("commands", [])
+    if not commands or commands[-1] | command != commands[-1]:  # not each time that it goes on
+        commands = [*commands, {"created": now["created"]} | command]
     request = {
         "axes": {key: values for key, values in merged.items() if len(values) > 1},
         "settings": {key: values for key, values in merged.items() if len(values) == 1},
         "seeds": list(merged.get("seed", [])),
-        "commands": [*request.get("commands", []), {"overrides": list(overrides)} | code],
+        "commands": commands,
     }
     return yaml.safe_dump(request, sort_keys=False)
 

@@ -3,6 +3,7 @@
 import json
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
@@ -29,11 +30,19 @@ def settle(
         retries: how often a job that fails, or is killed, is tried again.
     """
     before = {job: fate.attempts for job, fate in sweep.fates(jobs).items()}
+    tries_alone: Counter[Job] = Counter()
     waiting: list[Job] = []
     while True:
         fates = sweep.fates(jobs)
-        tries = {job: fates[job].attempts - before[job] for job in jobs}
-        todo = [job for job in jobs if not _is_over(fates[job], tries[job], retries)]
+        begun = {job for job in jobs if fates[job].attempts > before[job]}
+        failures = {job: fates[job].attempts - before[job] for job in begun}
+        todo = [
+            job
+            for job in jobs
+            if fates[job].status not in (*SETTLED, "refused")
+            and not (fates[job].status == "failed" and failures.get(job, 0) > retries)
+            and not (fates[job].status == "interrupted" and tries_alone[job] > retries)
+        ]
         free = [job for job in todo if fates[job].status != "running"]
         if not todo:
             return
@@ -43,11 +52,15 @@ def settle(
             waiting = todo
             time.sleep(POLL_SECONDS)
             continue
+        # Of jobs that were cut off together one alone may be to blame: each is tried by itself.
+        suspects = [job for job in free if fates[job].status == "interrupted" and job in begun]
+        tries_alone.update(suspects[:1])
         try:
-            launch(free)
+            launch(suspects[:1] or free)
         except Exception as error:  # such as a worker that was killed
             log.warning("the launcher stopped: %s", str(error).strip().partition("\n")[0])
-        if sweep.fates(jobs) == fates:
+        now = sweep.fates(jobs)
+        if all(_progress(now[job]) == _progress(fates[job]) for job in jobs):
             return  # not one was even begun, for a reason that has been said
 
 
@@ -56,13 +69,16 @@ def of_these_data(sweep: Sweep, jobs: Iterable[Job], plugins: Iterable[str]) -> 
     found, known = [], {}
     for job, fate in sweep.fates(jobs).items():
         if fate.status in SETTLED:
-            node = fate.run.recipe()["dataset"]
-            key = json.dumps(node)
-            if key not in known:
-                known[key] = build(node, "dataset", plugins).fingerprint
-            if fate.run.manifest().get("data", known[key]) != known[key]:
-                mistake = "it is done on other data than dataset.* gives now; name another sweep"
-                job = replace(job, mistake=mistake)
+            try:
+                node = fate.run.recipe()["dataset"]
+                key = json.dumps(node)
+                if key not in known:
+                    known[key] = build(node, "dataset", plugins).fingerprint
+                if fate.run.manifest().get("data", known[key]) != known[key]:
+                    raise UserError("it is done on other data than dataset.* gives now; name "
+                                    "another sweep")  # fmt: skip
+            except UserError as error:
+                job = replace(job, mistake=str(error))
         found.append(job)
     return found
 
@@ -98,9 +114,8 @@ def refuse_undone(sweep: Sweep, jobs: Sequence[Job]) -> None:
         )
 
 
-def _is_over(fate: Fate, tries: int, retries: int) -> bool:
-    """Whether a job needs no more of this command."""
-    return fate.status in (*SETTLED, "refused") or tries > retries
+def _progress(fate: Fate) -> tuple[str, int]:
+    return fate.status, fate.attempts
 
 
 def _code(facts: dict) -> tuple[str | None, str]:

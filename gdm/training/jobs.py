@@ -8,8 +8,8 @@ from gdm.errors import UserError
 from gdm.runs.claims import HeldError
 from gdm.runs.run import Run
 from gdm.runs.sweeps import SETTLED, Job, Sweep
+from gdm.training.metrics import Diverged
 from gdm.training.pruning import Pruned, Pruning
-from gdm.training.signals import Interrupted
 from gdm.training.training import Training
 
 log = logging.getLogger(__name__)
@@ -22,9 +22,8 @@ def work(
     choices: dict[str, str],
     plugins: Iterable[str],
     started: float,
-) -> Run | None:
-    """Do what is left to do of a job, and return its run; None if there is nothing left for this
-    process.
+) -> None:
+    """Do what is left to do of a job, if no other process does it.
 
     Args:
         sweep: the sweep.
@@ -41,14 +40,15 @@ def work(
         with sweep.claimed(job):
             run = sweep.run_of(job)
             if run is not None and run.manifest().get("status") in SETTLED:
-                return None
+                return
+            if run is not None and run.is_in_use():
+                log.info("%s is gone on with by hand", job.name)
+                return
             log.info("%s %s", job.name, "begins" if run is None else "goes on")
             run = run or sweep.create(job, recipe, choices)
             _train(run, recipe, plugins, started)
-            return run
     except HeldError as holder:
         log.info("%s is trained by %s", job.name, holder)
-        return None
 
 
 def _train(run: Run, recipe: dict[str, Any], plugins: Iterable[str], started: float) -> None:
@@ -57,7 +57,9 @@ def _train(run: Run, recipe: dict[str, Any], plugins: Iterable[str], started: fl
     is_begun = "num_batches" in before  # then minutes have become images, in its own recipe
     try:
         _count_attempt(run, before)
-        training = Training(run.recipe() if is_begun else recipe, plugins, started)
+        own = run.recipe()
+        recipe = own if is_begun else recipe | {"name": own["name"]}
+        training = Training(recipe, plugins, started)
         if not is_begun:
             training.settle_budget()
             run.write_recipe(training.recipe, [])
@@ -65,13 +67,10 @@ def _train(run: Run, recipe: dict[str, Any], plugins: Iterable[str], started: fl
         training.run(run, resume=is_begun)
     except Pruned as reason:
         log.info("%s is given up: %s", run.path.name, reason)
-    except (Interrupted, KeyboardInterrupt):
-        raise
     except Exception as error:
-        status = run.manifest().get("status")
+        status = "diverged" if isinstance(error, Diverged) else "failed"
         reason = str(error) if isinstance(error, UserError) else repr(error)
-        facts = {"status": "diverged" if status == "diverged" else "failed", "error": reason}
-        run.keep(lambda: run.describe(**facts))
+        run.keep(lambda: run.describe(status=status, error=reason))
         raise
 
 

@@ -1,6 +1,7 @@
 """What the machine has that a run is trained on."""
 
 import contextlib
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,12 @@ def forget_peak_memory() -> None:
     """Let the peak of this process be that of what follows, where the system can."""
     with contextlib.suppress(OSError):  # not on Linux, or not allowed
         Path("/proc/self/clear_refs").write_text("5")
+
+
+def num_cores() -> int:
+    """Return how many cores this process may use."""
+    can_ask = hasattr(os, "sched_getaffinity")  # not on macOS and Windows
+    return len(os.sched_getaffinity(0)) if can_ask else os.cpu_count() or 1
 
 
 def available_memory_gib() -> float | None:

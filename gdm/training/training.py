@@ -125,7 +125,7 @@ class Training:
             UserError: if the run can not go on from what is there.
         """
         run.refuse_links()
-        with locked(run.path / ".lock"), logging_to(run.log), self.signals.listening():
+        with locked(run.lock), logging_to(run.log), self.signals.listening():
             run.remove_leftovers()
             return self._run(run, resume, overrides)
 
@@ -163,7 +163,7 @@ class Training:
             status = "diverged"
             kept = checkpoints.newest_whole(run.checkpoints)
             raise Diverged(f"{error}; the last good checkpoint is {kept or 'none'}") from error
-        except (Interrupted, KeyboardInterrupt):
+        except (Interrupted, KeyboardInterrupt, SystemExit):  # the last by who queues jobs
             status = "interrupted"
             raise
         except Pruned:

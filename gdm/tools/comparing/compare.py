@@ -1,6 +1,7 @@
 """Runs, sweeps and globs of them -> one comparison, and the files that show it."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -113,8 +114,10 @@ def compare(options: CompareOptions, command: str) -> Compared:
 def _is_awaited(paths: Sequence[str]) -> bool:
     """Whether a sweep among the paths has jobs that nobody has begun yet."""
     sweeps = [Sweep(Path(path)) for path in paths if (Path(path) / "sweep.json").is_file()]
-    fates = [fate for sweep in sweeps for fate in sweep.fates(sweep.jobs()).values()]
-    return any(fate.status in ("waiting", "running") for fate in fates)
+    with suppress(UserError):  # of a damaged file; the runs are compared all the same
+        fates = [fate for sweep in sweeps for fate in sweep.fates(sweep.jobs()).values()]
+        return any(fate.status in ("waiting", "running") for fate in fates)
+    return False
 
 
 def refuse_nothing_finished(comparison: Comparison) -> None:
