@@ -110,6 +110,36 @@ def test_a_silent_process_on_another_machine_is_dead_only_after_minutes(tmp_path
         assert theirs.holder("work")["process"] == os.getpid()
 
 
+def test_what_one_process_has_seen_to_be_dead_any_process_can_have(tmp_path, monkeypatch):
+    written(tmp_path, 1)
+    watching = Claims(tmp_path)
+    assert watching.holder("work")
+    clock = time.monotonic() + claims.SILENT_SECONDS + 1
+    with monkeypatch.context() as patched:
+        patched.setattr(time, "monotonic", lambda: clock)
+        assert watching.holder("work") is None
+    with Claims(tmp_path).held("work"):
+        assert json.loads((tmp_path / "work.3.json").read_text())["process"] == os.getpid()
+
+
+@pytest.mark.parametrize("content", ["", "[1]", '{"beat"'])
+def test_a_claim_that_was_cut_off_is_a_silent_one(tmp_path, monkeypatch, content):
+    (tmp_path / "work.1.json").write_text(content)
+    watching = Claims(tmp_path)
+    assert watching.holder("work") == {}
+    clock = time.monotonic() + claims.SILENT_SECONDS + 1
+    monkeypatch.setattr(time, "monotonic", lambda: clock)
+    assert watching.holder("work") is None
+
+
+def test_who_only_looks_takes_nothing_from_who_wants_it(tmp_path):
+    with Claims(tmp_path)._lock("work", timeout=0):  # as whoever asks for the holder
+        begun = time.monotonic()
+        with pytest.raises(HeldError), Claims(tmp_path).held("work"):
+            pass
+        assert time.monotonic() - begun >= claims.LOOK_SECONDS
+
+
 def test_a_machine_that_was_started_again_holds_nothing(tmp_path, monkeypatch):
     written(tmp_path, 1, host=claims._me()["host"], boot="before")
     assert Claims(tmp_path).holder("work") is None

@@ -17,6 +17,7 @@ import yaml
 from conftest import ROOT, SMALL
 
 from gdm.errors import UserError
+from gdm.files import locked
 from gdm.runs import checkpoints
 from gdm.runs.run import Run
 from gdm.runs.sweeps import Job, Sweep
@@ -212,6 +213,8 @@ def test_other_data_are_refused_and_other_code_is_said(swept, tmp_path):
         (["-m", "sweep=../x"], "sweep=../x: a sweep's name has letters, digits"),
         (["-m", "sweep.retries=-1", "seed=1,2"], "sweep.retries=-1: must be"),
         (["-m", "seed=1,2", "sweeps=x"], "sweeps: there is no such key"),
+        (["-m", "seed=range(3,3)", "sweep=x"], "seed: has no value, and makes no job"),
+        (["-m", "seed=1,2", "launcher=joblib", "launcher.workers=0"], "launcher.workers=0: must"),
         (["sweep=x"], "sweep=x: a sweep is made by -m; add it"),
         (["-m", "model=vae,nonsense", "sweep=x"], "model=nonsense: model has no such option"),
         (["-m", "seed=1,2", "launcher=nonsense"], "launcher=nonsense: launcher has no such"),
@@ -275,13 +278,57 @@ def test_a_job_that_is_killed_each_time_is_given_up(jobs):
             train(sweep, job, "running" if job.name == "seed=2" else "finished")
 
     tool.settle(sweep, jobs, launch, retries=2)
-    assert counts == [4, 1, 1]
+    assert counts == [4, 1, 1, 1]  # alone, since another may have been to blame
     with pytest.raises(UserError, match=r"1 of 4 jobs of .* are not done: seed=2;"):
         tool.refuse_undone(sweep, jobs)
 
 
+def test_a_job_that_is_killed_beside_a_guilty_one_is_not_given_up(jobs):
+    sweep, jobs = jobs
+
+    def launch(some):
+        names = [job.name for job in some]
+        for job in some:
+            is_killed = job.name == "seed=1" or "seed=1" in names
+            train(sweep, job, "running" if is_killed else "finished")
+
+    tool.settle(sweep, jobs, launch, retries=1)
+    statuses = [fate.status for fate in sweep.fates(jobs).values()]
+    assert statuses == ["finished", "interrupted", "finished", "finished"]
+
+
 def test_a_launcher_that_begins_nothing_is_not_asked_for_ever(jobs):
-    tool.settle(*jobs, launch=lambda some: None, retries=1)
+    sweep, jobs = jobs
+    train(sweep, jobs[0])
+    launched = []
+    tool.settle(sweep, jobs, launched.append, retries=1)
+    assert len(launched) == 1
+
+
+def test_a_job_that_failed_and_is_tried_again_elsewhere_is_running(jobs):
+    sweep, jobs = jobs
+    train(sweep, jobs[0], "failed")
+    with Sweep(sweep.path).claimed(jobs[0]):
+        assert sweep.fates(jobs)[jobs[0]].status == "running"
+    with locked(Run(sweep.path / "seed=0").lock):  # a user goes on with it by hand
+        assert sweep.fates(jobs)[jobs[0]].status == "running"
+    assert sweep.fates(jobs)[jobs[0]].status == "failed"
+
+
+@pytest.mark.parametrize("asked", ["/etc/passwd", "../up", "**", ["a"], None])
+def test_a_foreign_manifest_is_no_run_of_a_sweep(jobs, asked):
+    sweep, jobs = jobs
+    (sweep.path / "theirs").mkdir()
+    (sweep.path / "theirs" / "manifest.json").write_text(json.dumps({"asked": asked}))
+    assert {fate.status for fate in sweep.fates(jobs).values()} == {"waiting"}
+
+
+def test_weights_without_a_manifest_are_left_alone(swept, tmp_path):
+    swept("seed=1")
+    run = Run(next(path.parent for path in (tmp_path / "sweeps" / "s").glob("*/manifest.json")))
+    (run.path / "manifest.json").unlink()
+    assert swept("seed=1").returncode == 0
+    assert (run.checkpoints / checkpoints.LAST).exists()
 
 
 def test_what_another_process_has_is_waited_for(jobs, monkeypatch):

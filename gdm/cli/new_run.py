@@ -45,12 +45,14 @@ def start(config_name: str, task: Task, configs: Path, command: Namespace) -> No
             failures.append(job_name(settings.overrides.task))
 
     _refuse_beforehand(command, configs)
+    shows = command.help or command.shell_completion or command.cfg
+    if command.multirun and config_name == "train" and not shows:
+        sweep(command.overrides, configs, job)
+        return
     launch = hydra.main(config_path=str(configs), config_name=config_name, version_base=HYDRA)(job)
     try:
         if command.help or command.shell_completion:
             _show(launch, configs, command)
-        elif command.multirun and config_name == "train" and not command.cfg:
-            sweep(command.overrides, configs, job)
         else:
             launch()
     except COMPOSITION_ERRORS as error:

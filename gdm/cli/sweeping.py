@@ -52,9 +52,11 @@ def sweep(overrides: Sequence[str], configs: Path, job: TaskFunction) -> None:
     """
     overrides = [*overrides, *_name(overrides)]
     with composing(configs, "train") as (hydra, searched):
-        config = hydra.compose_config(
-            "train", [*overrides, *searched, "hydra.mode=MULTIRUN"], RunMode.MULTIRUN
-        )
+        words = [*overrides, *searched, "hydra.mode=MULTIRUN"]
+        try:
+            config = hydra.compose_config("train", words, RunMode.MULTIRUN)
+        except COMPOSITION_ERRORS as error:
+            raise UserError(explain(error, "train", configs, overrides)) from error
         context = HydraContext(config_loader=hydra.config_loader, callbacks=Callbacks())
         _Sweeping(context, config, job, configs).sweep()
 
@@ -94,7 +96,7 @@ class _Sweeping:
             return
         searching.refuse_intervals(overrides)
         combinations = BasicSweeper.split_arguments(overrides, None)[0]
-        if combinations == [[]]:
+        if not combinations:
             raise UserError(f"{' '.join(self.swept)}: has no value, and makes no job")
         jobs = list({job.asked: job for job in map(self._job, combinations)}.values())
         sweep = Sweep(Path(self.config.hydra.sweep.dir))
