@@ -501,7 +501,7 @@ def hub(**options):
 
 def test_without_the_library_it_is_said_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(UserError, match=r"needs the library datasets: pip install 'gdm\[hugging"):
+    with pytest.raises(UserError, match=r"needs the library datasets: pip install -e '.\[hugging"):
         hub().load_at("train", 8)
     with pytest.raises(UserError, match=r"dataset\.source\.name=null: name a data set"):
         hub(name=None).load_at("train", 8)

@@ -493,7 +493,7 @@ def test_wrong_uses_are_one_line(run_script, tmp_path, arguments, reason):
 
 def test_without_optuna_one_line_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
-    with pytest.raises(UserError, match=r"pip install 'gdm\[optuna\]'"):
+    with pytest.raises(UserError, match=r"pip install -e '.\[optuna\]'"):
         searching._refuse_missing()
 
 
