@@ -68,7 +68,7 @@ class Fate:
     """
 
     status: str
-    run: Run | None = None
+    run: Run | None = field(default=None, compare=False)
     error: str | None = None
     attempts: int = 0
     seconds: float = 0.0

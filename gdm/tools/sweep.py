@@ -34,14 +34,9 @@ def settle(
     waiting: list[Job] = []
     while True:
         fates = sweep.fates(jobs)
-        begun = {job for job in jobs if fates[job].attempts > before[job]}
-        failures = {job: fates[job].attempts - before[job] for job in begun}
+        tries = {job: fates[job].attempts - before[job] for job in jobs}
         todo = [
-            job
-            for job in jobs
-            if fates[job].status not in (*SETTLED, "refused")
-            and not (fates[job].status == "failed" and failures.get(job, 0) > retries)
-            and not (fates[job].status == "interrupted" and tries_alone[job] > retries)
+            job for job in jobs if not _is_over(fates[job], tries[job], tries_alone[job], retries)
         ]
         free = [job for job in todo if fates[job].status != "running"]
         if not todo:
@@ -53,14 +48,13 @@ def settle(
             time.sleep(POLL_SECONDS)
             continue
         # Of jobs that were cut off together one alone may be to blame: each is tried by itself.
-        suspects = [job for job in free if fates[job].status == "interrupted" and job in begun]
+        suspects = [job for job in free if fates[job].status == "interrupted" and tries[job]]
         tries_alone.update(suspects[:1])
         try:
             launch(suspects[:1] or free)
         except Exception as error:  # such as a worker that was killed
             log.warning("the launcher stopped: %s", str(error).strip().partition("\n")[0])
-        now = sweep.fates(jobs)
-        if all(_progress(now[job]) == _progress(fates[job]) for job in jobs):
+        if sweep.fates(jobs) == fates:
             return  # not one was even begun, for a reason that has been said
 
 
@@ -114,8 +108,13 @@ def refuse_undone(sweep: Sweep, jobs: Sequence[Job]) -> None:
         )
 
 
-def _progress(fate: Fate) -> tuple[str, int]:
-    return fate.status, fate.attempts
+def _is_over(fate: Fate, tries: int, tries_alone: int, retries: int) -> bool:
+    """Whether a job needs no more of this command."""
+    if fate.status == "failed":
+        return tries > retries
+    if fate.status == "interrupted":
+        return tries_alone > retries
+    return fate.status in (*SETTLED, "refused")
 
 
 def _code(facts: dict) -> tuple[str | None, str]:
