@@ -48,7 +48,7 @@ def cell_text(column: Column, cell: Cell | None, num_seeds: int) -> str:
     if cell is None:
         return ""
     mean = _number(cell.mean, column.decimals)
-    std = "" if cell.std is None else f" ± {_number(cell.std, column.decimals)}"
+    std = "" if not cell.std else f" ± {_number(cell.std, column.decimals)}"
     return f"{mean}{std}" + (f" (n={cell.n})" if cell.n != num_seeds else "")
 
 

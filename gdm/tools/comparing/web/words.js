@@ -161,7 +161,7 @@ function short(value) {
 
 function meanAndStd(cell, column) {
   const mean = fixed(cell.mean, column.decimals);
-  return cell.std == null ? mean : `${mean} ± ${fixed(cell.std, column.decimals)}`;
+  return !cell.std ? mean : `${mean} ± ${fixed(cell.std, column.decimals)}`;
 }
 
 function count(number, word) {
