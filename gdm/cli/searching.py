@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
-from rich.table import Table
 
 from gdm.cli.compose import plugins_of, room_of
 from gdm.cli.composed import recipe_of
@@ -190,6 +189,8 @@ def _refuse_other_data(sweep: Sweep, found: "Search", plugins: list[str]) -> Non
 
 def _report(found: "Search") -> None:
     """Print the trials, one row each."""
+    from rich.table import Table
+
     from gdm.cli.console import PlainConsole
     from gdm.evaluation.metrics import better, shown
 
