@@ -160,7 +160,7 @@ def _take(folder, barrier, taken) -> None:
     try:
         with Claims(folder).held("work"):
             taken.put(os.getpid())
-            time.sleep(1)
+            time.sleep(claims.LOOK_SECONDS + 4)  # longer than any of them waits
     except HeldError:
         pass
 
