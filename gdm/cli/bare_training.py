@@ -9,6 +9,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch.nn.functional import pad, softplus
 
 from gdm.cli.compose import CONFIGS, compose_config
+from gdm.cli.composed import NOT_IN_RECIPES
 from gdm.data.batches import TrainBatches
 from gdm.data.datamodule import ImageDataModule
 from gdm.models.base import GenerativeModel
@@ -17,7 +18,6 @@ from gdm.theory.images import to_float
 from gdm.training.training import Training
 
 WARM_UP = 20  # batches at the start of a round that do not count
-NOT_IN_RECIPES = ("plugins", "rerun", "resume")
 # Validating and saving happen a few times per run and are no part of a step.
 STEPS_ONLY = (
     "trainer=cpu", "model.ema=null",

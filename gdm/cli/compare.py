@@ -3,7 +3,8 @@
 import logging
 import shlex
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gdm.cli.compose import CONFIGS, compose_config
@@ -13,6 +14,7 @@ from gdm.recipes.terminal import command, say, say_files
 
 if TYPE_CHECKING:
     from gdm.runs.run import Run
+    from gdm.tools.comparing.compare import Compared
     from gdm.tools.comparing.comparison import Comparison
 
 log = logging.getLogger(__name__)
@@ -49,7 +51,7 @@ def compare(recipe: dict[str, Any], origin: Origin) -> None:
         say("stopped watching; the files are as they were last written")
 
 
-def _watch(compared_now, folder, seconds: float) -> None:
+def _watch(compared_now: Callable[[], "Compared"], folder: Path, seconds: float) -> None:
     """Compare again and again, until no run is at work and nothing has changed for a while."""
     from gdm.tools.comparing.compare import write
 

@@ -26,6 +26,8 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 # In a wheel configs/ is a part of the package, in a clone it lies beside it.
 CONFIGS = next(filter(Path.is_dir, (_PACKAGE / "configs", _PACKAGE.parent / "configs")), _PACKAGE)
 LISTED = ("logger",)  # groups of which a run takes any number: logger=[tensorboard,csv]
+# Keys that say where and how runs are made, and nothing of what a run is.
+OF_MAKING = ("outputs", "name", "plugins", "sweep", "sweeper", "launcher", "hydra")
 BASES = "base"  # a folder of what options stand on, and no group
 COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError)
 
@@ -132,6 +134,11 @@ def chosen(group: str, value: Any) -> list[Any]:
 def room_of(override: Override) -> str:
     """Return the outermost key that an override changes."""
     return (override.package or override.key_or_group).partition(".")[0]
+
+
+def is_of_making(override: Override) -> bool:
+    """Whether an override says nothing of what a run is."""
+    return room_of(override).partition("/")[0] in OF_MAKING
 
 
 def plugins_of(overrides: list[Override]) -> list[str]:

@@ -9,14 +9,15 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from gdm.cli.compose import parse, plugins_of
+from gdm.cli.compose import OF_MAKING, parse, plugins_of
 from gdm.cli.mistakes import one_line, refuse_no_folder
 from gdm.cli.origin import Origin
 from gdm.errors import UserError
+from gdm.recipes.build import build
+from gdm.recipes.check import check
 from gdm.recipes.tree import TARGET
 
 NOT_IN_RECIPES = ("rerun", "resume", "plugins", "sweep", "sweeper", "launcher")
-UNNAMED = ("outputs=", "name=", "plugins=", "sweep.", "sweeper", "launcher", "hydra")
 MAX_NAME = 80  # letters of a job's name: file systems allow 255 bytes
 
 
@@ -58,9 +59,37 @@ def recipe_of(config: DictConfig) -> dict[str, Any]:
     return {key: value for key, value in recipe.items() if key not in NOT_IN_RECIPES}
 
 
+def built(config: DictConfig, key: str) -> Any:
+    """Return what a key of a configuration builds that is no part of its recipe.
+
+    Raises:
+        UserError: naming the full key, the value, and what is allowed.
+    """
+    node = {key: OmegaConf.to_container(config[key], resolve=True)}
+    check(node)
+    return build(node[key], key)
+
+
+def num_workers(config: DictConfig) -> int | None:
+    """Return how many jobs of a sweep run at a time on this machine; None where a launcher does
+    not say.
+
+    Raises:
+        UserError: if that is no number of processes.
+    """
+    from gdm.training.machine import num_cores  # torch, not for --help
+
+    workers = OmegaConf.select(config, "launcher.workers")
+    if workers is None:
+        return None
+    if not isinstance(workers, int) or not (workers == -1 or workers > 0):
+        raise UserError(f"launcher.workers={workers}: must be a number of processes, or -1")
+    return num_cores() if workers == -1 else workers
+
+
 def job_name(overrides: list[str]) -> str:
     """Return a name for a run's directory, made of its overrides: short, and without surprises."""
-    text = ",".join(each for each in overrides if not each.startswith(UNNAMED))
+    text = ",".join(each for each in overrides if re.split(r"[.=/@]", each)[0] not in OF_MAKING)
     text = text or "default"
     name = re.sub(r"[^\w=,.+-]|^[.-]|(?<=\.)\.", "_", text, flags=re.ASCII)
     if name == text and len(name) <= MAX_NAME:

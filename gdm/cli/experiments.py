@@ -8,12 +8,9 @@ from typing import Any
 import yaml
 from hydra.core.override_parser.types import Override
 
-from gdm.cli.compose import CONFIGS, options_of, parse, room_of
+from gdm.cli.compose import CONFIGS, is_of_making, options_of, parse
 from gdm.files import write_text
 from gdm.recipes import terminal
-
-# Where a run goes and what makes it, which is no part of what it is.
-NOT_IN_FILES = ("outputs", "name", "sweep", "sweeper", "launcher", "hydra")
 
 
 def write_experiment(path: Path, heading: str, overrides: list[str]) -> list[str]:
@@ -29,12 +26,11 @@ def write_experiment(path: Path, heading: str, overrides: list[str]) -> list[str
     keys: dict[str, Any] = {}
     rest = []
     for each in parse(overrides):
-        room, key = room_of(each).partition("/")[0], each.key_or_group
-        value = None if each.is_delete() else each.value()
-        if room in NOT_IN_FILES or (key == "experiment" and value is None):
-            continue
+        key, value = each.key_or_group, None if each.is_delete() else each.value()
         if key == "plugins":
             rest.append(terminal.override(key, value))
+        elif is_of_making(each) or (key == "experiment" and value is None):
+            continue
         elif each.package is None and options_of(CONFIGS, key):
             defaults.append(value if key == "experiment" else {_default(key): value})
         elif _is_plain(each):

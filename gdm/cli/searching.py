@@ -13,21 +13,18 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
-from gdm.cli.compose import plugins_of, room_of
-from gdm.cli.composed import recipe_of
+from gdm.cli.compose import is_of_making, plugins_of, room_of
+from gdm.cli.composed import built, num_workers, recipe_of
 from gdm.cli.dimensions import distribution
 from gdm.cli.experiments import write_experiment
 from gdm.errors import UserError
-from gdm.recipes import check, terminal
-from gdm.recipes.build import build
+from gdm.recipes import terminal
 from gdm.runs.sweeps import Job, Sweep
 
 if TYPE_CHECKING:
     from gdm.tools.search import Search, Trial
 
 log = logging.getLogger(__name__)
-
-NO_DIMENSIONS = ("outputs", "name", "plugins", "sweep", "sweeper", "launcher", "hydra")
 
 
 def search(
@@ -55,9 +52,7 @@ def search(
     from gdm.tools import search as tool
     from gdm.tools.objectives import refuse_impossible
 
-    node = {"sweeper": OmegaConf.to_container(config.sweeper, resolve=True)}
-    check.check(node)
-    options = build(node["sweeper"], "sweeper")
+    options = built(config, "sweeper")
     words = _Words(overrides)
     sweep = Sweep(Path(config.hydra.sweep.dir))
 
@@ -109,7 +104,7 @@ class _Words:
         self.overrides = [each for each in overrides if room_of(each) != "sweeper"]
         swept = [each for each in overrides if each.is_sweep_override()]
         for each in swept:
-            if room_of(each).partition("/")[0] in NO_DIMENSIONS:
+            if is_of_making(each):
                 raise UserError(
                     f"{each.input_line}: {each.key_or_group} is no dimension to search"
                 )
@@ -117,11 +112,7 @@ class _Words:
                 log.warning("seed is searched too: the best trial may be no more than a lucky one")
         self.space = {each.get_key_element(): distribution(each) for each in swept}
         self.space = dict(sorted(self.space.items()))
-        told = [
-            each.input_line
-            for each in self.overrides
-            if room_of(each).partition("/")[0] not in NO_DIMENSIONS
-        ]
+        told = [each.input_line for each in self.overrides if not is_of_making(each)]
         text = json.dumps(sorted(told))
         self.plugins = plugins_of(self.overrides)
         self.letters = hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -161,12 +152,10 @@ def _recipe(config: DictConfig, words: _Words) -> dict[str, Any] | None:
 
 def _workers(config: DictConfig) -> int:
     """Return how many jobs a launcher has at a time."""
-    workers = OmegaConf.select(config, "launcher.workers")
+    workers = num_workers(config)
     if config.launcher is not None and workers is None:
         log.info("trials are suggested one at a time; sweeper.batch=8 is eight at a time")
-    from gdm.training.machine import num_cores
-
-    return num_cores() if workers == -1 else workers or 1
+    return workers or 1
 
 
 def _refuse_missing() -> None:

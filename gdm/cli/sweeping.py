@@ -16,27 +16,18 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.types import HydraContext, RunMode, TaskFunction
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, open_dict
 
 from gdm.cli import model_groups, searching
-from gdm.cli.compose import (
-    COMPOSITION_ERRORS,
-    composing,
-    plugins_of,
-    room_of,
-    values,
-)
-from gdm.cli.composed import job_name, origin_of, recipe_of
+from gdm.cli.compose import COMPOSITION_ERRORS, composing, is_of_making, plugins_of, values
+from gdm.cli.composed import built, job_name, num_workers, origin_of, recipe_of
 from gdm.cli.mistakes import explain
 from gdm.cli.origin import Origin
 from gdm.errors import UserError
 from gdm.recipes import check
-from gdm.recipes.build import build
 from gdm.runs.sweeps import NO_RECIPE, Job, Sweep, asked_for
 
 log = logging.getLogger(__name__)
-
-NO_AXES = ("outputs", "name", "plugins", "sweep", "sweeper", "launcher")
 
 
 def sweep(overrides: Sequence[str], configs: Path, job: TaskFunction) -> None:
@@ -85,7 +76,7 @@ class _Sweeping:
         from gdm.tools import sweep as tool  # torch, not for --help
 
         console.log_to_console()
-        options, written = self._options(), list(self.config.hydra.overrides.task)
+        options, written = built(self.config, "sweep"), list(self.config.hydra.overrides.task)
         axes = (self.config.hydra.sweeper.params or {}).items()
         axes = [f"{key}={value}" for key, value in axes]
         overrides = OverridesParser.create(self.loader).parse_overrides([*axes, *written])
@@ -110,11 +101,6 @@ class _Sweeping:
             sweep.record()
             console.report_sweep(sweep, jobs)
         tool.refuse_undone(sweep, jobs)
-
-    def _options(self) -> Any:
-        node = {"sweep": OmegaConf.to_container(self.config.sweep, resolve=True)}
-        check.check(node)
-        return build(node["sweep"], "sweep")
 
     def _job(self, overrides: list[str]) -> Job:
         """Return a job, with what is wrong with its recipe, before others take their time."""
@@ -149,14 +135,10 @@ class _Sweeping:
         """Say what each of several workers on this machine has."""
         from gdm.training.machine import available_memory_gib, num_cores
 
-        workers = OmegaConf.select(self.config, "launcher.workers")
+        workers = num_workers(self.config)
         if workers is None:
             return
-        if not isinstance(workers, int) or not (workers == -1 or workers > 0):
-            raise UserError(f"launcher.workers={workers}: must be a number of processes, or -1")
-        cores = num_cores()
-        workers = cores if workers == -1 else workers
-        threads, free = max(1, cores // workers), available_memory_gib()
+        threads, free = max(1, num_cores() // workers), available_memory_gib()
         memory = f"; {free / workers:.1f} GiB of memory are free for each" if free else ""
         log.info("%d workers with %d threads each%s", workers, threads, memory)
 
@@ -175,7 +157,7 @@ def _name(overrides: Sequence[str]) -> list[str]:
 
 
 def _axes(overrides: Sequence[Override]) -> dict[str, list]:
-    axes = {each.key_or_group: values(each) for each in overrides if room_of(each) not in NO_AXES}
+    axes = {each.key_or_group: values(each) for each in overrides if not is_of_making(each)}
     return {
         key: [_scalar(value) if isinstance(value, str) else value for value in of_axis]
         for key, of_axis in axes.items()

@@ -26,6 +26,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from gdm.errors import UserError
+from gdm.files import is_locked
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +83,7 @@ class Claims:
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            lock = self._lock(name, LOOK_SECONDS)
+            lock = FileLock(self._lock(name), timeout=LOOK_SECONDS)
             lock.acquire()
         except Timeout:
             raise HeldError(self._newest(name).facts) from None
@@ -109,7 +110,7 @@ class Claims:
         if not claim.is_held:
             return None
         if claim.is_of_this_machine:
-            return claim.facts if self._is_locked(name) else None
+            return claim.facts if is_locked(self._lock(name)) else None
         if not self._is_silent(name, claim):
             return claim.facts
         with contextlib.suppress(OSError):  # such as that somebody else has released it
@@ -155,13 +156,6 @@ class Claims:
             return False
         return time.monotonic() - since > SILENT_SECONDS
 
-    def _is_locked(self, name: str) -> bool:
-        try:
-            with self._lock(name, timeout=0):
-                return False
-        except OSError:  # somebody has it, or it is another user's
-            return True
-
     def _newest(self, name: str) -> _Claim:
         number = max(self.numbers(name), default=0)
         facts = {}
@@ -179,8 +173,8 @@ class Claims:
         """Return the file of a claim."""
         return self.folder / f"{name}.{number}.json"
 
-    def _lock(self, name: str, timeout: float) -> FileLock:
-        return FileLock(self.folder / f"{name}.lock", timeout=timeout)
+    def _lock(self, name: str) -> Path:
+        return self.folder / f"{name}.lock"
 
 
 class _Beating(threading.Thread):

@@ -13,8 +13,8 @@ import json
 import re
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -102,14 +102,11 @@ class Sweep:
         Raises:
             UserError: if nothing can be written there.
         """
-        try:
-            with self._locked():
-                request = self._read(read_yaml, self._request)
-                write_text(self._request, _extended(request, axes, overrides))
-                earlier = [job for job in self.jobs() if not job.asked.startswith(NO_RECIPE)]
-                self._write_fates({job.asked: job for job in (*earlier, *jobs)}.values())
-        except OSError as error:
-            raise UserError(f"{self.path}: nothing can be written there ({error})") from error
+        with self._writing(self.path):
+            request = self._read(read_yaml, self._request)
+            write_text(self._request, _extended(request, axes, overrides))
+            earlier = [job for job in self.jobs() if not job.asked.startswith(NO_RECIPE)]
+            self._write_fates([*earlier, *jobs])
 
     def add(self, jobs: Iterable[Job]) -> None:
         """Write down jobs that what was asked for has led to.
@@ -117,17 +114,14 @@ class Sweep:
         Raises:
             UserError: if nothing can be written there.
         """
-        try:
-            with self._locked():
-                self._write_fates({job.asked: job for job in (*self.jobs(), *jobs)}.values())
-        except OSError as error:
-            raise UserError(f"{self.path}: nothing can be written there ({error})") from error
+        with self._writing(self.path):
+            self._write_fates([*self.jobs(), *jobs])
 
     def trials(self) -> dict[int, Run]:
         """Return the runs of a search, by the numbers of their trials."""
         found = {}
-        for run in self._runs().values():
-            trial = run.manifest().get("trial") or {}
+        for run, manifest in self._runs().values():
+            trial = manifest.get("trial") or {}
             if isinstance(trial.get("number"), int):
                 found[trial["number"]] = run
         return dict(sorted(found.items()))
@@ -177,7 +171,8 @@ class Sweep:
 
     def run_of(self, job: Job) -> Run | None:
         """Return the run of a job, whatever the order of the overrides that it was asked by."""
-        return self._runs().get(job.asked)
+        run, _ = self._runs().get(job.asked, (None, {}))
+        return run
 
     def create(self, job: Job, recipe: dict[str, Any], choices: dict[str, str]) -> Run:
         """Make the run directory of a job, which the caller holds.
@@ -187,16 +182,12 @@ class Sweep:
         """
         folder, place = self.path / job.name, self.path.relative_to(recipe["outputs"])
         facts = {"asked": job.asked} | ({"trial": job.trial} if job.trial else {})
-        try:
-            with self._locked():  # so that nobody else is making one
-                if folder.exists() and {path.name for path in folder.iterdir()} <= {".hydra"}:
-                    shutil.rmtree(folder)  # left by a process that was killed while it made this
-                run = catalogue.create(
-                    recipe, list(job.overrides), choices, str(place), job.name, **facts
-                )
-        except OSError as error:
-            raise UserError(f"{folder}: nothing can be written there ({error})") from error
-        return run
+        with self._writing(folder):  # so that nobody else is making one
+            if folder.exists() and {path.name for path in folder.iterdir()} <= {".hydra"}:
+                shutil.rmtree(folder)  # left by a process that was killed while it made this
+            return catalogue.create(
+                recipe, list(job.overrides), choices, str(place), job.name, **facts
+            )
 
     def progress(self) -> str:
         """Say in one line how far the sweep is."""
@@ -218,11 +209,10 @@ class Sweep:
             parts.append(f"about {minutes:.0f} minutes to go" if minutes >= 1 else "soon done")
         return f"{self.path.name}: {', '.join(parts)}"
 
-    def _fate(self, job: Job, runs: dict[str, Run]) -> Fate:
-        run = runs.get(job.asked)
+    def _fate(self, job: Job, runs: dict[str, tuple[Run, dict[str, Any]]]) -> Fate:
+        run, manifest = runs.get(job.asked, (None, {}))
         if job.mistake:
             return Fate("refused", run, job.mistake)
-        manifest = run.manifest() if run else {}
         status = manifest.get("status", "created")
         if status not in SETTLED and self._is_at_work(job, run):
             status = "running"
@@ -242,21 +232,36 @@ class Sweep:
         is_held = self.claims.holder(job.asked) is not None
         return is_held or (run is not None and run.is_in_use())
 
-    def _runs(self) -> dict[str, Run]:
-        """Return the runs by what was asked for; one whose manifest is damaged counts as none."""
+    def _runs(self) -> dict[str, tuple[Run, dict[str, Any]]]:
+        """Return the runs with their manifests by what was asked for; one whose manifest is
+        damaged counts as none."""
         found = {}
         for path in sorted(self.path.glob("*/manifest.json")):
             run = Run(path.parent)
             with suppress(UserError):
-                asked = run.manifest().get("asked", "")
-                if _is_asked(asked):
-                    found[asked] = run
+                manifest = run.manifest()
+                if _is_asked(manifest.get("asked", "")):
+                    found[manifest["asked"]] = run, manifest
         return found
 
     def _write_fates(self, jobs: Iterable[Job]) -> None:
-        jobs = list(jobs)
+        """Write down jobs, of two for one recipe the later."""
+        jobs = {job.asked: job for job in jobs}.values()
         described = [_described(job, fate) for job, fate in self.fates(jobs).items()]
         write_text(self._fates, json.dumps({"jobs": described}, indent=1) + "\n")
+
+    @contextmanager
+    def _writing(self, path: Path) -> Iterator[None]:
+        """Let nobody else write meanwhile.
+
+        Raises:
+            UserError: if nothing can be written to the path.
+        """
+        try:
+            with self._locked():
+                yield
+        except OSError as error:
+            raise UserError(f"{path}: nothing can be written there ({error})") from error
 
     def _locked(self) -> FileLock:
         self.claims.folder.mkdir(parents=True, exist_ok=True)
