@@ -61,6 +61,11 @@ SMALL_DIFFUSION = (
     "model.network.widths=[8,8]", "model.sampler.num_steps=3", "model.inversion_steps=4",
 )  # fmt: skip
 SMALL_GAN = ("model.generator.width=4", "model.discriminator.width=4")
+SMALL_NETWORKS = tuple(  # of those that state their channels at each resolution
+    f"model.{network}.{key}"
+    for network in ("generator", "discriminator")
+    for key in ("channel_base=64", "channel_max=8")
+)
 BRIEF = (
     "trainer=cpu",
     "dataset.batch_size=50",
@@ -101,7 +106,8 @@ def small(model: str) -> tuple[str, ...]:
     """Return the overrides that make a model's network small."""
     recipe = composed(f"model={model}")["model"]
     if "discriminator" in recipe:  # a penalty that counts in short runs too
-        return (*SMALL_GAN, "model.penalty.every=2") if recipe["penalty"] else SMALL_GAN
+        networks = SMALL_GAN if "width" in recipe["generator"] else SMALL_NETWORKS
+        return (*networks, "model.penalty.every=2") if recipe["penalty"] else networks
     return SMALL_DIFFUSION if "sampler" in recipe else SMALL
 
 

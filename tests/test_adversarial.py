@@ -6,12 +6,14 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from gdm.theory.adversarial import (
     R1,
+    R1R2,
     GradientPenalty,
     Hinge,
     LabelNoise,
     LeastSquares,
     Minimax,
     NonSaturating,
+    Relativistic,
     Wasserstein,
     slope_at,
 )
@@ -87,6 +89,20 @@ def test_a_critic_of_slope_1_measures_the_distance_of_two_points():
     assert float(slope_at(real, critic)) == pytest.approx(1.0)
 
 
+def test_a_relativistic_discriminator_learns_differences_and_the_generator_the_reverse():
+    """Huang et al. 2024, equation 2: a constant added to all outputs changes nothing."""
+    real, fake = OUTPUT, OUTPUT.flip(0) / 2
+    objective = Relativistic()
+    loss = objective.discriminator_loss(real, fake, REAL, FAKE)
+    torch.testing.assert_close(loss, -torch.sigmoid(real - fake).log())
+    shifted = objective.discriminator_loss(real + 5, fake + 5, REAL, FAKE)
+    torch.testing.assert_close(loss, shifted)
+    mistaken = objective.generator_loss(real, fake)
+    torch.testing.assert_close(mistaken, -torch.sigmoid(fake - real).log())
+    # labels the wrong way round: the pair is
+    torch.testing.assert_close(objective.discriminator_loss(real, fake, FAKE, REAL), mistaken)
+
+
 # Penalties --------------------------------------------------------------------------------------
 
 
@@ -103,6 +119,18 @@ def test_the_slope_is_the_norm_over_all_of_an_image():
 def test_the_gradient_penalty_costs_what_a_slope_differs_from_1():
     penalty = GradientPenalty(10.0, 1)
     assert penalty.cost(torch.tensor([0.0, 1.0, 3.0])).tolist() == [1.0, 0.0, 4.0]
+
+
+def test_r1_and_r2_are_the_costs_of_real_and_of_fake_images_together():
+    real, fake = images(0), images(1, 2.0)
+
+    def critic(x):
+        return x.square().flatten(1).sum(1)  # of slope 2 |x|
+
+    both = R1R2(1.0, 1)
+    cost = both.cost(both.slope(critic, real, fake)).mean()
+    expected = sum(0.5 * (2 * x).square().flatten(1).sum(1).mean() for x in (real, fake))
+    torch.testing.assert_close(cost, expected)
 
 
 def test_the_gradient_penalty_looks_between_real_and_fake_at_one_point_of_each_pair():

@@ -4,21 +4,21 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from gdm.theory.augmentation import Augmentation, mirrored, moved
+from gdm.theory.augmentation import DiffAugment, mirrored, moved
 
 IMAGES = torch.from_numpy(load_digits().images[:64] / 8 - 1).float().unsqueeze(1)
 NONE = {"brightness": 0.0, "contrast": 0.0, "translation": 0.0, "cutout": 0.0}
 
 
 def test_without_changes_images_stay_as_they_are():
-    assert Augmentation(**NONE)(IMAGES) is IMAGES
+    assert DiffAugment(**NONE)(IMAGES) is IMAGES
 
 
 @pytest.mark.parametrize("change", NONE)
 def test_each_change_does_something_to_each_image_by_itself_and_lets_gradients_through(change):
     torch.manual_seed(0)
     x = IMAGES[:1].repeat(64, 1, 1, 1).requires_grad_()
-    changed = Augmentation(**NONE | {change: 0.25})(x)
+    changed = DiffAugment(**NONE | {change: 0.25})(x)
     assert changed.shape == x.shape
     assert len(changed.detach().flatten(1).unique(dim=0)) > 10
     (gradient,) = torch.autograd.grad(changed.square().sum(), x)
@@ -27,10 +27,10 @@ def test_each_change_does_something_to_each_image_by_itself_and_lets_gradients_t
 
 def test_brightness_shifts_and_contrast_scales():
     torch.manual_seed(0)
-    difference = Augmentation(**NONE | {"brightness": 0.3})(IMAGES) - IMAGES
+    difference = DiffAugment(**NONE | {"brightness": 0.3})(IMAGES) - IMAGES
     torch.testing.assert_close(difference, difference[:, :, :1, :1].expand_as(difference))
     assert 0.2 < difference.abs().max() <= 0.3
-    scaled = Augmentation(**NONE | {"contrast": 0.5})(IMAGES)
+    scaled = DiffAugment(**NONE | {"contrast": 0.5})(IMAGES)
     torch.testing.assert_close(scaled.mean((1, 2, 3)), IMAGES.mean((1, 2, 3)))
     factor = scaled.std((1, 2, 3)) / IMAGES.std((1, 2, 3))
     assert 0.5 <= factor.min() < 1 < factor.max() <= 1.5
@@ -49,7 +49,7 @@ def test_what_moves_in_is_as_the_edge_and_nothing_else_changes(background):
 
 def test_a_square_is_cut_out_anywhere_so_that_no_place_is_always_hidden():
     torch.manual_seed(0)
-    is_hidden = Augmentation(**NONE | {"cutout": 0.5})(torch.ones(2000, 1, 8, 8)) == 0
+    is_hidden = DiffAugment(**NONE | {"cutout": 0.5})(torch.ones(2000, 1, 8, 8)) == 0
     assert is_hidden.sum((1, 2, 3)).max() == 16
     assert is_hidden.sum((1, 2, 3)).min() >= 4  # a quarter is left where it leaves the image
     assert is_hidden.float().mean(0).max() < 0.3

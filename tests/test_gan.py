@@ -367,7 +367,7 @@ def test_gradients_are_those_that_the_players_would_follow():
     real_output = model.discriminate(batch.x, batch.label)
     fake_output = model.discriminate(fake, batch.label)
     for name, loss, network in (
-        ("generator_gradient", model.generator_loss(fake_output), model.generator),
+        ("generator_gradient", model.generator_loss(real_output, fake_output), model.generator),
         ("discriminator_gradient", model.discriminator_loss(real_output, fake_output),
          model.discriminator),
     ):  # fmt: skip

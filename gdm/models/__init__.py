@@ -13,6 +13,7 @@ MODELS = {  # class -> its module
     "GAN": "gan",
     "GenerativeModel": "base",
     "Model": "base",
+    "ProgressiveGAN": "progressive_gan",
     "VAE": "vae",
 }
 __getattr__, __dir__ = gdm.lazily(__name__, __path__, MODELS)

@@ -26,7 +26,7 @@ class GAN(GenerativeModel):
 
     Which losses the two minimise is the `objective`. With labels it is the conditional GAN (Mirza
     and Osindero 2014). The average of G's weights is what is sampled from. Instance noise is
-    Arjovsky and Bottou's (2017, section 3).
+    Arjovsky and Bottou's (2017, section 3), the drift Karras et al.'s (2018, appendix A.1).
 
     The arguments beside its own are those of `GenerativeModel`.
     """
@@ -45,6 +45,7 @@ class GAN(GenerativeModel):
         label_noise: LabelNoise = NO_LABEL_NOISE,  # what D is told about the images
         augmentation: Augmentation | None = None,  # of what D sees; None for none
         instance_noise: NonNegative = 0.0,  # std on what D sees at first, falling to 0 (below)
+        drift: NonNegative = 0.0,  # weight of D(x)^2, which keeps a critic's outputs near 0
         discriminator_optimizer: Callable = Adam,  # of D; `optimizer` is G's
         **shared: Unpack[SharedByConditional],
     ) -> None:
@@ -68,11 +69,12 @@ class GAN(GenerativeModel):
         self.label_noise = label_noise
         self.augmentation = augmentation
         self.instance_noise = instance_noise
+        self.drift = drift
         self.discriminator_optimizer = discriminator_optimizer
         self.average(self.generator)
 
     def training_step(self, batch, batch_idx: int) -> dict[str, Tensor]:
-        x, condition = batch.x, self.condition_of(batch)
+        x, condition = self.real_images(batch), self.condition_of(batch)
         generator_optimizer, discriminator_optimizer = self.optimizers()
         is_generators_turn = self.batches_seen % self.num_discriminator_steps == 0
         with torch.set_grad_enabled(is_generators_turn):
@@ -83,33 +85,43 @@ class GAN(GenerativeModel):
             real_output = self.discriminate(x, condition)
             fake_output = self.discriminate(fake.detach(), condition)
             discriminator_loss = self.discriminator_loss(real_output, fake_output)
+            if self.augmentation is not None:
+                self.augmentation.adapt(real_output.detach())
             penalty = self.penalty_loss(x, fake, condition)
             self.optimizer_step(discriminator_loss + penalty, discriminator_optimizer)
             self.clip_weights()
 
         if is_generators_turn:
             with self.toggled_optimizer(generator_optimizer):
-                loss = self.generator_loss(self.discriminate(fake, condition))
-                self.optimizer_step(loss, generator_optimizer)
+                seen = self.discriminate(x, condition) if self.objective.compares else None
+                loss = self.generator_loss(seen, self.discriminate(fake, condition))
+                self.optimizer_step(loss + self.generator_penalty(condition), generator_optimizer)
 
         return {
             "discriminator_loss": discriminator_loss.detach(),
             "penalty": penalty.detach(),
-            "generator_loss": self.generator_loss(fake_output.detach()),
+            "generator_loss": self.generator_loss(real_output.detach(), fake_output.detach()),
             "real_output": real_output.detach().mean(),
             "fake_output": fake_output.detach().mean(),
         }
 
     def discriminator_loss(self, real_output: Tensor, fake_output: Tensor) -> Tensor:
         """Return what D minimises but for its penalty: twice (N,) -> ()."""
-        real_target, fake_target = self.label_noise(real_output)
-        of_real = self.objective.of_discriminator(real_output, real_target)
-        of_fake = self.objective.of_discriminator(fake_output, fake_target)
-        return (of_real + of_fake).mean()
+        labels = self.label_noise(real_output)
+        loss = self.objective.discriminator_loss(real_output, fake_output, *labels).mean()
+        return loss + self.drift * real_output.square().mean() if self.drift else loss
 
-    def generator_loss(self, fake_output: Tensor) -> Tensor:
-        """Return what G minimises: (N,) -> ()."""
-        return self.objective.of_generator(fake_output).mean()
+    def generator_loss(self, real_output: Tensor | None, fake_output: Tensor) -> Tensor:
+        """Return what G minimises but for its penalty: twice (N,) -> ()."""
+        return self.objective.generator_loss(real_output, fake_output).mean()
+
+    def generator_penalty(self, condition: Tensor | None) -> Tensor | float:
+        """Return what else G minimises; 0 for nothing."""
+        return 0.0
+
+    def real_images(self, batch) -> Tensor:
+        """Return the real images of a batch as D is to be trained on them: (N, C, H, W)."""
+        return batch.x
 
     def penalty_loss(self, real: Tensor, fake: Tensor, condition: Tensor) -> Tensor:
         """Return the penalty of D's slope, which is 0 at the batches where it does not count."""
@@ -122,12 +134,16 @@ class GAN(GenerativeModel):
         """Return D's slope where it is penalised: native images, (N,) -> (N,)."""
         labels = self.indicators(condition)
         return self.penalty.slope(
-            lambda x: self.discriminator(x, labels), self.shown(real), self.shown(fake)
+            lambda x: self.outputs_of(x, labels), self.shown(real), self.shown(fake)
         )
 
     def discriminate(self, x: Tensor, condition: Tensor) -> Tensor:
         """Return D's outputs for images as it is shown them: native images, (N,) -> (N,)."""
-        return self.discriminator(self.shown(x), self.indicators(condition)).float()
+        return self.outputs_of(self.shown(x), self.indicators(condition)).float()
+
+    def outputs_of(self, x: Tensor, labels: Tensor | None) -> Tensor:
+        """Return D's outputs for what it is shown: (N, C, R, R), (N, K) -> (N,)."""
+        return self.discriminator(x, labels)
 
     def shown(self, x: Tensor) -> Tensor:
         """Return what D is shown of native images: padded, augmented and noisy."""
@@ -187,7 +203,11 @@ class GAN(GenerativeModel):
 
     def generate(self, z: Tensor, condition: Tensor | None) -> Tensor:
         """Return the images of latents: (N, D), (N,) -> (N, C, H, W) in [-1, 1]."""
-        return self.crop(self.generator(z, self.indicators(condition)))
+        return self.crop(self.images_of(z, self.indicators(condition)))
+
+    def images_of(self, z: Tensor, labels: Tensor | None) -> Tensor:
+        """Return G's images: (N, D), (N, K) -> (N, C, R, R)."""
+        return self.generator(z, labels)
 
     @torch.no_grad()
     def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
@@ -222,7 +242,7 @@ class GAN(GenerativeModel):
         Args:
             batch: images that were not trained on.
         """
-        x, condition = batch.x, self.condition_of(batch)
+        x, condition = self.real_images(batch), self.condition_of(batch)
         with self._keeping_buffers(), torch.enable_grad():
             seed_default_generators(self.seed, "health")  # every step seeds them for itself
             fake = self.generate(self.sample_codes(range(len(x))), condition)
@@ -230,7 +250,7 @@ class GAN(GenerativeModel):
                 self.discriminate(x, condition),
                 self.discriminate(fake, condition),
             )
-            of_generator = self.generator_loss(fake_output)
+            of_generator = self.generator_loss(real_output, fake_output)
             of_discriminator = self.discriminator_loss(real_output, fake_output)
             metrics = {
                 "generator_steps": float(self.batches_seen // self.num_discriminator_steps),
@@ -238,6 +258,8 @@ class GAN(GenerativeModel):
                 "generator_gradient": _gradient_norm(of_generator, self.generator),
                 "discriminator_gradient": _gradient_norm(of_discriminator, self.discriminator),
             }
+            if self.augmentation is not None:
+                metrics |= self.augmentation.health()
             if self.penalty is not None:
                 metrics["critic_slope"] = float(self.slope(x, fake, condition).detach().mean())
         return metrics

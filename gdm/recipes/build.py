@@ -58,6 +58,7 @@ OPEN = (
     "theory.adversarial",
     "theory.augmentation",
     "theory.densities",
+    "theory.growth",
     "theory.images",
     "theory.learning_rates",
     "theory.likelihoods",
@@ -91,6 +92,7 @@ OPEN_FUNCTIONS = (
     "theory.learning_rates",
     "theory.likelihoods",
     "theory.densities",
+    "theory.growth",
 )
 
 

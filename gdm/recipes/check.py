@@ -123,17 +123,31 @@ def _check_arguments(
 
 
 def schema(target: Callable) -> dict[str, Any]:
-    """Return the arguments that a recipe may give a target of gdm, with their annotations."""
-    hints = _hints(target)
-    allowed = {}
-    for each in inspect.signature(target).parameters.values():
-        if get_origin(hints.get(each.name)) is Unpack:  # **shared: Unpack[Shared], as PEP 692
-            (shared,) = get_args(hints[each.name])
-            written = get_type_hints(shared, include_extras=True)
-            allowed |= {name: _without_required(hint) for name, hint in written.items()}
-        elif each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD):
-            allowed[each.name] = hints.get(each.name, Any)
+    """Return the arguments that a recipe may give a target of gdm, with their annotations; what a
+    constructor takes as `**rest` without saying more are those of the next class."""
+    allowed: dict[str, Any] = {}
+    for function in _constructors(target):
+        hints = get_type_hints(function, include_extras=True)
+        passes_on = False
+        for each in inspect.signature(function).parameters.values():
+            if get_origin(hints.get(each.name)) is Unpack:  # **shared: Unpack[Shared], as PEP 692
+                (shared,) = get_args(hints[each.name])
+                written = get_type_hints(shared, include_extras=True)
+                allowed |= {name: _without_required(hint) for name, hint in written.items()}
+            elif each.kind is each.VAR_KEYWORD:
+                passes_on = True
+            elif each.kind is not each.VAR_POSITIONAL and each.name != "self":
+                allowed.setdefault(each.name, hints.get(each.name, Any))
+        if not passes_on:
+            break
     return allowed
+
+
+def _constructors(target: Callable) -> list[Callable]:
+    """Return what is called to make a target, in this order: a class's own constructor first."""
+    if not inspect.isclass(target):
+        return [target]
+    return [vars(each)["__init__"] for each in target.__mro__ if "__init__" in vars(each)]
 
 
 def _without_required(hint: Any) -> Any:
@@ -147,11 +161,6 @@ def _needs(target: Callable, name: str) -> bool:
     if name not in parameters or target.__module__.startswith("gdm.models."):
         return True
     return parameters[name].default is inspect.Parameter.empty
-
-
-def _hints(target: Callable) -> dict[str, Any]:
-    function = target.__init__ if inspect.isclass(target) else target
-    return get_type_hints(function, include_extras=True)
 
 
 def _check_value(value: Any, hint: Any, key: str, trusted: Iterable[str]) -> None:
@@ -202,7 +211,8 @@ def _elements_fit(value: Any, parts: tuple, trusted: Iterable[str]) -> bool:
 def _makes(node: dict, hint: Any, trusted: Iterable[str]) -> bool:
     """Whether a node makes what its place is annotated with."""
     target = locate(node, trusted=trusted)
-    made = target if inspect.isclass(target) else _hints(target).get("return", Any)
+    is_class = inspect.isclass(target)
+    made = target if is_class else get_type_hints(target, include_extras=True).get("return", Any)
     if not _is_callable(hint):
         return node.get(PARTIAL) is not True and _is_kind_of(made, hint)
     wanted = get_args(hint)[-1] if get_args(hint) else Any

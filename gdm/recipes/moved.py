@@ -37,6 +37,10 @@ _CLASSES = {
     f"gdm.data.sources.{name}": f"gdm.data.mnist.{name}"
     for name in ("FashionMNIST", "FashionMNISTMini", "MNIST")
 }
+_CLASSES |= {
+    f"gdm.{module}.Augmentation": "gdm.theory.augmentation.DiffAugment"
+    for module in ("augmentation", "theory.augmentation")
+}
 # key -> what to write now
 KEYS = {
     "model.conditional": "model.condition=label, or null",
@@ -149,11 +153,17 @@ def _pairing(node: dict) -> dict:
     return {"pairing": {"_target_": "gdm.data.pairs.Pairing"} | numbers} | node
 
 
+def _drift(node: dict) -> dict:
+    """Outputs for real images were free."""
+    return {"drift": 0.0} | node
+
+
 # what a target begins with -> what is done to its node, in this order
 _UPGRADES: tuple[tuple[str, Callable[[dict], dict]], ...] = (
     ("gdm.models.ddpm.DDPM", _ddpm),
     ("gdm.models.edm.EDM", _edm),
     ("gdm.models.flow_matching.FlowMatching", _flow_matching),
+    ("gdm.models.gan.GAN", _drift),
     ("gdm.models.", _facts),
     ("gdm.models.", _condition),
     ("gdm.data.datamodule.ImageDataModule", _facts),

@@ -17,14 +17,41 @@ Discriminator = Callable[[Tensor], Tensor]  # images (N, C, R, R) -> outputs (N,
 
 
 class Objective(ABC):
-    """What the discriminator loses on real and on fake images, and the generator on its own.
+    """What the two players minimise, given what the discriminator makes of real and fake images.
 
     Attributes:
         boundary: the output above which the discriminator takes an image for real; None where
             only differences of outputs mean anything.
+        compares: whether the generator's loss depends on outputs for real images.
     """
 
     boundary: float | None = 0.0
+    compares: bool = False
+
+    @abstractmethod
+    def discriminator_loss(
+        self, real_output: Tensor, fake_output: Tensor, real_label: Tensor, fake_label: Tensor
+    ) -> Tensor:
+        """Return the discriminator's loss: four times (N,) -> (N,).
+
+        Args:
+            real_output, fake_output: its outputs for N images of each kind.
+            real_label, fake_label: what it is told of them, between 0, fake, and 1, real.
+        """
+
+    @abstractmethod
+    def generator_loss(self, real_output: Tensor | None, fake_output: Tensor) -> Tensor:
+        """Return the generator's loss: twice (N,) -> (N,).
+
+        Args:
+            real_output: the discriminator's outputs for real images; None where it `compares`
+                nothing.
+            fake_output: its outputs for the generator's images.
+        """
+
+
+class Separate(Objective):
+    """An objective that looks at each image by itself."""
 
     @abstractmethod
     def of_real(self, output: Tensor) -> Tensor:
@@ -38,20 +65,26 @@ class Objective(ABC):
     def of_generator(self, output: Tensor) -> Tensor:
         """Return the generator's loss, given what the discriminator makes of its images: (N,)."""
 
-    def of_discriminator(self, output: Tensor, realness: Tensor) -> Tensor:
+    def of_discriminator(self, output: Tensor, label: Tensor) -> Tensor:
         """Return the discriminator's loss on images with labels between 0, fake, and 1, real.
 
         It is linear in the label, which for the cross-entropy and, up to a constant, for least
-        squares is their own definition of it.
-
-        Args:
-            output: (N,).
-            realness: the labels, (N,).
+        squares is their own definition of it: (N,), (N,) -> (N,).
         """
-        return realness * self.of_real(output) + (1 - realness) * self.of_fake(output)
+        return label * self.of_real(output) + (1 - label) * self.of_fake(output)
+
+    def discriminator_loss(
+        self, real_output: Tensor, fake_output: Tensor, real_label: Tensor, fake_label: Tensor
+    ) -> Tensor:
+        of_real = self.of_discriminator(real_output, real_label)
+        of_fake = self.of_discriminator(fake_output, fake_label)
+        return of_real + of_fake
+
+    def generator_loss(self, real_output: Tensor | None, fake_output: Tensor) -> Tensor:
+        return self.of_generator(fake_output)
 
 
-class NonSaturating(Objective):
+class NonSaturating(Separate):
     """The discriminator's cross-entropy; the generator maximises log D(G(z)).
 
     Goodfellow et al. 2014, section 3, end: the same fixed point as `Minimax`, with gradients that
@@ -78,7 +111,7 @@ class Minimax(NonSaturating):
         return -softplus(output)  # log(1 - D)
 
 
-class LeastSquares(Objective):
+class LeastSquares(Separate):
     """Real outputs are pulled to 1 and fake ones to 0, by the generator to 1.
 
     Mao et al. 2017, equation 9.
@@ -96,7 +129,7 @@ class LeastSquares(Objective):
         return 0.5 * (output - 1).square()
 
 
-class Hinge(Objective):
+class Hinge(Separate):
     """Outputs are pushed beyond 1 and -1, and not further.
 
     Lim and Ye 2017; Miyato et al. 2018, equations 16 and 17.
@@ -112,7 +145,7 @@ class Hinge(Objective):
         return -output
 
 
-class Wasserstein(Objective):
+class Wasserstein(Separate):
     """The difference of mean outputs, whose largest value over the critics of slope at most 1 is
     the distance of real and generated images.
 
@@ -129,6 +162,28 @@ class Wasserstein(Objective):
 
     def of_generator(self, output: Tensor) -> Tensor:
         return -output
+
+
+class Relativistic(Objective):
+    """The discriminator's cross-entropy of which of a pair is the real one; the generator wants
+    it to be wrong.
+
+    Jolicoeur-Martineau 2019, section 4.2; Huang et al. 2024 (R3GAN), equation 2, with
+    f(t) = -log(1 + exp(-t)): the loss is -f(D(x) - D(G(z))). The label of a pair, 1 where the
+    first is the real one, is (1 + real label - fake label) / 2.
+    """
+
+    boundary = None
+    compares = True
+
+    def discriminator_loss(
+        self, real_output: Tensor, fake_output: Tensor, real_label: Tensor, fake_label: Tensor
+    ) -> Tensor:
+        difference, label = real_output - fake_output, (1 + real_label - fake_label) / 2
+        return label * softplus(-difference) + (1 - label) * softplus(difference)
+
+    def generator_loss(self, real_output: Tensor | None, fake_output: Tensor) -> Tensor:
+        return softplus(real_output - fake_output)
 
 
 class Penalty(ABC):
@@ -178,6 +233,20 @@ class R1(Penalty):
 
     def cost(self, slope: Tensor) -> Tensor:
         return 0.5 * slope.square()
+
+
+class R1R2(Penalty):
+    """|grad D(x)|^2 / 2 at real and at fake images, with `weight` as gamma of both.
+
+    Roth et al. 2017; Huang et al. 2024 (R3GAN), section 2.2. Slopes are those of the real images,
+    then those of the fake ones, (2 N,); the mean of both costs is half their sum.
+    """
+
+    def slope(self, discriminator: Discriminator, real: Tensor, fake: Tensor) -> Tensor:
+        return slope_at(torch.cat([real, fake]), discriminator)
+
+    def cost(self, slope: Tensor) -> Tensor:
+        return slope.square()
 
 
 def slope_at(x: Tensor, discriminator: Discriminator) -> Tensor:

@@ -1,5 +1,7 @@
 """Random changes of images during training, each image by itself, through which gradients flow."""
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
@@ -7,12 +9,26 @@ from torch.nn.functional import pad
 from gdm.recipes.ranges import Fraction, NonNegative
 
 
-class Augmentation(nn.Module):
+class Augmentation(nn.Module, ABC):
     """Random changes of the images that the discriminator is shown, real and fake alike, through
-    which gradients flow.
+    which gradients flow. So it cannot learn few images by heart, and the generator does not learn
+    the changes."""
 
-    Zhao et al. 2020, DiffAugment. So the discriminator cannot learn few images by heart, and the
-    generator does not learn the changes. With all at 0 images stay as they are.
+    @abstractmethod
+    def forward(self, x: Tensor) -> Tensor:
+        """Change each image by itself: (N, C, R, R) -> (N, C, R, R)."""
+
+    def adapt(self, real_output: Tensor) -> None:
+        """Learn from what the discriminator made of real images, (N,); by default nothing."""
+
+    def health(self) -> dict[str, float]:
+        """Return what its strength is and follows; by default nothing."""
+        return {}
+
+
+class DiffAugment(Augmentation):
+    """Brightness, contrast, translation and cutout (Zhao et al. 2020). With all at 0 images stay
+    as they are.
 
     Args:
         brightness: images become lighter or darker by up to this much, of a range of 2.
@@ -32,7 +48,6 @@ class Augmentation(nn.Module):
         self.cutout = cutout
 
     def forward(self, x: Tensor) -> Tensor:
-        """Change each image by itself: (N, C, R, R) -> (N, C, R, R)."""
         if self.brightness:
             x = x + self.brightness * _either_way(x)
         if self.contrast:
