@@ -98,10 +98,18 @@ class ClassifierFeatures(Extractor):
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Features:
-        x = to_float(images).to(self.model.device)
-        if x.shape[-1] > self.model.native_resolution:
-            x = interpolate(x, size=self.model.native_resolution, mode="area")
+        x = self._as_trained_on(to_float(images).to(self.model.device))
         return Features(*self.model.features_and_probabilities(x))
+
+    def features_of(self, x: Tensor) -> Tensor:
+        """Return the features of images that are not rounded, through which gradients flow:
+        (N, C, H, W) in [-1, 1] -> (N, D)."""
+        return self.model.network.features(self.model.pad(self._as_trained_on(x))).float()
+
+    def _as_trained_on(self, x: Tensor) -> Tensor:
+        if x.shape[-1] > self.model.native_resolution:
+            return interpolate(x, size=self.model.native_resolution, mode="area")
+        return x
 
     def to(self, device: torch.device | str) -> "ClassifierFeatures":
         self.model.to(device)

@@ -82,3 +82,11 @@ def refuse_told_the_class(opened_runs: Iterable[OpenRun], why: str) -> None:
     for opened in opened_runs:
         if opened.model.condition is not None:
             raise UserError(f"{opened.run} is told the class beside the image, {why}")
+
+
+def refuse_without_styles(opened: OpenRun) -> None:
+    """Refuse a model whose images have no styles."""
+    if not opened.model.has_styles:
+        kind = type(opened.model).__name__
+        raise UserError(f"{opened.run} is a {kind}, whose images have no styles; this tool takes "
+                        "a StyleGAN")  # fmt: skip
