@@ -536,7 +536,7 @@ class Pixels(torch.nn.Module):
     """A model whose codes are the images themselves, or which gives one image for every code."""
 
     latent_dim, condition, encodes, num_classes, device = 784, None, True, 10, "cpu"
-    makes_images = True
+    makes_images, has_styles = True, False
     ema = None
 
     def __init__(self, one: bool = False) -> None:

@@ -84,6 +84,12 @@ def precision_recall(samples: Tensor, reference: Tensor, k: int = 5) -> dict[str
     }
 
 
+def mean_of_middle(x: Tensor, rare: float = 0.01) -> float:
+    """Return the mean of numbers without the rarest, so large a fraction at either end: (N,)."""
+    low, high = x.quantile(torch.tensor([rare, 1 - rare]).to(x))
+    return float(x[(x >= low) & (x <= high)].mean())
+
+
 def inception_score(marginal: Tensor, mean_log: float) -> float:
     """Return exp(E[KL(p(y | x) || p(y))]) (Salimans et al. 2016).
 

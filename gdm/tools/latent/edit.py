@@ -1,43 +1,47 @@
 """Editing an attribute: a direction in the latent space that adds it to an image."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from gdm.data.datamodule import EVALUATION_BATCH, ImageDataModule
+from gdm.data.datamodule import ImageDataModule
 from gdm.data.images import Images
 from gdm.errors import UserError
 from gdm.evaluation import model_metrics
-from gdm.evaluation.extractors import Extractor
 from gdm.evaluation.samples import class_called
+from gdm.models.base import GenerativeModel
 from gdm.pictures.tables import image_table
 from gdm.recipes.ranges import Count
 from gdm.recipes.spelling import nearest
 from gdm.theory import walks
 from gdm.theory.images import to_bytes
 from gdm.tools.latent.attributes import Attribute, complete, read_column
-from gdm.tools.latent.classes import classifier_of, probabilities
-from gdm.tools.latent.coding import Coded, coded, decoded
-from gdm.tools.latent.refusals import refuse_without_codes
+from gdm.tools.latent.classes import classifier_of
+from gdm.tools.latent.coding import Coded, classes_in_turn, coded, decoded
+from gdm.tools.latent.refusals import WITH_CODES, refuse_without_codes
+from gdm.tools.latent.scoring import Scorer, means, scorer_of
 from gdm.tools.latent.tool import SPLIT, Result, Tool
 from gdm.tools.open_run import OpenRun
 
 ARROW = "->"
+HELD_OUT_TRIED = 4  # samples in which as many are sought as are evaluated
 LEGEND = (
     "p with, p without: the classifier's mean probability of the attribute, of the class without "
     "it. named other: taken for another class. psnr: to the image at alpha 0, in dB. "
     "individuality: correlation, before and after, of what tells one image from the others."
 )
-Scorer = Callable[[Tensor], dict[str, float]]  # images in [-1, 1] -> metrics
+SURE = 0.8  # probability at which a sample counts as one with, or without, an attribute
 
 
 class Edit(Tool):
     """Adds an attribute to images: z_new = z + alpha * direction.
 
     The direction is the mean code of images with the attribute less that of images without, both
-    from the training split. It is evaluated by validation images that lack the attribute.
+    from the training split. It is evaluated by validation images that lack the attribute. Of a
+    model with styles, which encodes nothing, all are samples: a classifier that has learned from
+    the training images says which have the attribute.
 
     Args:
         attribute: the classes without and with it, [Pullover,Dress] or "Pullover->Dress"; of a
@@ -73,7 +77,13 @@ class Edit(Tool):
         self.num_held_out = num_held_out
 
     def refuse(self, opened: OpenRun, others: Sequence[OpenRun], data: ImageDataModule) -> None:
-        refuse_without_codes(opened)
+        if not opened.model.has_styles:
+            refuse_without_codes(opened, f"{WITH_CODES}, or a StyleGAN")
+        elif opened.extractor is None:
+            raise UserError(
+                "extractor=null: something has to say which samples have the attribute; leave it "
+                "out"
+            )
         if not self.alphas:
             raise UserError("tool.alphas=[]: name one step at least, such as [0,1]")
         attribute = self._asked(data)
@@ -87,13 +97,22 @@ class Edit(Tool):
         self, opened: OpenRun, others: Sequence[OpenRun], data: ImageDataModule, seed: int
     ) -> Result:
         model, attribute = opened.model, self._asked(data)
-        scorer = _scorer(classifier_of(opened, data), attribute)
-        train = coded(model, attribute.train)
-        direction = walks.attribute_direction(train.z, attribute.has)
-        lacking, with_it = (
-            coded(model, _first(attribute.held_out, chosen, self.num_held_out))
-            for chosen in (~attribute.held_out_has, attribute.held_out_has)
-        )
+        scorer = scorer_of(classifier_of(opened, data), attribute)
+        if model.has_styles:
+            train, has = self._sampled(model, scorer, range(self.num_train), seed)
+            held_out = range(self.num_train, self.num_train + HELD_OUT_TRIED * self.num_held_out)
+            among, held_out_has = self._sampled(model, scorer, held_out, seed)
+            lacking, with_it = (
+                _part(among, chosen.nonzero()[: self.num_held_out, 0])
+                for chosen in (~held_out_has, held_out_has)
+            )
+        else:
+            train, has = coded(model, attribute.train), attribute.has
+            lacking, with_it = (
+                coded(model, _first(attribute.held_out, chosen, self.num_held_out))
+                for chosen in (~attribute.held_out_has, attribute.held_out_has)
+            )
+        direction = walks.attribute_direction(train.z, has)
         alphas = [0.0, *(float(alpha) for alpha in self.alphas if alpha != 0)]
         by_alpha: dict[float, dict[str, float]] = {}
         plain = None
@@ -101,22 +120,47 @@ class Edit(Tool):
             (edited,) = walks.moved(lacking.z, direction, torch.tensor([alpha])).unbind(1)
             images = decoded(model, edited, lacking.label)
             plain = images if plain is None else plain
-            by_alpha[alpha] = {"alpha": alpha, **scorer(images), **_kept(plain, images, alpha)}
+            by_alpha[alpha] = {
+                "alpha": alpha, **means(scorer(images)), **_kept(plain, images, alpha)
+            }  # fmt: skip
         back = decoded(model, with_it.z, with_it.label)
         record: dict[str, Any] = {
             "attribute": attribute.name,
             "num_train": len(train.z),
-            "num_train_with": int(attribute.has.sum()),
+            "num_train_with": int(has.sum()),
             "num_held_out": len(lacking.z),
             "num_held_out_with": len(with_it.z),
             "direction_over_spread": float(direction.norm() / train.z.std(0).norm()),
-            "told_apart_along_direction": _told_apart(
-                train, attribute.has, lacking, with_it, direction
-            ),
+            "told_apart_along_direction": _told_apart(train, has, lacking, with_it, direction),
             "by_alpha": [by_alpha[alpha] for alpha in sorted(by_alpha)],
-            "with_the_attribute": scorer(back),
+            "with_the_attribute": means(scorer(back)),
         }
         return Result(record, {"edit": self._drawn(opened, lacking, direction)}, remark=LEGEND)
+
+    def _sampled(
+        self, model: GenerativeModel, scorer: Scorer, indices: range, seed: int
+    ) -> tuple[Coded, Tensor]:
+        """Return samples that a classifier is sure of, and whether they have the attribute, (N,).
+
+        Raises:
+            UserError: if it is sure of none with, or of none without.
+        """
+        z = model.sample_codes(indices, seed=seed).cpu()
+        label = classes_in_turn(model, indices)
+        images = decoded(model, z, label)
+        scores = scorer(images)
+        has, lacks = scores["p_with"] >= SURE, 1 - scores["p_with"] >= SURE
+        if "p_without" in scores:  # of a class, which is not all that is not the other one
+            lacks = scores["p_without"] >= SURE
+        chosen = (has | lacks).nonzero()[:, 0]
+        has = has[chosen]
+        if not 0 < int(has.sum()) < len(has):
+            raise UserError(
+                f"of {len(indices):,} samples {int(has.sum()):,} have the attribute for sure and "
+                f"{int((~has).sum()):,} lack it; there must be some of each; more samples are had "
+                "with tool.num_train, for its direction, and tool.num_held_out"
+            )
+        return _part(Coded(to_bytes(images), label, z), chosen), has
 
     def _asked(self, data: ImageDataModule) -> Attribute:
         """Return the attribute that is asked for."""
@@ -215,39 +259,8 @@ def _first(images: Images, chosen: Tensor, limit: int) -> Images:
     return images.select(chosen.nonzero()[:limit, 0])
 
 
-def _scorer(extractor: Extractor | None, attribute: Attribute) -> Scorer:
-    """Return images -> metrics of what they are taken for: of classes their probabilities, of
-    another attribute that of a logistic regression in the classifier's features.
-    """
-    if extractor is None:
-        return lambda x: {}
-    if attribute.target is None:
-        return _regression(extractor, attribute)
-
-    def metrics(x: Tensor) -> dict[str, float]:
-        p = probabilities(extractor, x)
-        named = p.argmax(1)
-        other = (named != attribute.source) & (named != attribute.target)
-        return {
-            "p_with": float(p[:, attribute.target].mean()),
-            "p_without": float(p[:, attribute.source].mean()),
-            "named_other": float(other.float().mean()),
-        }
-
-    return metrics
-
-
-def _regression(extractor: Extractor, attribute: Attribute) -> Scorer:
-    """Return images -> the probability that they have an attribute."""
-    from sklearn.linear_model import LogisticRegression
-
-    def features(images: Tensor):
-        parts = (extractor(part).features.cpu() for part in images.split(EVALUATION_BATCH))
-        return torch.cat(list(parts)).numpy()
-
-    scorer = LogisticRegression(max_iter=1000)
-    scorer.fit(features(attribute.train.images), attribute.has.numpy())
-    return lambda x: {"p_with": float(scorer.predict_proba(features(to_bytes(x)))[:, 1].mean())}
+def _part(coded: Coded, chosen: Tensor) -> Coded:
+    return Coded(coded.images[chosen], coded.label[chosen], coded.z[chosen])
 
 
 def _kept(plain: Tensor, edited: Tensor, alpha: float) -> dict[str, float]:

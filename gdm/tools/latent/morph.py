@@ -1,25 +1,28 @@
 """From one image to another, through the codes between them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from gdm.data.datamodule import ImageDataModule
+from gdm.data.datamodule import EVALUATION_BATCH, ImageDataModule
 from gdm.errors import UserError
+from gdm.evaluation import distances
 from gdm.evaluation.samples import class_called, class_number
 from gdm.models.base import GenerativeModel
 from gdm.pictures.tables import image_table
-from gdm.recipes.ranges import Count
+from gdm.recipes.ranges import Count, NonNegativeInt
 from gdm.theory import walks
 from gdm.theory.images import grey_levels_changed, to_bytes
-from gdm.tools.latent.coding import code_of_index, coded, decoded
+from gdm.tools.latent.classes import classifier_of
+from gdm.tools.latent.coding import classes_in_turn, code_of_index, coded, decoded, told
 from gdm.tools.latent.refusals import refuse_codes_of_images_size, refuse_index, refuse_single
 from gdm.tools.latent.tool import SPLIT, Result, Tool
 from gdm.tools.open_run import OpenRun
 
 CLASS = "class:"  # before the name of a class
+EPSILON = 1e-3  # of the way between two codes; in single precision less would lose digits
 CENTRE_OF = 1000  # sampled codes whose mean is the centre of great circles
 
 
@@ -37,6 +40,8 @@ class Morph(Tool):
             class of a up to the middle, then that of b.
         num_images: in each strip.
         frames_between: of the animation, between two images of the strip.
+        num_pairs: of sampled codes, from one of which towards the other it is measured how fast
+            images change; 0 for none.
     """
 
     def __init__(
@@ -47,6 +52,7 @@ class Morph(Tool):
         label: str | int | None,
         num_images: Count,
         frames_between: Count,
+        num_pairs: NonNegativeInt,
     ) -> None:
         self.a = a
         self.b = b
@@ -54,6 +60,7 @@ class Morph(Tool):
         self.label = label
         self.num_images = num_images
         self.frames_between = frames_between
+        self.num_pairs = num_pairs
 
     def refuse(self, opened: OpenRun, others: Sequence[OpenRun], data: ImageDataModule) -> None:
         refuse_single(self.num_images)
@@ -100,6 +107,7 @@ class Morph(Tool):
                 "paths": {
                     name: _facts(path, images[name], centre) for name, path in paths.items()
                 },
+                **self._path_length(opened, data, seed),
             },
             {"morph": image_table(strip, list(paths), moments)},
             {
@@ -107,6 +115,40 @@ class Morph(Tool):
                 for name, each in images.items()
             },
         )
+
+    def _path_length(self, opened: OpenRun, data: ImageDataModule, seed: int) -> dict[str, float]:
+        """Return how fast images change in a classifier's features along straight lines between
+        sampled codes; of codes where such lines mean something."""
+        model = opened.model
+        is_straight = model.has_styles or (model.encodes and model.latent_dim is not None)
+        extractor = classifier_of(opened, data) if self.num_pairs and is_straight else None
+        if extractor is None:
+            return {}
+        lengths = []
+        for indices in torch.arange(2 * self.num_pairs).split(EVALUATION_BATCH):
+            codes = model.sample_codes(indices.tolist(), seed=seed)
+            own = told(model, classes_in_turn(model, indices.tolist()))
+            own = None if own is None else own[::2]  # of the pair's first
+
+            def seen(z: Tensor, own: Tensor | None = own) -> Tensor:
+                return extractor.features_of(model.decode(z, own))
+
+            lengths.append(path_length(seen, codes[::2], codes[1::2]).cpu())
+        return {"perceptual_path_length": distances.mean_of_middle(torch.cat(lengths))}
+
+
+def path_length(seen: Callable[[Tensor], Tensor], a: Tensor, b: Tensor) -> Tensor:
+    """Return how fast what is seen changes where a straight line from a to b begins.
+
+        |f(a) - f(a + epsilon (b - a))|^2 / epsilon^2
+
+    Karras et al. 2019, section 4.1, at the end points as in Karras et al. 2020.
+
+    Args:
+        seen: codes (N, D) -> features of their images, (N, F).
+        a, b: codes, (N, D).
+    """
+    return (seen(a) - seen(torch.lerp(a, b, EPSILON))).square().sum(1) / EPSILON**2
 
 
 def _named(end: int | str) -> str:
@@ -139,7 +181,7 @@ def _refuse_class_without_images(name: str, data: ImageDataModule, key: str) -> 
 
 def _centre(model: GenerativeModel, seed: int) -> Tensor | float:
     """Return the mean of the codes that are sampled; of pure noise it is 0."""
-    if model.has_code_density:
+    if model.has_code_density or model.has_styles:
         return model.sample_codes(range(CENTRE_OF), seed=seed).cpu().mean(0)
     return 0.0
 

@@ -18,6 +18,7 @@ from gdm.tools.latent.refusals import refuse_codes_of_images_size, refuse_index,
 from gdm.tools.latent.tool import SPLIT, Result, Tool
 from gdm.tools.open_run import OpenRun
 
+SPREAD_OF = 1000  # sampled styles whose standard deviation is a unit's
 NUM_LEAST_UNITS = 3  # units at the end of the order that are shown when not all are
 
 
@@ -79,7 +80,8 @@ class Traverse(Tool):
 
     def _remark(self, model: GenerativeModel, num_shown: int) -> str:
         """Explain what is written in the picture."""
-        of = "over validation images" if model.encodes else "of the latents, which is 1"
+        of_latents = "over sampled styles" if model.has_styles else "of the latents, which is 1"
+        of = "over validation images" if model.encodes else of_latents
         return (
             f"s: a unit's standard deviation {of}. A row is a unit; {num_shown} of the code's "
             f"{model.latent_dim} are shown."
@@ -95,6 +97,8 @@ class Traverse(Tool):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return a code, (D,), its class, (1,), and the spread of each unit, (D,)."""
         z, label = code_of_index(model, data, self.index, seed)
+        if model.has_styles:
+            return z, label, model.sample_codes(range(SPREAD_OF), seed=seed).cpu().std(0)
         if not model.encodes:
             return z, label, torch.ones(model.latent_dim)
         return z, label, coded(model, data.split(SPLIT), drawn_by=seed).z.std(0)
