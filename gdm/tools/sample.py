@@ -5,10 +5,11 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from gdm.errors import UserError
 from gdm.evaluation import samples
 from gdm.files import named_file, named_folder
 from gdm.pictures import grids
-from gdm.recipes.ranges import Count, Seed
+from gdm.recipes.ranges import Count, NonNegative, Seed
 from gdm.runs.catalogue import recipe_hash
 from gdm.tools import open_run
 from gdm.tools.open_run import OpenRun
@@ -32,6 +33,8 @@ class SampleOptions:
         format: grid is one PNG; png one file per image; npz arr_0, uint8, N x H x W x C.
         to: the file or folder; null for one in the run's samples/.
         batch_size: images at a time; null for as many as are small enough together.
+        truncation: of a StyleGAN, how far styles stay from their mean: 1 leaves them, less gives
+            clearer images that differ less; null for what the run has.
     """
 
     run: str | None
@@ -44,6 +47,7 @@ class SampleOptions:
     format: Literal["grid", "png", "npz"]
     to: str | None
     batch_size: Count | None
+    truncation: NonNegative | None
 
 
 def sample(opened: OpenRun, options: SampleOptions) -> Path:
@@ -54,6 +58,8 @@ def sample(opened: OpenRun, options: SampleOptions) -> Path:
     """
     model = opened.model
     samples.refuse_without_images(model, opened.run)
+    if options.truncation is not None:
+        _truncate(opened, options.truncation)
     data = opened.data
     is_renamed = data.labels is not None or data.groups is not None  # only the images tell how
     names = data.class_names if is_renamed else data.source.class_names
@@ -68,6 +74,16 @@ def sample(opened: OpenRun, options: SampleOptions) -> Path:
     return path
 
 
+def _truncate(opened: OpenRun, truncation: float) -> None:
+    if not opened.model.has_styles:
+        kind = type(opened.model).__name__
+        raise UserError(
+            f"truncation={truncation:g}: {opened.run} is a {kind}, which has no styles; leave it "
+            "out"
+        )
+    opened.model.truncation = truncation
+
+
 def samples_path(options: SampleOptions, opened: OpenRun) -> Path:
     """Return the file or folder that images go to: what `to` names, or one in the run's samples
     whose name tells apart what was asked for.
@@ -80,7 +96,8 @@ def samples_path(options: SampleOptions, opened: OpenRun) -> Path:
         return _checked(Path(options.to), ending)
     asked = (options.num_samples, f"seed-{options.seed}", options.label,
              opened.facts["checkpoint"], None if options.averaged else "raw",
-             recipe_hash(opened.changed)[:6] if opened.changed else None)  # fmt: skip
+             recipe_hash(opened.changed)[:6] if opened.changed else None,
+             None if options.truncation is None else f"truncation-{options.truncation:g}")  # fmt: skip
     name = "-".join(str(part).replace("/", "-") for part in asked if part is not None)
     return _checked(opened.run.samples / f"samples-{name}{ending}", ending)
 
