@@ -94,10 +94,10 @@ def samples_path(options: SampleOptions, opened: OpenRun) -> Path:
     ending = ENDINGS[options.format]
     if options.to:
         return _checked(Path(options.to), ending)
+    truncation = None if options.truncation is None else f"truncation-{options.truncation:g}"
     asked = (options.num_samples, f"seed-{options.seed}", options.label,
              opened.facts["checkpoint"], None if options.averaged else "raw",
-             recipe_hash(opened.changed)[:6] if opened.changed else None,
-             None if options.truncation is None else f"truncation-{options.truncation:g}")  # fmt: skip
+             recipe_hash(opened.changed)[:6] if opened.changed else None, truncation)  # fmt: skip
     name = "-".join(str(part).replace("/", "-") for part in asked if part is not None)
     return _checked(opened.run.samples / f"samples-{name}{ending}", ending)
 
