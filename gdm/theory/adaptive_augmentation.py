@@ -166,7 +166,7 @@ def resampled(x: Tensor, places: Tensor) -> Tensor:
     one.
     """
     channels, side = x.shape[1:3]
-    middles = (2 * torch.arange(side, device=x.device) + 1) / side - 1  # of pixels
+    middles = (2 * torch.arange(side, dtype=x.dtype, device=x.device) + 1) / side - 1  # of pixels
     row, column = torch.meshgrid(middles, middles, indexing="ij")
     shown = places[:, :2] @ torch.stack([column, row, torch.ones_like(row)]).flatten(1)
     column, row = (((shown + 1) * side - 1) / 2).unbind(1)  # in pixels, (N, R R)
