@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 import torch
-from conftest import ROOT, SHORT, UNSEEN, composed, resumed, short, trained
+from conftest import BRIEF, ROOT, SHORT, SMALL_GAN, UNSEEN, composed, resumed, short, trained
 from pytorch_lightning import Callback
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -195,6 +195,18 @@ def test_a_run_resumed_twice_equals_uninterrupted(uninterrupted, tmp_path):
     kill_again(run, by(KillAfter(7)))
     assert_same_bits(state(resumed(run)), state_of_vae := uninterrupted("vae"))
     assert state_of_vae["batches_seen"] == 12
+
+
+def test_an_augmentation_that_adapts_resumes_between_two_adjustments(tmp_path):
+    recipe = composed(*BRIEF, *SMALL_GAN, *UNSEEN, "model=hinge_gan", "augmentation=ada",
+                      f"dataset.validation_size={NUM_HELD_OUT}", "model.augmentation.every=2",
+                      "model.augmentation.initial_p=0.3",
+                      "model.augmentation.adjustment_images=1000")  # fmt: skip
+    whole = trained(recipe, tmp_path / "whole")
+    run = killed(recipe, tmp_path / "killed", in_place_of("checkpoints", KillAfterSave, 3))
+    p = state(run)["state_dict"]["augmentation.p"]
+    assert abs(float(p) - 0.3) == pytest.approx(0.1)  # after one adjustment and a half
+    assert_same_bits(state(resumed(run)), state(whole))
 
 
 class Shrink(Callback):

@@ -86,7 +86,8 @@ class GAN(GenerativeModel):
             fake_output = self.discriminate(fake.detach(), condition)
             discriminator_loss = self.discriminator_loss(real_output, fake_output)
             if self.augmentation is not None:
-                self.augmentation.adapt(real_output.detach())
+                real_and_fake = real_output.detach(), fake_output.detach()
+                self.augmentation.adapt(real_and_fake[0] - self._boundary(*real_and_fake))
             penalty = self.penalty_loss(x, fake, condition)
             self.optimizer_step(discriminator_loss + penalty, discriminator_optimizer)
             self.clip_weights()
@@ -190,6 +191,10 @@ class GAN(GenerativeModel):
         if self.ema is not None:  # G steps once in so many batches
             self.ema.update(self.images_seen, self.num_discriminator_steps * self.batch_size)
 
+    def as_if_trained(self) -> None:
+        if self.augmentation is not None:
+            self.augmentation.as_if_trained()
+
     @property
     def depends_on_length(self) -> bool:
         return super().depends_on_length or self.instance_noise > 0
@@ -265,13 +270,17 @@ class GAN(GenerativeModel):
         return metrics
 
     def _accuracies(self, real_output: Tensor, fake_output: Tensor) -> dict[str, float]:
-        boundary = self.objective.boundary
-        if boundary is None:
-            boundary = (real_output.mean() + fake_output.mean()) / 2
+        boundary = self._boundary(real_output, fake_output)
         return {
             "real_accuracy": float((real_output > boundary).float().mean()),
             "fake_accuracy": float((fake_output < boundary).float().mean()),
         }
+
+    def _boundary(self, real_output: Tensor, fake_output: Tensor) -> Tensor | float:
+        """Return the output above which D takes an image for real: twice (N,) -> ()."""
+        if self.objective.boundary is None:
+            return (real_output.mean() + fake_output.mean()) / 2
+        return self.objective.boundary
 
     @contextmanager
     def _keeping_buffers(self) -> Iterator[None]:

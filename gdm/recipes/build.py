@@ -55,6 +55,7 @@ THIRD_PARTY = {
 }
 # Rooms, or files of them, whose classes a recipe may name. Others write files, or act on recipes.
 OPEN = (
+    "theory.adaptive_augmentation",
     "theory.adversarial",
     "theory.augmentation",
     "theory.densities",

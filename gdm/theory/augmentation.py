@@ -19,11 +19,18 @@ class Augmentation(nn.Module, ABC):
         """Change each image by itself: (N, C, R, R) -> (N, C, R, R)."""
 
     def adapt(self, real_output: Tensor) -> None:
-        """Learn from what the discriminator made of real images, (N,); by default nothing."""
+        """Learn from what the discriminator made of the real images of a step; by default nothing.
+
+        Args:
+            real_output: its outputs, (N,), above 0 where it takes an image for real.
+        """
 
     def health(self) -> dict[str, float]:
         """Return what its strength is and follows; by default nothing."""
         return {}
+
+    def as_if_trained(self) -> None:
+        """Be as strong as it may get, in a copy that is only timed; by default as it is."""
 
 
 class DiffAugment(Augmentation):
