@@ -125,7 +125,8 @@ class Synthesis(nn.Module):
 
     def forward(self, styles: Tensor) -> Tensor:
         first, *others = self.layers
-        x = first(self.constant.expand(len(styles), -1, -1, -1), styles[:, 0])
+        x = self.constant.repeat(len(styles), 1, 1, 1)
+        x = first(x.contiguous(memory_format=torch.channels_last), styles[:, 0])
         image = self.to_images[0](x, styles[:, 1])
         stages = zip(others[::2], others[1::2], self.to_images[1:], strict=True)
         for stage, (doubling, layer, to_image) in enumerate(stages):
@@ -181,7 +182,8 @@ class ModulatedConv2d(nn.Module):
         """Return W * x, of twice the resolution if it doubles."""
         if not self.doubles:
             return conv2d(x, self.weight, padding=self.weight.shape[-1] // 2)
-        return blurred(conv_transpose2d(x, self.weight.transpose(0, 1), stride=2), 1, gain=4.0)
+        weight = self.weight.transpose(0, 1).contiguous(memory_format=torch.channels_last)
+        return blurred(conv_transpose2d(x, weight, stride=2), padding=1, gain=4.0)
 
 
 class StyledLayer(nn.Module):
@@ -210,11 +212,11 @@ class StyledLayer(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         x, demodulation = self.convolution(x, w)
-        added = self.bias
-        if self.noise_strength is not None:
-            noise = torch.randn_like(x[:, :1]) if self.training else self.noise
-            added = added + self.noise_strength * noise
-        return activated(torch.addcmul(added, x, demodulation))
+        if self.noise_strength is None:
+            return activated(x * demodulation + self.bias)
+        noise = torch.randn_like(x[:, :1]) if self.training else self.noise
+        noisy = torch.addcmul(self.noise_strength * noise, x, demodulation)
+        return activated(noisy.add_(self.bias))
 
 
 class ToImage(nn.Module):
