@@ -116,7 +116,7 @@ class StyleGAN(GAN):
     # Samples -----------------------------------------------------------------------------------
 
     def styles(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
-        """Return the styles that latents are sampled with, truncated: (N, D), (N,) -> (N, L, W)."""
+        """Return the styles of samples, truncated: (N, D), (N,) -> (N, L, W)."""
         return self.truncated(self.styles_of(z, self.indicators(condition)))
 
     def truncated(self, styles: Tensor) -> Tensor:
@@ -128,7 +128,7 @@ class StyleGAN(GAN):
         return torch.cat([self.w_mean + self.truncation * (coarse - self.w_mean), fine], dim=1)
 
     def images_of_styles(self, styles: Tensor) -> Tensor:
-        """Return images as users see them, differentiable: (N, L, W) -> (N, C, H, W) in [-1, 1]."""
+        """Return images for users, differentiable: (N, L, W) -> (N, C, H, W) in [-1, 1]."""
         return self.crop(self.synthesise(styles)).float().clamp(-1, 1)
 
     @torch.no_grad()

@@ -78,9 +78,7 @@ class Mapping(nn.Module):
         num_layers: each learns at a hundredth of the rate.
     """
 
-    def __init__(
-        self, latent_dim: int, num_labels: int, style_dim: int, num_layers: int
-    ) -> None:
+    def __init__(self, latent_dim: int, num_labels: int, style_dim: int, num_layers: int) -> None:
         super().__init__()
         self.embed = EqualisedLinear(num_labels, style_dim) if num_labels else None
         inputs = latent_dim + (style_dim if num_labels else 0)
@@ -224,9 +222,7 @@ class ToImage(nn.Module):
 
     def __init__(self, in_channels: int, channels: int, style_dim: int) -> None:
         super().__init__()
-        self.convolution = ModulatedConv2d(
-            in_channels, channels, 1, style_dim, demodulates=False
-        )
+        self.convolution = ModulatedConv2d(in_channels, channels, 1, style_dim, demodulates=False)
         self.bias = nn.Parameter(torch.zeros(channels, 1, 1))
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
