@@ -14,6 +14,7 @@ from torch import Tensor
 
 from gdm.evaluation import distances
 from gdm.models.base import Model
+from gdm.models.stylegan import StyleGAN
 from gdm.networks.discriminator import Discriminator
 from gdm.theory.adversarial import GradientPenalty, Minimax
 
@@ -58,6 +59,11 @@ def holds_slopes_at_one(model: Model) -> bool:
     return isinstance(model.penalty, GradientPenalty)
 
 
+def has_styles(model: Model) -> bool:
+    """Whether the generator maps latents to styles, and adds noise at its layers."""
+    return isinstance(model, StyleGAN)
+
+
 def weaker_discriminator(model: Model) -> list[str]:
     """Return overrides that weaken the discriminator, the best first."""
     declared = _declared(model)
@@ -94,6 +100,11 @@ def firmer_penalty(model: Model) -> list[str]:
     return [f"model.penalty.weight={4 * model.penalty.weight:g}", *slower]
 
 
+def fewer_ways_around_latents(model: Model) -> list[str]:
+    """Return overrides against a generator whose images differ by the noise of its layers."""
+    return ["model.generator.noise=false", *_rate("model.optimizer.lr", model.optimizer, 0.25)]
+
+
 def _declared(model: Model) -> Discriminator:
     """Return what the discriminator says of itself; nothing, if it is one of the user's own that
     declares nothing."""
@@ -126,6 +137,9 @@ NO_GRADIENT = Sign(
 STEEP = Sign(
     "critic_slope", "it is to be 1; with a penalty that holds it is 0.5 to 1.5", above=3.0
 )
+NOISY = Sign(
+    "noise_fraction", "noise is for details; above, it varies images more than latents", above=0.5
+)
 
 # In this order: what the first ones say explains the signs of those below them.
 OVERPOWERED = "discriminator overpowers the generator"
@@ -139,6 +153,8 @@ FAILURES = (
             stronger_discriminator),
     Failure("mode collapse, classes are missing", (TRAINED, FEW_CLASSES), stronger_discriminator),
     Failure("the critic's slope is out of hand", (STEEP,), firmer_penalty, holds_slopes_at_one),
+    Failure("the generator ignores its latents", (TRAINED, NOISY), fewer_ways_around_latents,
+            has_styles),
 )  # fmt: skip
 
 

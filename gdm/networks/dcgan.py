@@ -13,7 +13,7 @@ from gdm.networks.convolutional import SMALLEST, stage_channels
 from gdm.recipes.ranges import Count, Fraction, NonNegativeInt
 
 WIDEST = 8  # channels grow to this multiple of the width
-DEVIATION_GROUPS = (4, 3, 2)  # images of `_MinibatchDeviation` (Karras et al. 2018: 4)
+DEVIATION_GROUPS = (4, 3, 2)  # images of `MinibatchDeviation` (Karras et al. 2018: 4)
 
 
 class Generator(nn.Module):
@@ -109,7 +109,7 @@ class Discriminator(discriminator.Discriminator):
             layers += [_halving(here, below, bias), *normalised(below)]
             layers += [nn.LeakyReLU(0.2), nn.Dropout(dropout)]
         self.features = nn.Sequential(*layers)
-        self.std = _MinibatchDeviation() if minibatch_std else nn.Identity()
+        self.std = MinibatchDeviation() if minibatch_std else nn.Identity()
         num_maps = stages[-1] + int(minibatch_std)
         self.last = nn.Linear(num_maps * SMALLEST**2, 1, bias=bias)
         by_projection = has_labels and not self.labels_are_planes
@@ -133,7 +133,7 @@ class Discriminator(discriminator.Discriminator):
         return output
 
 
-class _MinibatchDeviation(nn.Module):
+class MinibatchDeviation(nn.Module):
     """Append a map of the mean deviation within groups of images: (N, C, S, S) -> C + 1 maps."""
 
     def forward(self, maps: Tensor) -> Tensor:

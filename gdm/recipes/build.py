@@ -63,6 +63,7 @@ OPEN = (
     "theory.images",
     "theory.learning_rates",
     "theory.likelihoods",
+    "theory.path_length",
     "theory.predictions",
     "theory.priors",
     "theory.samplers",
