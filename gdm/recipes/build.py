@@ -92,7 +92,6 @@ OPEN_FUNCTIONS = (
     "theory.learning_rates",
     "theory.likelihoods",
     "theory.densities",
-    "theory.growth",
 )
 
 
