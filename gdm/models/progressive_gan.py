@@ -65,12 +65,13 @@ class ProgressiveGAN(GAN):
         num_images = num_batches * self.batch_size
         for number, images in enumerate(self.growth.begins(num_images, self.resolution)):
             whole, fades = divmod(number, 2)
-            side, batches = 2 ** (FIRST_LEVEL + whole), images / self.batch_size
+            side = 2 ** (FIRST_LEVEL + whole)
+            batches = round(images / self.batch_size, 6)  # a sum of lengths is not exact
             if fades:  # the first batch that ends after this moment
                 found[f"{side} to {2 * side}"] = math.floor(batches)
             else:  # the first batch that ends at it, or after it
                 found[f"{side}"] = max(0, math.ceil(batches) - 1)
-        return found
+        return {phase: batch for phase, batch in found.items() if batch < num_batches}
 
     @property
     def depends_on_length(self) -> bool:
