@@ -110,8 +110,7 @@ class Model(LightningModule):
         """Return metrics of each image for the evaluation to average: {name: (N, ...)}.
 
         Args:
-            batch: N images with what is known of them; `batch.index` is what their noise depends
-                on.
+            batch: N images with what is known of them; their noise depends on `batch.index`.
         """
         return {}
 
@@ -120,14 +119,17 @@ class Model(LightningModule):
         return {name: float(moment.mean) for name, moment in moments.items()}
 
     def process_images(self, batch: Any) -> dict[str, Tensor]:
-        """Return pictures of what the family does with a batch of images, by name: rows of K
-        times, (N, K, C, H, W)."""
+        """Return pictures of what the family does, by name: rows of K times, (N, K, C, H, W)."""
         return {}
 
     def health(self, batch: Any) -> dict[str, float]:
-        """Return how training stands by a batch that is not trained on, where a family has ways
-        to fail that its loss hides."""
+        """Return how training stands by a batch that is not trained on, beyond its loss."""
         return {}
+
+    def phases(self, num_batches: int) -> dict[str, int]:
+        """Return the batch at which each phase of a run begins, by name; an empty one begins where
+        the next one does. Only steps of one phase need to cost the same."""
+        return {"training": 0}
 
     def as_if_trained(self) -> None:
         """Put a copy that is only timed into the state of a trained model, e.g. with its guide."""
@@ -152,8 +154,7 @@ class Model(LightningModule):
         self, seed: int, batch_size: int, num_batches: int, batches_seen: int
     ) -> None:
         """Say where in which run the next training step stands; all that follows is a function
-        of it: the noise, the learning rate and the decay of the average.
-        """
+        of it: the noise, the learning rate and the decay of the average."""
         self.seed = seed
         self.batch_size = batch_size
         self.num_batches = num_batches
@@ -175,8 +176,7 @@ class Model(LightningModule):
         return self.learning_rate.decays
 
     def average(self, *networks: nn.Module) -> None:
-        """Name the networks whose averaged weights samples and evaluation use; the last line of
-        a constructor."""
+        """Name the networks whose averaged weights are used; the last line of a constructor."""
         if self.ema is not None:
             self.ema.follow(list(networks))
 

@@ -151,6 +151,10 @@ class GAN(GenerativeModel):
         x = self.pad(x)
         if self.augmentation is not None:
             x = self.augmentation(x)
+        return self.with_noise(x)
+
+    def with_noise(self, x: Tensor) -> Tensor:
+        """Add the instance noise of this moment."""
         if self.instance_noise:
             std = self.instance_noise * (1 - self.batches_seen / self.num_batches)
             x = x + std * torch.randn_like(x)
@@ -207,7 +211,7 @@ class GAN(GenerativeModel):
     # Samples -----------------------------------------------------------------------------------
 
     def generate(self, z: Tensor, condition: Tensor | None) -> Tensor:
-        """Return the images of latents: (N, D), (N,) -> (N, C, H, W) in [-1, 1]."""
+        """Return the images of latents as G makes them: (N, D), (N,) -> (N, C, H, W)."""
         return self.crop(self.images_of(z, self.indicators(condition)))
 
     def images_of(self, z: Tensor, labels: Tensor | None) -> Tensor:
@@ -217,7 +221,7 @@ class GAN(GenerativeModel):
     @torch.no_grad()
     def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         """Return the images of latents: (N, D), (N,) -> (N, C, H, W) in [-1, 1]."""
-        return self.generate(z, condition).float()
+        return self.generate(z, condition).float().clamp(-1, 1)  # not all networks end there
 
     @torch.no_grad()
     def sample(

@@ -10,10 +10,10 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from gdm.networks import discriminator
 from gdm.networks.convolutional import SMALLEST, stage_channels
+from gdm.networks.minibatch_std import MinibatchStd
 from gdm.recipes.ranges import Count, Fraction, NonNegativeInt
 
 WIDEST = 8  # channels grow to this multiple of the width
-DEVIATION_GROUPS = (4, 3, 2)  # images of `MinibatchDeviation` (Karras et al. 2018: 4)
 
 
 class Generator(nn.Module):
@@ -109,7 +109,7 @@ class Discriminator(discriminator.Discriminator):
             layers += [_halving(here, below, bias), *normalised(below)]
             layers += [nn.LeakyReLU(0.2), nn.Dropout(dropout)]
         self.features = nn.Sequential(*layers)
-        self.std = MinibatchDeviation() if minibatch_std else nn.Identity()
+        self.std = MinibatchStd() if minibatch_std else nn.Identity()
         num_maps = stages[-1] + int(minibatch_std)
         self.last = nn.Linear(num_maps * SMALLEST**2, 1, bias=bias)
         by_projection = has_labels and not self.labels_are_planes
@@ -131,17 +131,6 @@ class Discriminator(discriminator.Discriminator):
         if self.project is not None:
             output = output + (self.project(labels) * maps.flatten(1)).sum(1)
         return output
-
-
-class MinibatchDeviation(nn.Module):
-    """Append a map of the mean deviation within groups of images: (N, C, S, S) -> C + 1 maps."""
-
-    def forward(self, maps: Tensor) -> Tensor:
-        group = next((g for g in DEVIATION_GROUPS if len(maps) % g == 0), len(maps))
-        grouped = maps.float().unflatten(0, (group, -1))  # (group, N / group, C, S, S)
-        std = (grouped.var(0, correction=0) + 1e-8).sqrt().mean((1, 2, 3))
-        shown = std.repeat(group)[:, None, None, None].expand(-1, 1, *maps.shape[2:])
-        return torch.cat([maps, shown.to(maps.dtype)], dim=1)
 
 
 def _normalisation(name: str) -> Callable[[int], list[nn.Module]]:

@@ -13,9 +13,14 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, conv_transpose2d, leaky_relu
 
 from gdm.networks import discriminator
-from gdm.networks.convolutional import SMALLEST
-from gdm.networks.dcgan import MinibatchDeviation
-from gdm.networks.equalised import EqualisedConv2d, EqualisedLinear
+from gdm.networks.equalised import (
+    SMALLEST,
+    EqualisedConv2d,
+    EqualisedLinear,
+    channels_at,
+    pixel_norm,
+)
+from gdm.networks.minibatch_std import MinibatchStd
 from gdm.networks.resampling import blurred, doubled
 from gdm.recipes.ranges import Count, NonNegativeInt
 
@@ -88,9 +93,9 @@ class Mapping(nn.Module):
         )
 
     def forward(self, z: Tensor, labels: Tensor | None) -> Tensor:
-        x = normalised(z)
+        x = pixel_norm(z)
         if self.embed is not None:
-            x = torch.cat([x, normalised(self.embed(labels))], dim=1)
+            x = torch.cat([x, pixel_norm(self.embed(labels))], dim=1)
         for layer in self.layers:
             x = activated(layer(x))
         return x
@@ -262,7 +267,7 @@ class Discriminator(discriminator.Discriminator):
         last = widths[-1]
         self.from_image = EqualisedConv2d(channels, widths[0], 1)
         self.blocks = nn.ModuleList(Block(*pair, residual) for pair in pairwise(widths))
-        self.std = MinibatchDeviation() if minibatch_std else nn.Identity()
+        self.std = MinibatchStd() if minibatch_std else nn.Identity()
         self.convolution = EqualisedConv2d(last + int(minibatch_std), last, 3, padding=1)
         self.hidden = EqualisedLinear(last * SMALLEST**2, last)
         self.last = EqualisedLinear(last, last if num_labels else 1)
@@ -297,24 +302,6 @@ class Block(nn.Module):
         if self.shortcut is None:
             return y
         return (y + self.shortcut(blurred(x, padding=1))) * math.sqrt(0.5)  # as much variance
-
-
-def channels_at(resolution: int, channel_base: int, channel_max: int) -> list[int]:
-    """Return the channels at 4 x 4, 8 x 8, ..., R x R pixels.
-
-    Raises:
-        ValueError: if the resolution is not a power of two of at least 16.
-    """
-    if resolution < 16 or resolution & (resolution - 1):
-        raise ValueError(f"resolution must be a power of two, at least 16, not {resolution}")
-    num_stages = (resolution // SMALLEST).bit_length()
-    sides = (SMALLEST * 2**stage for stage in range(num_stages))
-    return [max(1, min(channel_base // side, channel_max)) for side in sides]
-
-
-def normalised(x: Tensor) -> Tensor:
-    """Bring each row's mean square to 1: (N, D) -> (N, D)."""
-    return x * (x.square().mean(1, keepdim=True) + 1e-8).rsqrt()
 
 
 def activated(x: Tensor) -> Tensor:

@@ -94,7 +94,6 @@ OPEN_FUNCTIONS = (
     "theory.learning_rates",
     "theory.likelihoods",
     "theory.densities",
-    "theory.growth",
 )
 
 

@@ -47,14 +47,14 @@ class Growth(ABC):
         return min(FIRST_LEVEL + phase + faded, last)
 
     def begins(self, num_images: float, resolution: int) -> list[float]:
-        """Return the images seen when each phase of a run begins: 4 x 4, the fade to 8 x 8, 8 x 8,
-        and so on; the last is the whole resolution, which is left out where a run ends before."""
+        """Return the images seen when each phase begins, within a run or after it: 4 x 4, the fade
+        to 8 x 8, 8 x 8, and so on; the last is the whole resolution."""
         num_fades = round(math.log2(resolution)) - FIRST_LEVEL
         moments = [0.0]
         if num_fades:
             for length in self.period(num_images, num_fades) * num_fades:
                 moments.append(moments[-1] + length)
-        return [moment for moment in moments if moment < num_images]
+        return moments
 
 
 class GrowthByImages(Growth):

@@ -7,6 +7,7 @@ from gdm.data.datamodule import ImageDataModule
 from gdm.evaluation import model_metrics
 from gdm.models.base import Model
 from gdm.runs.run import Run
+from gdm.training import phase_pictures
 from gdm.training.pictures import Pictures
 from gdm.training.validation import named_metrics
 
@@ -29,6 +30,7 @@ def finish(
         record = _final_record(model, data, run, loggers)
         if pictures is not None:
             pictures.draw(model, data, run, loggers, "final", record)
+            phase_pictures.draw(model, run, loggers)
     for logger in loggers:
         logger.log_result(recipe, named_metrics(record))
     return record

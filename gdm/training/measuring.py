@@ -3,7 +3,9 @@
 import logging
 import tempfile
 import time
+from bisect import bisect_right
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 from pytorch_lightning import Callback, Trainer
@@ -68,6 +70,7 @@ def steps_within(
     seconds: float,
     started: float,
     costs: Stopwatch,
+    phases: Callable[[int], dict[str, int]],
     validation: Validation | None,
     saving: Checkpoints | None,
 ) -> int:
@@ -77,6 +80,7 @@ def steps_within(
         seconds: the budget.
         started: `time.monotonic()` when it began.
         costs: what has been measured.
+        phases: steps of a run -> where its phases begin, as in `Model.phases`.
         validation, saving: what validates the model and what saves it; None if nothing does.
 
     Raises:
@@ -88,9 +92,26 @@ def steps_within(
         saving.times if saving else 0
     )  # each validation may find the best so far
     left -= validations * costs.validation_seconds + saves * costs.save_seconds
-    if left < costs.step_seconds:
+    steps = _steps_of_phases(left, costs.step_seconds, phases)
+    if steps < 1:
         raise UserError(
             f"budget.minutes={seconds / 60:g}: too short; start-up and evaluation alone take "
             f"{(seconds - left) / 60:.2g} minutes here"
         )
-    return int(left / costs.step_seconds)
+    return steps
+
+
+def _steps_of_phases(
+    seconds: float, step_seconds: list[float], phases: Callable[[int], dict[str, int]]
+) -> int:
+    """Return the length of the longest run whose steps take no longer than this."""
+    most = int(seconds / min(step_seconds))
+    if len(step_seconds) == 1 or most < 1:
+        return most
+
+    def seconds_of(num_steps: int) -> float:
+        begins = [*phases(num_steps).values(), num_steps]  # of those that it reaches
+        bounds = zip(step_seconds, pairwise(begins), strict=False)
+        return sum(cost * (end - begin) for cost, (begin, end) in bounds)
+
+    return bisect_right(range(1, most + 1), seconds, key=seconds_of)

@@ -12,6 +12,7 @@ from gdm.models.base import Model
 from gdm.pictures import figures, grids, latent, tables
 from gdm.recipes.ranges import Count
 from gdm.runs.run import Run
+from gdm.training import phase_pictures
 
 COLUMNS = 10
 NUM_PROCESS_IMAGES = 8  # images whose processes are shown
@@ -30,6 +31,8 @@ class Pictures:
     - `reconstructions`, where the model has codes: validation images above what became of them;
     - `latent_map`, `latent_map_samples`, `latent_samples`, where codes have two dimensions: the
       codes of the validation images, points sampled over them, and what these decode to.
+
+    At the end, where training has phases, `growth`: the first samples at the end of each.
 
     Before training, where images are to be made from others, `data`: some of both, side by side.
 
@@ -75,6 +78,7 @@ class Pictures:
             run.keep(lambda: grids.save(picture, run.samples / file, scale))  # noqa: B023
             for logger in loggers:
                 logger.log_picture(name, picture, model.images_seen)
+        phase_pictures.keep_samples(model, run)
 
     def drawn(
         self, model: Model, data: ImageDataModule, record: dict[str, Any]

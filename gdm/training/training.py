@@ -302,7 +302,7 @@ class Training:
             measuring.validate_less(self.validation, costs.validation_seconds, seconds)
             self.recipe["callbacks"]["validation"]["times"] = self.validation.times
         return batch_size * measuring.steps_within(
-            seconds, self.started, costs, self.validation, self.saving
+            seconds, self.started, costs, copy.phases, self.validation, self.saving
         )
 
     def _build(self, key: str, **extra: Any) -> Any:
