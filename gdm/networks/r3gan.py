@@ -30,7 +30,7 @@ class Generator(nn.Module):
         num_labels: K; 0 for none.
         channel_base: at resolution r there are min(channel_base / r, channel_max) channels.
         channel_max: see `channel_base`.
-        group_channels: channels of a group of the grouped convolutions.
+        group_channels: channels of a group of the grouped convolutions, where there are as many.
         blocks_per_stage: residual blocks at each resolution.
     """
 
@@ -80,7 +80,7 @@ class Discriminator(discriminator.Discriminator):
         num_labels: K; 0 for none.
         channel_base: at resolution r there are min(channel_base / r, channel_max) channels.
         channel_max: see `channel_base`.
-        group_channels: channels of a group of the grouped convolutions.
+        group_channels: channels of a group of the grouped convolutions, where there are as many.
         blocks_per_stage: residual blocks at each resolution.
     """
 
@@ -143,8 +143,8 @@ class _Residual(nn.Module):
     def __init__(self, channels: int, group_channels: int, num_blocks: int) -> None:
         super().__init__()
         hidden = EXPANSION * channels
-        groups = max(hidden // group_channels, 1)
-        if hidden % groups:
+        in_group = min(group_channels, hidden)
+        if hidden % in_group:
             raise ValueError(
                 f"group_channels={group_channels}: must divide {hidden}, twice the channels of a "
                 "stage"
@@ -153,7 +153,7 @@ class _Residual(nn.Module):
         self.layers = nn.Sequential(
             _initialised(nn.Conv2d(channels, hidden, 1), gain),
             nn.LeakyReLU(SLOPE),
-            _initialised(nn.Conv2d(hidden, hidden, 3, padding=1, groups=groups), gain),
+            _initialised(nn.Conv2d(hidden, hidden, 3, padding=1, groups=hidden // in_group), gain),
             nn.LeakyReLU(SLOPE),
             _initialised(nn.Conv2d(hidden, channels, 1, bias=False), 0.0),
         )
