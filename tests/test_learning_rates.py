@@ -33,6 +33,11 @@ def test_cosine_is_half_a_cosine_to_the_final_factor():
     assert [rate(p) for p in (0.0, 0.3, 1.0)] == pytest.approx(expected)
 
 
+def test_a_cosine_may_end_early():
+    rate = Cosine(0.2, 0.1, decay_fraction=0.5)
+    assert [rate(p) for p in (0.2, 0.4, 0.6, 0.8, 1.0)] == pytest.approx([1, 0.55, 0.1, 0.1, 0.1])
+
+
 def test_a_rate_says_whether_it_depends_on_the_length_of_the_run():
     assert not Constant(0.1).decays
     assert Linear(0.1, 0.0).decays

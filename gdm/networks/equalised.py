@@ -1,5 +1,5 @@
-"""Layers with an equalised learning rate (Karras et al. 2018, section 4.1), and what their networks
-share.
+"""Layers with an equalised learning rate (Karras et al. 2018, section 4.1), and what networks of
+them share.
 
 Weights begin as N(0, 1) and are scaled when they are used, by He et al.'s (2015) constant:
 

@@ -243,7 +243,8 @@ class R1R2(Penalty):
     """
 
     def slope(self, discriminator: Discriminator, real: Tensor, fake: Tensor) -> Tensor:
-        return slope_at(torch.cat([real, fake]), discriminator)
+        # each by itself: a discriminator may be told as many labels as there are images of a kind
+        return torch.cat([slope_at(real, discriminator), slope_at(fake, discriminator)])
 
     def cost(self, slope: Tensor) -> Tensor:
         return slope.square()

@@ -4,10 +4,10 @@ Progress is the fraction of the run's images that have been seen, so warm-up and
 budget, whatever its unit, and nothing has to be saved to go on with a run.
 """
 
-import math
 from abc import ABC, abstractmethod
 
 from gdm.recipes.ranges import Fraction
+from gdm.theory.ramps import Ramp
 
 
 class LearningRate(ABC):
@@ -69,14 +69,25 @@ class Linear(LearningRate):
 
 
 class Cosine(LearningRate):
-    """Half a cosine from 1 to `final_factor` (Loshchilov and Hutter 2017, equation 5)."""
+    """Half a cosine from 1 to `final_factor` (Loshchilov and Hutter 2017, equation 5).
+
+    Args:
+        warmup_fraction: as in `LearningRate`.
+        final_factor: where it ends.
+        decay_fraction: fraction of what follows the warm-up over which it falls; then it stays.
+    """
 
     decays = True
 
-    def __init__(self, warmup_fraction: Fraction, final_factor: Fraction) -> None:
+    def __init__(
+        self,
+        warmup_fraction: Fraction,
+        final_factor: Fraction,
+        decay_fraction: Fraction = 1.0,
+    ) -> None:
         super().__init__(warmup_fraction)
         self.final_factor = final_factor
+        self.decay_fraction = decay_fraction
 
     def decay(self, progress: float) -> float:
-        cosine = (1 + math.cos(math.pi * progress)) / 2
-        return self.final_factor + (1 - self.final_factor) * cosine
+        return Ramp(1.0, self.final_factor, self.decay_fraction)(progress)
