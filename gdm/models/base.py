@@ -67,7 +67,7 @@ class Model(LightningModule):
     encodes: ClassVar[bool] = False  # `encode` and `decode`; a GAN only decodes
     has_prior: ClassVar[bool] = False  # codes are trained to follow what is sampled
     has_code_density: ClassVar[bool] = False  # `code_log_prob`
-    has_styles: ClassVar[bool] = False  # codes are styles: `styles_of`, `images_of_styles`
+    has_styles: ClassVar[bool] = False  # codes are styles: `styles`, `images_of_styles`
     has_sampler: ClassVar[bool] = False  # images are made by a sampler that can be swapped
     likelihood_kind: ClassVar[Literal["exact", "bound"] | None] = None  # of log p(x), in `metrics`
     weighs_codes: ClassVar[bool] = False  # `log_likelihood`, the importance-weighted bound

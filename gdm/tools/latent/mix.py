@@ -42,7 +42,7 @@ class Mix(Tool):
     ) -> Result:
         model, last = opened.model, self.first + self.num_rows + self.num_columns
         codes = model.sample_codes(range(self.first, last), seed=seed)
-        styles = model.styles_of(codes)  # (N, L, W)
+        styles = model.styles(codes)  # (N, L, W)
         images = model.images_of_styles(styles).cpu()
         rows, columns = styles.split([self.num_rows, self.num_columns])
         groups: list[dict[str, Any]] = []

@@ -63,14 +63,14 @@ class Project(Tool):
         model = opened.model
         real = to_float(data.split(SPLIT).images[: self.num_images]).to(model.device)
         own = model.sample_codes(range(len(real)), seed=seed)
-        made = model.images_of_styles(model.styles_of(own, truncation=1.0))
+        made = model.images_of_styles(model.styles(own, truncation=1.0))
         sampled = model.sample_codes(range(MEAN_OF), seed=seed + 1)
         mean, spread = sampled.mean(0), (sampled - sampled.mean(0)).square().mean().sqrt()
         distance = _distance(classifier_of(opened, data))
         targets = torch.cat([real, made])
         found = self._search(model, targets, mean, spread, distance, seed)
         with torch.no_grad():
-            back = model.images_of_styles(model.styles_of(found, truncation=1.0))
+            back = model.images_of_styles(model.styles(found, truncation=1.0))
         facts = _facts(back, targets, found, mean, spread)
         from_own = (found[len(real) :] - own).square().mean(1).sqrt() / spread
         kinds = {"held_out": slice(0, len(real)), "generated": slice(len(real), None)}
@@ -103,7 +103,7 @@ class Project(Tool):
                 optimizer.param_groups[0]["lr"] = self.lr * _rate(progress)
                 std = NOISE * spread * max(0.0, 1 - progress / NOISY) ** 2
                 noise = std * torch.randn(w.shape, generator=chance).to(w)
-                images = model.images_of_styles(model.styles_of(w + noise, truncation=1.0))
+                images = model.images_of_styles(model.styles(w + noise, truncation=1.0))
                 loss = distance(images, targets).sum()
                 (w.grad,) = torch.autograd.grad(loss, [w])
                 optimizer.step()
