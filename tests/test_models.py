@@ -87,7 +87,8 @@ def losses_of(model, batch: Batch, num_batches: int) -> list[float]:
 @pytest.mark.parametrize("model", MODELS)
 def test_a_model_learns_samples_encodes_and_decodes(model, kind):
     model, batch = model_for(model, kind)
-    first, *_, last = losses_of(model, batch, 25)
+    in_last_phase = list(model.phases(25).values())[-1]  # losses of other sizes do not compare
+    first, *_, last = losses_of(model, batch, 25)[in_last_phase:]
     if getattr(model, "max_weight", None):  # the critic starts outside of its bound
         first = 0.0  # and tells nothing apart
     assert last < first

@@ -56,7 +56,8 @@ class Generator(nn.Module):
     ) -> None:
         super().__init__()
         stages = channels_at(resolution, channel_base, channel_max)
-        num_features, gain = stages[0] * SMALLEST**2, math.sqrt(2) / SMALLEST  # as its fan-in is
+        num_features = stages[0] * SMALLEST**2
+        gain = math.sqrt(2) / SMALLEST  # the paper's code; it is a transposed convolution of 4 x 4
         self.first = EqualisedLinear(latent_dim + num_labels, num_features, gain, bias=None)
         self.bias = nn.Parameter(torch.zeros(stages[0], 1, 1))  # one for each map
         blocks = [[*_rectified(), *_convolved(stages[0], stages[0])]]

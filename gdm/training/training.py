@@ -219,9 +219,9 @@ class Training:
         if checkpoint and is_extended and self.model.depends_on_length:
             facts["extended"] = True
             log.warning(
-                "training depends on the budget (a learning rate that decays, noise that fades, a "
-                "guide), and %d batches had been trained for another: this is not the run that "
-                "would have had the new budget at once",
+                "training depends on the budget (a learning rate that decays, noise that fades, "
+                "growth, a guide), and %d batches had been trained for another: this is not the "
+                "run that would have had the new budget at once",
                 self.model.batches_seen,
             )
         if resume:
