@@ -157,7 +157,7 @@ def test_styles_begin_around_1():
 
 def generator(resolution: int = 32, num_labels: int = 0, channels: int = 3) -> Generator:
     torch.manual_seed(0)
-    return Generator(channels, resolution, 12, num_labels, 10, 2, 64, 8, True)
+    return Generator(channels, resolution, 12, num_labels, 2, 64, 8, True)
 
 
 @pytest.mark.parametrize("resolution", [16, 32, 64, 128])
@@ -175,7 +175,7 @@ def test_networks_take_any_power_of_two(resolution, num_labels):
 
 @pytest.mark.parametrize("resolution", [8, 24])
 def test_other_resolutions_are_refused(resolution):
-    with pytest.raises(ValueError, match=f"power of two, at least 16, not {resolution}"):
+    with pytest.raises(ValueError, match=f"power of two, 16 to 1024, not {resolution}"):
         generator(resolution)
 
 
@@ -207,7 +207,7 @@ def test_the_papers_networks_have_the_papers_sizes():
 
 def test_single_layers_of_the_paper_have_the_sizes_that_logs_show():
     with torch.device("meta"):
-        g = Generator(3, 1024, 512, 0, 512, 8, 32768, 512, True)
+        g = Generator(3, 1024, 512, 0, 8, 32768, 512, True)
         d = Discriminator(3, 1024, 0, 32768, 512, True, True)
         assert sum(each.numel() for each in generator_buffers(32)) == 2704
         assert sum(each.numel() for each in generator_buffers(64)) == 10896
@@ -219,7 +219,7 @@ def test_single_layers_of_the_paper_have_the_sizes_that_logs_show():
 
 
 def generator_buffers(resolution: int) -> list[torch.Tensor]:
-    return list(Generator(3, resolution, 512, 0, 512, 2, 16384, 512, True).buffers())
+    return list(Generator(3, resolution, 512, 0, 2, 16384, 512, True).buffers())
 
 
 def test_the_experiments_have_the_papers_settings():
@@ -269,7 +269,7 @@ def test_noise_is_added_before_the_activation_one_number_a_pixel():
 
 
 def test_without_noise_there_is_none():
-    g = Generator(1, 16, 12, 0, 10, 2, 64, 8, False)
+    g = Generator(1, 16, 12, 0, 2, 64, 8, False)
     assert not list(g.buffers())
     assert not [name for name, _ in g.named_parameters() if "noise" in name]
     assert g(torch.randn(2, 12), None).shape == (2, 1, 16, 16)
@@ -277,7 +277,7 @@ def test_without_noise_there_is_none():
 
 def test_an_image_is_the_sum_of_doubled_images_of_each_resolution():
     g = generator().eval()
-    styles, images = torch.randn(2, g.num_styles, 10), g.synthesis.to_images
+    styles, images = torch.randn(2, g.num_styles, 12), g.synthesis.to_images
     own = []
     hooks = [each.register_forward_hook(lambda m, i, o: own.append(o)) for each in images]
     whole = g.synthesis(styles)
@@ -302,7 +302,7 @@ def test_a_crossover_leaves_the_layers_before_it(crossover):
     g, seen = generator().eval(), []
     for layer in g.synthesis.layers:
         layer.register_forward_hook(lambda m, i, o: seen.append(o))
-    styles = torch.randn(2, g.num_styles, 10)
+    styles = torch.randn(2, g.num_styles, 12)
     others = styles.clone()
     others[:, crossover:] += 1
     images = g.synthesis(styles), g.synthesis(others)
@@ -442,7 +442,7 @@ def test_the_generator_steps_on_the_path_length():
 
 def test_mixed_styles_are_those_of_two_latents_from_one_layer_on():
     model, z, crossovers = gan("model.mixing_probability=1"), torch.randn(6, 64), set()
-    own = model.styles_of(z, None)
+    own = model.repeated(model.generator.mapping(z, None))
     assert all(torch.equal(own[:, 0], own[:, layer]) for layer in range(8))
     for seed in range(60):
         torch.manual_seed(seed)
@@ -458,17 +458,17 @@ def test_mixed_styles_are_those_of_two_latents_from_one_layer_on():
 @pytest.mark.parametrize("probability", [0.0, 0.9])
 def test_styles_are_mixed_as_often_as_is_asked(probability):
     model, z = gan(f"model.mixing_probability={probability}"), torch.randn(2, 64)
-    own = model.styles_of(z, None)
+    own = model.repeated(model.generator.mapping(z, None))
     torch.manual_seed(0)
     mixed = [not torch.equal(model.mixed_styles(z, None), own) for _ in range(400)]
     assert sum(mixed) / 400 == pytest.approx(probability, abs=0.05)
 
 
 def test_samples_are_never_mixed(trained_gan):
-    z = torch.randn(3, 64)
-    assert torch.equal(trained_gan.decode(z), trained_gan.decode(z))
-    w = trained_gan.generator.mapping(z, None)
-    assert torch.equal(trained_gan.styles(z), w[:, None].expand(-1, 8, -1))
+    w = trained_gan.sample_codes(range(3))
+    assert torch.equal(w, trained_gan.generator.mapping(trained_gan.latents(range(3)), None))
+    assert torch.equal(trained_gan.decode(w), trained_gan.sample(range(3)))
+    assert torch.equal(trained_gan.styles(w), w[:, None].expand(-1, 8, -1))
 
 
 def truncating(model, psi: float, last: int | None = None):
@@ -479,31 +479,31 @@ def truncating(model, psi: float, last: int | None = None):
 
 
 def test_truncation_by_1_changes_nothing_and_by_0_leaves_one_image(trained_gan):
-    z = torch.randn(4, 64)
-    whole = trained_gan.decode(z)
-    assert torch.equal(truncating(trained_gan, 1.0).decode(z), whole)
+    w = trained_gan.sample_codes(range(4))
+    whole = trained_gan.decode(w)
+    assert torch.equal(truncating(trained_gan, 1.0).decode(w), whole)
     torch.testing.assert_close(
-        truncating(trained_gan, 1.0 + 1e-7).decode(z), whole, rtol=1e-4, atol=1e-4
+        truncating(trained_gan, 1.0 + 1e-7).decode(w), whole, rtol=1e-4, atol=1e-4
     )
     one = truncating(trained_gan, 0.0)
-    assert torch.equal(one.styles(z)[2, 5], trained_gan.w_mean)
-    images = one.decode(z)
+    assert torch.equal(one.styles(w)[2, 5], trained_gan.w_mean)
+    images = one.decode(w)
     torch.testing.assert_close(images, images[:1].expand_as(images))
     assert float((whole - whole[:1]).abs().max()) > 1e-3
 
 
 def test_truncation_scales_the_deviation_of_w_and_keeps_its_mean(trained_gan):
-    z = torch.randn(2000, 64)
-    half = truncating(trained_gan, 0.5).styles(z)[:, 0]
-    whole = trained_gan.styles(z)[:, 0]
+    w = trained_gan.sample_codes(range(2000))
+    half = truncating(trained_gan, 0.5).styles(w)[:, 0]
+    whole = trained_gan.styles(w)[:, 0]
     torch.testing.assert_close(half.std(0), 0.5 * whole.std(0))
     mean = trained_gan.w_mean
     torch.testing.assert_close(half - mean, 0.5 * (whole - mean))
 
 
 def test_only_the_coarsest_styles_are_truncated(trained_gan):
-    z = torch.randn(3, 64)
-    cut, whole = truncating(trained_gan, 0.5, 3).styles(z), trained_gan.styles(z)
+    w = trained_gan.sample_codes(range(3))
+    cut, whole = truncating(trained_gan, 0.5, 3).styles(w), trained_gan.styles(w)
     same = [torch.equal(cut[:, layer], whole[:, layer]) for layer in range(8)]
     assert same == [False] * 3 + [True] * 5
 
@@ -521,14 +521,15 @@ def test_images_for_users_are_clamped_and_training_sees_them_as_they_are():
         model.generator.synthesis.to_images[-1].bias.fill_(5.0)
         assert float(model.generate(z, None).min()) > 1
     model.eval()
-    assert torch.equal(model.decode(z), torch.ones(3, 1, 28, 28))
+    assert torch.equal(model.decode(z), torch.ones(3, 1, 28, 28))  # whatever the code
     assert torch.equal(model.sample(range(3)), torch.ones(3, 1, 28, 28))
 
 
 def test_a_style_can_be_followed_to_the_image_it_made(trained_gan):
     """What tools that search for styles need: gradients through the images."""
-    target = trained_gan.decode(torch.randn(1, 64))
-    styles = trained_gan.styles(torch.randn(1, 64)).detach().clone().requires_grad_()
+    own, another = trained_gan.sample_codes(range(2)).split(1)
+    target = trained_gan.decode(own)
+    styles = trained_gan.styles(another).detach().clone().requires_grad_()
     optimizer, errors = torch.optim.Adam([styles], lr=0.05), []
     for _ in range(40):
         optimizer.zero_grad()
@@ -544,7 +545,8 @@ def test_a_class_can_be_asked_for():
     with model.evaluating():
         left, right = (model.sample(range(4), torch.full((4,), label)) for label in (0, 1))
     assert not torch.equal(left, right)
-    assert model.styles(torch.randn(2, 64), torch.tensor([3, 4])).shape == (2, 8, 64)
+    left, right = (model.sample_codes(range(2), label) for label in (3, 4))
+    assert not torch.equal(left, right)
 
 
 # Running means -----------------------------------------------------------------------------------

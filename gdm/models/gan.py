@@ -228,15 +228,18 @@ class GAN(GenerativeModel):
         self, indices: Sequence[int], condition: Tensor | None = None, seed: int = 0
     ) -> Tensor:
         """Generate images from normal latents; arguments as in `GenerativeModel.sample`."""
-        return self.decode(
-            self.sample_codes(indices, seed=seed), self.conditions_for(indices, condition)
-        )
+        condition = self.conditions_for(indices, condition)
+        return self.decode(self.sample_codes(indices, condition, seed), condition)
 
     @torch.no_grad()
     def sample_codes(
         self, indices: Sequence[int], condition: Tensor | None = None, seed: int = 0
     ) -> Tensor:
         """Return the latents that `sample` decodes: (N, D)."""
+        return self.latents(indices, seed)
+
+    def latents(self, indices: Sequence[int], seed: int = 0) -> Tensor:
+        """Return the latent of each index: (N, D)."""
         return normal(indices, (self.latent_dim,), seed, "sample").to(self.device)
 
     # Health ------------------------------------------------------------------------------------
@@ -254,7 +257,7 @@ class GAN(GenerativeModel):
         x, condition = self.real_images(batch), self.condition_of(batch)
         with self._keeping_buffers(), torch.enable_grad():
             seed_default_generators(self.seed, "health")  # every step seeds them for itself
-            fake = self.generate(self.sample_codes(range(len(x))), condition)
+            fake = self.generate(self.latents(range(len(x))), condition)
             real_output, fake_output = (
                 self.discriminate(x, condition),
                 self.discriminate(fake, condition),

@@ -1,6 +1,7 @@
 """GANs whose generator maps a latent to styles first."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -16,12 +17,14 @@ MOST_IN_HEALTH = 64  # images that it looks at
 
 
 class StyleGAN(GAN):
-    """A GAN whose generator maps a latent z to a vector w, and makes an image of L styles, one for
-    each of its layers, that all are this w (Karras et al. 2019; StyleGAN2, Karras et al. 2020).
+    """A GAN whose generator maps a latent z to a vector w of the same size, and makes an image of
+    L styles, one for each of its layers, that all are this w (Karras et al. 2019; StyleGAN2,
+    Karras et al. 2020).
 
-    In training an image has the styles of two latents now and then (style mixing), and the lengths
-    of paths may be penalised. In sampling w may be truncated: brought nearer to its mean, for
-    better and less varied images. With labels, that is the mean over all of them.
+    Codes are these w. In training an image has the styles of two latents now and then (style
+    mixing), and the lengths of paths may be penalised. In sampling w may be truncated: brought
+    nearer to its mean, for better and less varied images. With labels, that is the mean over all
+    of them.
 
     The generator has `mapping(z, labels) -> w (N, W)`, `synthesis(styles (N, L, W)) -> images
     (N, C, R, R)`, and L as `num_styles`.
@@ -34,6 +37,7 @@ class StyleGAN(GAN):
         (the rest as in `GAN`)
     """
 
+    has_styles = True
     w_mean: Tensor
 
     def __init__(
@@ -50,7 +54,7 @@ class StyleGAN(GAN):
         self.truncated_styles = truncated_styles
         self.path_length = path_length
         # not in the generator: the average of weights would average it once more
-        self.register_buffer("w_mean", torch.zeros(self.generator.style_dim))
+        self.register_buffer("w_mean", torch.zeros(self.latent_dim))
 
     # Training ----------------------------------------------------------------------------------
 
@@ -76,16 +80,15 @@ class StyleGAN(GAN):
 
     def mixed_styles(self, z: Tensor, labels: Tensor | None) -> Tensor:
         """Return styles as training has them: (N, D), (N, K) -> (N, L, W)."""
-        styles = self.styles_of(z, labels)
+        styles = self.repeated(self.generator.mapping(z, labels))
         if self.generator.num_styles < 2 or torch.rand(()) >= self.mixing_probability:
             return styles
         crossover = int(torch.randint(1, self.generator.num_styles, ()))  # one for the batch
-        others = self.styles_of(torch.randn_like(z), labels)
+        others = self.repeated(self.generator.mapping(torch.randn_like(z), labels))
         return torch.cat([styles[:, :crossover], others[:, crossover:]], dim=1)
 
-    def styles_of(self, z: Tensor, labels: Tensor | None) -> Tensor:
-        """Return styles that all are w: (N, D), (N, K) -> (N, L, W)."""
-        w = self.generator.mapping(z, labels)
+    def repeated(self, w: Tensor) -> Tensor:
+        """Return styles that all are w: (N, W) -> (N, L, W)."""
         return w.unsqueeze(1).expand(-1, self.generator.num_styles, -1)
 
     def generator_penalty(self, condition: Tensor | None) -> Tensor | float:
@@ -115,26 +118,37 @@ class StyleGAN(GAN):
 
     # Samples -----------------------------------------------------------------------------------
 
-    def styles(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
-        """Return the styles of samples, truncated: (N, D), (N,) -> (N, L, W)."""
-        return self.truncated(self.styles_of(z, self.indicators(condition)))
+    @torch.no_grad()
+    def sample_codes(
+        self, indices: Sequence[int], condition: Tensor | None = None, seed: int = 0
+    ) -> Tensor:
+        """Return what `sample` decodes: the w of each index's latent, (N, W)."""
+        labels = self.indicators(self.conditions_for(indices, condition))
+        return self.generator.mapping(self.latents(indices, seed), labels).float()
 
-    def truncated(self, styles: Tensor) -> Tensor:
-        """Bring styles nearer to the mean of w: (N, L, W) -> (N, L, W)."""
-        if self.truncation == 1:
+    def styles(self, w: Tensor, truncation: float | None = None) -> Tensor:
+        """Return the styles of images, as many as there are layers: (N, W) -> (N, L, W).
+
+        Args:
+            w: as `sample_codes` returns them.
+            truncation: psi; None for the model's own.
+        """
+        psi = self.truncation if truncation is None else truncation
+        styles = self.repeated(w)
+        if psi == 1:
             return styles
         last = self.truncated_styles or self.generator.num_styles
         coarse, fine = styles[:, :last], styles[:, last:]
-        return torch.cat([self.w_mean + self.truncation * (coarse - self.w_mean), fine], dim=1)
+        return torch.cat([self.w_mean + psi * (coarse - self.w_mean), fine], dim=1)
 
     def images_of_styles(self, styles: Tensor) -> Tensor:
         """Return images for users, differentiable: (N, L, W) -> (N, C, H, W) in [-1, 1]."""
         return self.crop(self.synthesise(styles)).float().clamp(-1, 1)
 
     @torch.no_grad()
-    def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
-        """Return the images of latents: (N, D), (N,) -> (N, C, H, W) in [-1, 1]."""
-        return self.images_of_styles(self.styles(z, condition))
+    def decode(self, w: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Return the images of w, which say the class too: (N, W) -> (N, C, H, W) in [-1, 1]."""
+        return self.images_of_styles(self.styles(w))
 
     # Health ------------------------------------------------------------------------------------
 

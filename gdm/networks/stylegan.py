@@ -11,13 +11,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, instance_norm, leaky_relu, pad
 
-from gdm.networks.convolutional import SMALLEST
-from gdm.networks.equalised import EqualisedConv2d, EqualisedLinear, channels_at
+from gdm.networks.equalised import (
+    RELU_GAIN,
+    SMALLEST,
+    EqualisedConv2d,
+    EqualisedLinear,
+    channels_at,
+)
 from gdm.networks.mapping import Mapping
 from gdm.recipes.ranges import Count, NonNegativeInt
 from gdm.theory.growth import FIRST_LEVEL, larger
-
-GAIN = math.sqrt(2)  # of a layer before a rectifier
 
 
 class Generator(nn.Module):
@@ -27,7 +30,7 @@ class Generator(nn.Module):
 
     Args:
         channels: C.
-        resolution: R, that of the last level, a power of two of at least 16.
+        resolution: R, that of the last level, a power of two, 16 to 1024.
         latent_dim: D.
         num_labels: K; 0 for none.
         num_mapping_layers: from the latent to w.
@@ -47,7 +50,7 @@ class Generator(nn.Module):
     ) -> None:
         super().__init__()
         widths = channels_at(resolution, channel_base, channel_max)
-        self.mapping = Mapping(latent_dim, num_labels, num_mapping_layers)
+        self.mapping = Mapping(latent_dim, num_labels, latent_dim, num_mapping_layers)
         self.synthesis = Synthesis(channels, widths, latent_dim)
         self.num_styles = 2 * len(widths)
         self.to(memory_format=torch.channels_last)
@@ -97,11 +100,11 @@ class Block(nn.Module):
         self.doubling = None
         if doubles:
             self.doubling = EqualisedConv2d(
-                in_channels, out_channels, 3, padding=1, gain=GAIN, bias=None
+                in_channels, out_channels, 3, padding=1, gain=RELU_GAIN, bias=None
             )
         self.first = Epilogue(out_channels, latent_dim, side)
         self.convolution = EqualisedConv2d(
-            out_channels, out_channels, 3, padding=1, gain=GAIN, bias=None
+            out_channels, out_channels, 3, padding=1, gain=RELU_GAIN, bias=None
         )
         self.second = Epilogue(out_channels, latent_dim, side)
 

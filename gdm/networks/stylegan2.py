@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv2d, conv_transpose2d, leaky_relu
+from torch.nn.functional import conv2d, conv_transpose2d
 
 from gdm.networks import discriminator
 from gdm.networks.equalised import (
@@ -18,26 +18,25 @@ from gdm.networks.equalised import (
     EqualisedConv2d,
     EqualisedLinear,
     channels_at,
-    pixel_norm,
 )
+from gdm.networks.mapping import Mapping, activated
 from gdm.networks.minibatch_std import MinibatchStd
 from gdm.networks.resampling import blurred, doubled
 from gdm.recipes.ranges import Count, NonNegativeInt
 
-MAPPING_RATE = 0.01  # of the learning rate (Karras et al. 2019, appendix C)
 LABEL_LAYERS = 8  # of the discriminator's mapping of labels, whatever the generator's has
 
 
 class Generator(nn.Module):
     """Latents (N, D), labels (N, K) -> images without a bound (N, C, R, R): a latent is mapped to
-    a vector w, and each of the L layers of the synthesis is given a style, which is that w.
+    a vector w of the same size, and each of the L layers of the synthesis is given a style, which
+    is that w.
 
     Args:
         channels: C.
         resolution: R, a power of two of at least 16.
         latent_dim: D.
         num_labels: K; 0 for none.
-        style_dim: W, size of w.
         num_mapping_layers: from the latent to w.
         channel_base: channels at resolution r are channel_base / r,
         channel_max: but at most this many.
@@ -51,54 +50,21 @@ class Generator(nn.Module):
         resolution: Count,
         latent_dim: Count,
         num_labels: NonNegativeInt,
-        style_dim: Count,
         num_mapping_layers: Count,
         channel_base: Count,
         channel_max: Count,
         noise: bool,
     ) -> None:
         super().__init__()
-        self.latent_dim, self.style_dim = latent_dim, style_dim
         widths = channels_at(resolution, channel_base, channel_max)
-        self.mapping = Mapping(latent_dim, num_labels, style_dim, num_mapping_layers)
-        self.synthesis = Synthesis(channels, widths, style_dim, noise)
+        self.mapping = Mapping(latent_dim, num_labels, latent_dim, num_mapping_layers)
+        self.synthesis = Synthesis(channels, widths, latent_dim, noise)
         self.num_styles = self.synthesis.num_styles
         self.to(memory_format=torch.channels_last)
 
     def forward(self, z: Tensor, labels: Tensor | None) -> Tensor:
         w = self.mapping(z, labels)
         return self.synthesis(w.unsqueeze(1).expand(-1, self.num_styles, -1))  # (N, L, W)
-
-
-class Mapping(nn.Module):
-    """Latents (N, D), labels (N, K) -> w, (N, W).
-
-    Both a latent and its label's vector are brought to a mean square of 1 first, so that only a
-    latent's direction counts.
-
-    Args:
-        latent_dim: D; 0 where only labels are mapped.
-        num_labels: K; 0 for none.
-        style_dim: W.
-        num_layers: each learns at a hundredth of the rate.
-    """
-
-    def __init__(self, latent_dim: int, num_labels: int, style_dim: int, num_layers: int) -> None:
-        super().__init__()
-        self.embed = EqualisedLinear(num_labels, style_dim) if num_labels else None
-        inputs = latent_dim + (style_dim if num_labels else 0)
-        sizes = [inputs, *[style_dim] * num_layers]
-        self.layers = nn.ModuleList(
-            EqualisedLinear(*pair, rate=MAPPING_RATE) for pair in pairwise(sizes)
-        )
-
-    def forward(self, z: Tensor, labels: Tensor | None) -> Tensor:
-        x = pixel_norm(z)
-        if self.embed is not None:
-            x = torch.cat([x, pixel_norm(self.embed(labels))], dim=1)
-        for layer in self.layers:
-            x = activated(layer(x))
-        return x
 
 
 class Synthesis(nn.Module):
@@ -302,8 +268,3 @@ class Block(nn.Module):
         if self.shortcut is None:
             return y
         return (y + self.shortcut(blurred(x, padding=1))) * math.sqrt(0.5)  # as much variance
-
-
-def activated(x: Tensor) -> Tensor:
-    """Return LeakyReLU of slope 0.2 times sqrt 2, which keeps the variance."""
-    return leaky_relu(x, 0.2).mul_(math.sqrt(2))
