@@ -77,7 +77,7 @@ class StyleGAN(GAN):
     def mixed_styles(self, z: Tensor, labels: Tensor | None) -> Tensor:
         """Return styles as training has them: (N, D), (N, K) -> (N, L, W)."""
         styles = self.styles_of(z, labels)
-        if self.generator.num_styles < 2 or torch.rand(()) >= self.mixing_probability:
+        if torch.rand(()) >= self.mixing_probability:
             return styles
         crossover = int(torch.randint(1, self.generator.num_styles, ()))  # one for the batch
         others = self.styles_of(torch.randn_like(z), labels)
@@ -123,7 +123,9 @@ class StyleGAN(GAN):
         """Bring styles nearer to the mean of w: (N, L, W) -> (N, L, W)."""
         if self.truncation == 1:
             return styles
-        last = self.truncated_styles or self.generator.num_styles
+        last = (
+            self.generator.num_styles if self.truncated_styles is None else self.truncated_styles
+        )
         coarse, fine = styles[:, :last], styles[:, last:]
         return torch.cat([self.w_mean + self.truncation * (coarse - self.w_mean), fine], dim=1)
 
