@@ -81,7 +81,7 @@ class StyleGAN(GAN):
     def mixed_styles(self, z: Tensor, labels: Tensor | None) -> Tensor:
         """Return styles as training has them: (N, D), (N, K) -> (N, L, W)."""
         styles = self.repeated(self.generator.mapping(z, labels))
-        if self.generator.num_styles < 2 or torch.rand(()) >= self.mixing_probability:
+        if torch.rand(()) >= self.mixing_probability:
             return styles
         crossover = int(torch.randint(1, self.generator.num_styles, ()))  # one for the batch
         others = self.repeated(self.generator.mapping(torch.randn_like(z), labels))
@@ -137,7 +137,9 @@ class StyleGAN(GAN):
         styles = self.repeated(w)
         if psi == 1:
             return styles
-        last = self.truncated_styles or self.generator.num_styles
+        last = (
+            self.generator.num_styles if self.truncated_styles is None else self.truncated_styles
+        )
         coarse, fine = styles[:, :last], styles[:, last:]
         return torch.cat([self.w_mean + psi * (coarse - self.w_mean), fine], dim=1)
 
