@@ -237,7 +237,7 @@ def test_an_optimizer_may_have_no_beta_2_to_change(unramped):
 def test_a_run_depends_on_its_length_where_something_changes():
     constant = ("learning_rate=constant", "model.final_beta_2=null")
     assert gan("learning_rate=constant").depends_on_length
-    assert gan(*constant).depends_on_length
+    assert gan(*constant, "model.final_penalty_factor=0.1").depends_on_length
     assert not gan(*constant, "model.final_penalty_factor=1.0").depends_on_length
 
 
