@@ -14,6 +14,7 @@ MODELS = {  # class -> its module
     "GenerativeModel": "base",
     "Model": "base",
     "ProgressiveGAN": "progressive_gan",
+    "ProgressiveStyleGAN": "stylegan",
     "R3GAN": "r3gan",
     "StyleGAN": "stylegan",
     "VAE": "vae",

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from gdm.models.gan import GAN
+from gdm.models.progressive_gan import ProgressiveGAN
 from gdm.recipes.ranges import Count, Fraction, NonNegative
+from gdm.theory.growth import Growth, larger
 from gdm.theory.path_length import PathLength, path_lengths
 from gdm.theory.randomness import seed_default_generators
 
@@ -181,3 +183,17 @@ def noise_fraction(images: Tensor, again: Tensor) -> float:
     within = float((images - again).square().mean()) / 2
     total = float(torch.stack([images, again]).var(1).mean())  # unbiased, N of one noise each
     return min(within / total, 1.0) if total > 0 else 0.0
+
+
+class ProgressiveStyleGAN(StyleGAN, ProgressiveGAN):
+    """A StyleGAN that grows, as the first one did (Karras et al. 2019).
+
+    Its generator's `synthesis` is told the level beside the styles. The arguments are those of
+    both.
+    """
+
+    def __init__(self, growth: Growth, **stylegan: Any) -> None:
+        super().__init__(growth=growth, **stylegan)
+
+    def synthesise(self, styles: Tensor) -> Tensor:
+        return larger(self.generator.synthesis(styles, self.level), self.resolution)
