@@ -139,10 +139,8 @@ class StyleGAN(GAN):
         styles = self.repeated(w)
         if psi == 1:
             return styles
-        last = (
-            self.generator.num_styles if self.truncated_styles is None else self.truncated_styles
-        )
-        coarse, fine = styles[:, :last], styles[:, last:]
+        coarse = styles[:, : self.truncated_styles]  # None takes all
+        fine = styles[:, coarse.shape[1] :]
         return torch.cat([self.w_mean + psi * (coarse - self.w_mean), fine], dim=1)
 
     def images_of_styles(self, styles: Tensor) -> Tensor:

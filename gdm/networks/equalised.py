@@ -106,14 +106,21 @@ class PixelNorm(nn.Module):
         return pixel_norm(x)
 
 
-def channels_at(resolution: int, channel_base: int, channel_max: int) -> list[int]:
-    """Return the channels at 4 x 4, 8 x 8, ... up to R x R pixels: at r x r they are
+def channels_at(
+    resolution: int, channel_base: int, channel_max: int, patch_size: int = 1
+) -> list[int]:
+    """Return the channels at 4 x 4, 8 x 8, ... up to R x R places: at r x r they are
     min(channel_base / r, channel_max), at least one.
+
+    Args:
+        resolution: of images.
+        channel_base, channel_max: see above.
+        patch_size: pixels on a side of a place, so that R is the resolution divided by it.
 
     Raises:
         ValueError: if the resolution is not a power of two, 16 to 1024.
     """
     if not 16 <= resolution <= 1024 or resolution & (resolution - 1):
         raise ValueError(f"resolution must be a power of two, 16 to 1024, not {resolution}")
-    sides = (2**level for level in range(2, resolution.bit_length()))
+    sides = (2**level for level in range(2, (resolution // patch_size).bit_length()))
     return [max(1, min(channel_base // side, channel_max)) for side in sides]

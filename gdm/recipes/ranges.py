@@ -8,7 +8,7 @@ a configuration with it before anything is built.
 
 import math
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,7 @@ class Because:
 Count = Annotated[int, Range(1)]
 AtLeastTwo = Annotated[int, Range(2)]
 NonNegativeInt = Annotated[int, Range(0)]
+PatchSize = Literal[1, 2, 4]  # pixels a side, of the smallest images' 16
 Seed = Annotated[int, Range(0, 2**63 - 1)]  # what every library takes
 Positive = Annotated[float, Range(0, low_open=True)]
 NonNegative = Annotated[float, Range(0)]
