@@ -14,7 +14,6 @@ from torch import Tensor
 
 from gdm.evaluation import distances
 from gdm.models.base import Model
-from gdm.models.stylegan import StyleGAN
 from gdm.networks.discriminator import Discriminator
 from gdm.theory.adversarial import GradientPenalty, Minimax
 
@@ -61,7 +60,7 @@ def holds_slopes_at_one(model: Model) -> bool:
 
 def has_styles(model: Model) -> bool:
     """Whether the generator maps latents to styles, and adds noise at its layers."""
-    return isinstance(model, StyleGAN)
+    return model.has_styles
 
 
 def weaker_discriminator(model: Model) -> list[str]:

@@ -127,8 +127,8 @@ class Model(LightningModule):
         return {}
 
     def phases(self, num_batches: int) -> dict[str, int]:
-        """Return the batch at which each phase of a run begins, by name; an empty one begins where
-        the next one does. Only steps of one phase need to cost the same."""
+        """Return the batch at which each phase of a run begins, by name, within which steps cost
+        the same; an empty one begins where the next one does."""
         return {"training": 0}
 
     def as_if_trained(self) -> None:

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from gdm.models.gan import GAN
@@ -19,7 +18,6 @@ class R3GAN(GAN):
 
     Gamma is `penalty.weight` at the start, beta_2 is that of the optimizers' `betas`; both change
     along half a cosine, see `gdm.theory.ramps`. The learning rate has its own, `learning_rate`.
-    Images are unbounded in training and clamped for users.
 
     Args:
         ramp_fraction: fraction of the run over which they change; the paper's 20 M of 250 M
@@ -65,7 +63,3 @@ class R3GAN(GAN):
     def penalty_loss(self, real: Tensor, fake: Tensor, condition: Tensor) -> Tensor:
         factor = Ramp(1.0, self.final_penalty_factor, self.ramp_fraction)
         return factor(self.progress) * super().penalty_loss(real, fake, condition)
-
-    @torch.no_grad()
-    def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
-        return super().decode(z, condition).clamp(-1, 1)
