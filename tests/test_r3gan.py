@@ -71,18 +71,13 @@ def test_networks_take_any_power_of_two(resolution, channels, num_labels):
     assert discriminator(x, labels).shape == (3,)
 
 
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        ({"channel_base": 16}, "channel_base=16: must be at least the resolution, 32"),
-        ({"group_channels": 12}, r"group_channels=12: must divide (16|32), twice the channels"),
-    ],
-)
-def test_widths_that_do_not_fit_are_one_clear_line(changed, message):
+def test_groups_that_do_not_fit_are_one_clear_line():
     for network in (Generator, Discriminator):
         latent = {"latent_dim": 8} if network is Generator else {}
+        message = r"group_channels=12: must divide (16|32), twice the channels"
         with pytest.raises(ValueError, match=message):
-            network(channels=1, resolution=32, num_labels=0, **latent, **(SMALL | changed))
+            network(channels=1, resolution=32, num_labels=0, **latent,
+                    **(SMALL | {"group_channels": 12}))  # fmt: skip
 
 
 def test_residual_blocks_begin_as_the_identity():

@@ -32,7 +32,8 @@ NO_MIXING = "model.mixing_probability=0"
 def gan(*overrides: str):
     """Return a small StyleGAN2 with the weights that seed 0 gives it."""
     torch.manual_seed(0)
-    return build(composed("model=stylegan2", *SMALL_NETWORKS, *overrides)["model"], "model")
+    words = ("model=stylegan2", "path_length=lazy", *SMALL_NETWORKS, *overrides)
+    return build(composed(*words)["model"], "model")
 
 
 @pytest.fixture(scope="module")
@@ -428,15 +429,13 @@ def test_path_lengths_count_the_generators_steps():
     assert due == [False, False, False, True] * 3
     assert model.batches_in_cycle == math.lcm(16, 12)
     assert gan("model.path_length.every=5").batches_in_cycle == 80
-    assert gan("penalty=null", "model.path_length=null").batches_in_cycle == 1
+    assert gan("penalty=null", "path_length=null").batches_in_cycle == 1
 
 
 def test_the_generator_steps_on_the_path_length():
     """At the fourth step, and at none before it."""
     for num_batches, same in ((3, True), (4, False)):
-        with_cost, without = (
-            fit(gan(*each), num_batches) for each in ((), ("model.path_length=null",))
-        )
+        with_cost, without = (fit(gan(*each), num_batches) for each in ((), ("path_length=null",)))
         found = torch.equal(weights(with_cost.generator), weights(without.generator))
         assert found == same
 

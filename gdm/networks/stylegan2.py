@@ -44,6 +44,8 @@ class Generator(nn.Module):
             the same.
         patch_size: the maps have a place for each block of so many pixels a side, which are
             channels there; 1 is the paper's, 2 spares a CPU most of its time.
+        bounded: whether images go through tanh, so that plain black or white is easily made; the
+            paper's are without a bound.
     """
 
     def __init__(
@@ -57,11 +59,12 @@ class Generator(nn.Module):
         channel_max: Count,
         noise: bool,
         patch_size: PatchSize = 1,
+        bounded: bool = False,
     ) -> None:
         super().__init__()
         widths = channels_at(resolution, channel_base, channel_max, patch_size)
         self.mapping = Mapping(latent_dim, num_labels, latent_dim, num_mapping_layers)
-        self.synthesis = Synthesis(channels, widths, latent_dim, noise, patch_size)
+        self.synthesis = Synthesis(channels, widths, latent_dim, noise, patch_size, bounded)
         self.num_styles = self.synthesis.num_styles
         self.to(memory_format=torch.channels_last)
 
@@ -79,14 +82,20 @@ class Synthesis(nn.Module):
         widths: channels at 4 x 4, 8 x 8, ..., R x R pixels.
         style_dim: W.
         noise: whether noise is added.
-        patch_size: as in `Generator`.
+        patch_size, bounded: as in `Generator`.
     """
 
     def __init__(
-        self, channels: int, widths: list[int], style_dim: int, noise: bool, patch_size: int
+        self,
+        channels: int,
+        widths: list[int],
+        style_dim: int,
+        noise: bool,
+        patch_size: int,
+        bounded: bool,
     ) -> None:
         super().__init__()
-        self.patch_size = patch_size
+        self.patch_size, self.bounded = patch_size, bounded
         self.constant = nn.Parameter(torch.randn(1, widths[0], SMALLEST, SMALLEST))
         layers = [StyledLayer(widths[0], widths[0], style_dim, SMALLEST, noise)]
         for stage, (below, here) in enumerate(pairwise(widths), 1):
@@ -112,7 +121,8 @@ class Synthesis(nn.Module):
             x = doubling(x, styles[:, number])
             x = layer(x, styles[:, number + 1])
             image = doubled(image) + to_image(x, styles[:, number + 2])
-        return pixel_shuffle(image, self.patch_size)
+        image = pixel_shuffle(image, self.patch_size)
+        return image.tanh() if self.bounded else image
 
 
 class ModulatedConv2d(nn.Module):
