@@ -29,10 +29,18 @@ MEAN = ["w_mean", "path_length.mean"]  # running means
 NO_MIXING = "model.mixing_probability=0"
 
 
+AS_IN_THE_PAPER = (
+    "path_length=lazy",
+    "model.generator.patch_size=1",
+    "model.generator.bounded=false",
+    "model.discriminator.patch_size=1",
+)
+
+
 def gan(*overrides: str):
     """Return a small StyleGAN2 with the weights that seed 0 gives it."""
     torch.manual_seed(0)
-    words = ("model=stylegan2", "path_length=lazy", *SMALL_NETWORKS, *overrides)
+    words = ("model=stylegan2", *AS_IN_THE_PAPER, *SMALL_NETWORKS, *overrides)
     return build(composed(*words)["model"], "model")
 
 
@@ -573,6 +581,24 @@ def test_a_class_can_be_asked_for():
     assert not torch.equal(left, right)
     left, right = (model.sample_codes(range(2), label) for label in (3, 4))
     assert not torch.equal(left, right)
+
+
+@pytest.mark.parametrize("patch_size", [1, 2, 4])
+def test_patches_are_pixels_of_the_same_images(patch_size):
+    """Maps of fewer places, images of the same size; with tanh they stay within bounds."""
+    shape = {"channels": 3, "resolution": 32, "num_labels": 0}
+    numbers = {"channel_base": 64, "channel_max": 8, "patch_size": patch_size}
+    torch.manual_seed(0)
+    made = Generator(
+        latent_dim=12, num_mapping_layers=2, noise=True, bounded=True, **shape, **numbers
+    )
+    x = made(10 * torch.randn(2, 12), None)
+    assert x.shape == (2, 3, 32, 32)
+    assert float(x.detach().abs().max()) <= 1
+    assert made.num_styles == 8 - 2 * (patch_size.bit_length() - 1)
+    d = Discriminator(residual=True, minibatch_std=True, **shape, **numbers)
+    assert d(x, None).shape == (2,)
+    assert d.from_image.weight.shape[1] == 3 * patch_size**2
 
 
 # Running means -----------------------------------------------------------------------------------
