@@ -584,7 +584,7 @@ def test_other_models_are_measured_from_their_first_batch(tmp_path):
 
 
 def test_minutes_become_images_of_a_growing_run(tmp_path):
-    recipe = a_run(*UNSEEN, "budget.images=null", "budget.minutes=0.15")
+    recipe = a_run(*UNSEEN, "budget.images=null", "budget.minutes=1")
     training = Training(recipe | {"outputs": str(tmp_path)})
     training.settle_budget()
     assert training.recipe["budget"]["images"] > 0
