@@ -286,13 +286,16 @@ def test_both_penalties_are_told_the_labels():
 
 
 def test_images_are_unbounded_in_training_and_bounded_for_users():
-    model = gan()
+    model = gan("model.generator.bounded=false")
     model.generator.basis.data *= 100
     z = torch.randn(4, 64)
     raw = model.generate(z, None)
     assert raw.abs().max() > 1
     assert torch.equal(model.decode(z), raw.detach().clamp(-1, 1))
     assert model.sample(range(4)).abs().max() <= 1
+    bounded = gan()  # the preset's, by tanh
+    bounded.generator.basis.data *= 100
+    assert bounded.generate(z, None).abs().max() <= 1
 
 
 def test_health_measures_accuracies_from_the_middle_of_the_outputs():

@@ -17,7 +17,7 @@ GAIN = math.sqrt(2 / (1 + SLOPE**2))  # keeps the variance through LeakyReLU (He
 
 
 class Generator(nn.Module):
-    """Latents (N, D), labels (N, K) -> images without a bound, (N, C, R, R).
+    """Latents (N, D), labels (N, K) -> images, (N, C, R, R).
 
     A learned basis of 4 x 4 pixels, each channel times a number that is linear in the latent,
     then a stage of residual blocks at each resolution (Huang et al. 2024, section 3 and appendix
@@ -35,6 +35,8 @@ class Generator(nn.Module):
         blocks_per_stage: residual blocks at each resolution.
         patch_size: the maps have a place for each block of so many pixels a side, which are
             channels there; 1 is the paper's, 2 spares a CPU most of its time.
+        bounded: whether images go through tanh, so that plain black or white is easily made; the
+            paper's are without a bound.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class Generator(nn.Module):
         group_channels: Count,
         blocks_per_stage: Count,
         patch_size: PatchSize = 1,
+        bounded: bool = False,
     ) -> None:
         super().__init__()
         widths = channels_at(resolution, channel_base, channel_max, patch_size)
@@ -62,7 +65,8 @@ class Generator(nn.Module):
                 _Residual(width, group_channels, num_blocks) for _ in range(blocks_per_stage)
             ]
         to_image = _convolution(widths[-1], channels * patch_size**2)
-        self.rest = nn.Sequential(*layers, to_image, nn.PixelShuffle(patch_size))
+        bound = nn.Tanh() if bounded else nn.Identity()
+        self.rest = nn.Sequential(*layers, to_image, nn.PixelShuffle(patch_size), bound)
         self.to(memory_format=torch.channels_last)
 
     def forward(self, z: Tensor, labels: Tensor | None) -> Tensor:
