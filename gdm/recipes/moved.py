@@ -95,8 +95,9 @@ def upgraded(tree: Any) -> Any:
         tree["_target_"] = _CLASSES[target]
     if module.startswith("gdm."):
         tree = {ARGUMENTS.get(name, name): child for name, child in tree.items()}
+    here = tree["_target_"]  # before an upgrade makes it another class
     for begins, upgrade in _UPGRADES:
-        if target.startswith(begins):
+        if here.startswith(begins):
             tree = upgrade(tree)
     return tree
 
@@ -158,12 +159,18 @@ def _drift(node: dict) -> dict:
     return {"drift": 0.0} | node
 
 
+def _decay(node: dict) -> dict:
+    """A cosine fell to the end of the run."""
+    return {"decay_fraction": 1.0} | node
+
+
 # what a target begins with -> what is done to its node, in this order
 _UPGRADES: tuple[tuple[str, Callable[[dict], dict]], ...] = (
     ("gdm.models.ddpm.DDPM", _ddpm),
     ("gdm.models.edm.EDM", _edm),
     ("gdm.models.flow_matching.FlowMatching", _flow_matching),
     ("gdm.models.gan.GAN", _drift),
+    ("gdm.theory.learning_rates.Cosine", _decay),
     ("gdm.models.", _facts),
     ("gdm.models.", _condition),
     ("gdm.data.datamodule.ImageDataModule", _facts),
