@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, mse_loss
 
-from gdm.data.datamodule import ImageDataModule
+from gdm.data.datamodule import EVALUATION_BATCH, ImageDataModule
 from gdm.evaluation import model_metrics
 from gdm.evaluation.classifier import ClassifierFeatures
 from gdm.models.base import GenerativeModel
@@ -24,7 +24,8 @@ from gdm.tools.open_run import OpenRun
 
 log = logging.getLogger(__name__)
 
-MEAN_OF = 10_000  # sampled styles whose mean the search starts from
+MEAN_OF = 10_000  # sampled styles, for their mean and their spread
+STARTS = 1000  # of these, from the nearest of which a search starts
 RISES, FALLS = 0.05, 0.25  # fractions of the steps in which the rate rises, and falls
 NOISE, NOISY = 0.05, 0.75  # of a style's spread at first; fraction of the steps it fades over
 SCALES = 3  # halvings of the images that are compared, besides the images themselves
@@ -38,7 +39,9 @@ class Project(Tool):
 
     It is done for held-out images, which the generator may not be able to make, and for images
     that it has made itself, whose styles are to be found again. Near means alike in pixels, at
-    several scales, and in a classifier's features where one knows the images.
+    several scales, and in a classifier's features where one knows the images. The paper starts at
+    the mean style; between classes that is no image, and some searches stayed there, so that here
+    they start at the nearest of some sampled ones.
 
     `std_from_mean` is how far a style lies from the mean of sampled ones, in their standard
     deviations; `std_from_own` how far one that was found lies from the one it is to be.
@@ -68,7 +71,8 @@ class Project(Tool):
         mean, spread = sampled.mean(0), (sampled - sampled.mean(0)).square().mean().sqrt()
         distance = _distance(classifier_of(opened, data))
         targets = torch.cat([real, made])
-        found = self._search(model, targets, mean, spread, distance, seed)
+        start = _nearest(model, targets, sampled[:STARTS], distance)
+        found = self._search(model, targets, start, spread, distance, seed)
         with torch.no_grad():
             back = model.images_of_styles(model.styles(found, truncation=1.0))
         facts = _facts(back, targets, found, mean, spread)
@@ -88,7 +92,7 @@ class Project(Tool):
         self,
         model: GenerativeModel,
         targets: Tensor,
-        mean: Tensor,
+        start: Tensor,
         spread: Tensor,
         distance: Distance,
         seed: int,
@@ -96,7 +100,7 @@ class Project(Tool):
         """Return the styles that are found, (N, W)."""
         chance = generator(seed, "project")
         with torch.enable_grad():
-            w = mean.repeat(len(targets), 1).requires_grad_()
+            w = start.clone().requires_grad_()
             optimizer = torch.optim.Adam([w], betas=(0.9, 0.999))
             for step in range(self.num_steps):
                 progress = step / self.num_steps
@@ -111,6 +115,18 @@ class Project(Tool):
                     log.info("step %d of %d: distance %.3g", step + 1, self.num_steps,
                              float(loss.detach()) / len(targets))  # fmt: skip
         return w.detach()
+
+
+def _nearest(
+    model: GenerativeModel, targets: Tensor, candidates: Tensor, distance: Distance
+) -> Tensor:
+    """Return for each target the style whose image is the nearest: (N, ...), (M, W) -> (N, W)."""
+    apart = []
+    for part in candidates.split(EVALUATION_BATCH):
+        images = model.images_of_styles(model.styles(part, truncation=1.0))
+        each = [distance(images, target.expand_as(images)) for target in targets]
+        apart.append(torch.stack(each))
+    return candidates[torch.cat(apart, 1).argmin(1)]
 
 
 def _rate(progress: float) -> float:
