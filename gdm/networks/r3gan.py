@@ -7,10 +7,9 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, conv_transpose2d
 
 from gdm.networks import discriminator
-from gdm.networks.equalised import channels_at
+from gdm.networks.equalised import SMALLEST, channels_at
 from gdm.recipes.ranges import Count, NonNegativeInt, PatchSize
 
-SMALLEST = 4  # side of the learned basis, in pixels
 EXPANSION = 2  # a block's grouped convolution has so many times the channels of its stage
 SLOPE = 0.2  # of LeakyReLU below 0
 GAIN = math.sqrt(2 / (1 + SLOPE**2))  # keeps the variance through LeakyReLU (He et al. 2015)
@@ -61,9 +60,7 @@ class Generator(nn.Module):
         layers: list[nn.Module] = []
         for number, width in enumerate(widths):
             layers += _upwards(widths[number - 1], width) if number else []
-            layers += [
-                _Residual(width, group_channels, num_blocks) for _ in range(blocks_per_stage)
-            ]
+            layers += _stage(width, group_channels, blocks_per_stage, num_blocks)
         to_image = _convolution(widths[-1], channels * patch_size**2)
         bound = nn.Tanh() if bounded else nn.Identity()
         self.rest = nn.Sequential(*layers, to_image, nn.PixelShuffle(patch_size), bound)
@@ -115,9 +112,7 @@ class Discriminator(discriminator.Discriminator):
         ]
         for number, width in enumerate(widths):
             layers += _downwards(widths[number - 1], width) if number else []
-            layers += [
-                _Residual(width, group_channels, num_blocks) for _ in range(blocks_per_stage)
-            ]
+            layers += _stage(width, group_channels, blocks_per_stage, num_blocks)
         basis = nn.Conv2d(widths[-1], widths[-1], SMALLEST, groups=widths[-1], bias=False)
         self.features = nn.Sequential(*layers, _initialised(basis), nn.Flatten())
         self.last = _linear(widths[-1], widths[-1] if num_labels else 1)
