@@ -200,6 +200,11 @@ class GAN(GenerativeModel):
             self.augmentation.as_if_trained()
 
     @property
+    def generator_steps(self) -> int:
+        """How often the generator has learned, the batch in progress included."""
+        return self.batches_seen // self.num_discriminator_steps
+
+    @property
     def depends_on_length(self) -> bool:
         return super().depends_on_length or self.instance_noise > 0
 
@@ -265,7 +270,7 @@ class GAN(GenerativeModel):
             of_generator = self.generator_loss(real_output, fake_output)
             of_discriminator = self.discriminator_loss(real_output, fake_output)
             metrics = {
-                "generator_steps": float(self.batches_seen // self.num_discriminator_steps),
+                "generator_steps": float(self.generator_steps),
                 **self._accuracies(real_output.detach(), fake_output.detach()),
                 "generator_gradient": _gradient_norm(of_generator, self.generator),
                 "discriminator_gradient": _gradient_norm(of_discriminator, self.discriminator),

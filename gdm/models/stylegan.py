@@ -109,11 +109,6 @@ class StyleGAN(GAN):
         return self.synthesise(styles), styles
 
     @property
-    def generator_steps(self) -> int:
-        """How often the generator has learned, the batch in progress included."""
-        return self.batches_seen // self.num_discriminator_steps
-
-    @property
     def batches_in_cycle(self) -> int:
         every = 1 if self.path_length is None else self.path_length.every
         return math.lcm(super().batches_in_cycle, self.num_discriminator_steps * every)

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, linear
 
 RELU_GAIN = math.sqrt(2)  # of a layer before a rectifier, which halves the variance
-SMALLEST = 4  # side, in pixels, of the smallest maps
 
 
 class _Equalised(nn.Module):

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from gdm.networks import discriminator
+from gdm.networks.convolutional import SMALLEST
 from gdm.networks.equalised import (
     RELU_GAIN,
-    SMALLEST,
     EqualisedConv2d,
     EqualisedLinear,
     PixelNorm,

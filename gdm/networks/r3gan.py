@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, conv_transpose2d
 
 from gdm.networks import discriminator
-from gdm.networks.equalised import SMALLEST, channels_at
+from gdm.networks.convolutional import SMALLEST
+from gdm.networks.equalised import channels_at
 from gdm.recipes.ranges import Count, NonNegativeInt, PatchSize
 
 EXPANSION = 2  # a block's grouped convolution has so many times the channels of its stage

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, instance_norm, leaky_relu, pad
 
+from gdm.networks.convolutional import SMALLEST
 from gdm.networks.equalised import (
     RELU_GAIN,
-    SMALLEST,
     EqualisedConv2d,
     EqualisedLinear,
     channels_at,

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, conv_transpose2d, pixel_shuffle, pixel_unshuffle
 
 from gdm.networks import discriminator
+from gdm.networks.convolutional import SMALLEST
 from gdm.networks.equalised import (
-    SMALLEST,
     EqualisedConv2d,
     EqualisedLinear,
     channels_at,
@@ -28,13 +28,12 @@ LABEL_LAYERS = 8  # of the discriminator's mapping of labels, whatever the gener
 
 
 class Generator(nn.Module):
-    """Latents (N, D), labels (N, K) -> images without a bound (N, C, R, R): a latent is mapped to
-    a vector w of the same size, and each of the L layers of the synthesis is given a style, which
-    is that w.
+    """Latents (N, D), labels (N, K) -> images (N, C, R, R): a latent is mapped to a vector w of
+    the same size, and each of the L layers of the synthesis is given a style, which is that w.
 
     Args:
         channels: C.
-        resolution: R, a power of two of at least 16.
+        resolution: R, a power of two, 16 to 1024.
         latent_dim: D.
         num_labels: K; 0 for none.
         num_mapping_layers: from the latent to w.
@@ -227,7 +226,7 @@ class Discriminator(discriminator.Discriminator):
 
     Args:
         channels: C.
-        resolution: R, a power of two of at least 16.
+        resolution: R, a power of two, 16 to 1024.
         num_labels: K; 0 for none.
         channel_base: channels at resolution r are channel_base / r,
         channel_max: but at most this many.

@@ -1,5 +1,5 @@
 """Growing networks: how far a network of a progressive GAN has grown, as a pure function of the
-images seen, so that nothing of it is saved.
+images seen and the run's length.
 
 A level is the base-2 logarithm of the resolution: 2 at 4 x 4 pixels, 5 at 32 x 32. Between two
 whole numbers the layers of the upper one fade in, and the fraction is how far. Each level is first

@@ -15,6 +15,7 @@ Scorer = Callable[[Tensor], dict[str, Tensor]]  # N images in [-1, 1] -> metrics
 
 
 def means(metrics: dict[str, Tensor]) -> dict[str, float]:
+    """Return the mean over the images of each metric."""
     return {name: float(values.mean()) for name, values in metrics.items()}
 
 
